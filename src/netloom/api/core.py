@@ -1,0 +1,141 @@
+"""core/v1: Namespace, Node, Pod, Service; the fields that the network reads."""
+
+from __future__ import annotations
+
+import msgspec
+
+from netloom.api.meta import KubeObject
+
+
+class Namespace(KubeObject, frozen=True):
+    """core/v1 Namespace."""
+
+
+class ServicePort(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 ServicePort. ``target_port`` is a number, a container port's name, or absent (then it equals ``port``)."""
+
+    port: int
+    name: str = ""
+    protocol: str = "TCP"
+    target_port: int | str | None = None
+    node_port: int = 0
+    app_protocol: str | None = None
+
+
+class ServiceSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 ServiceSpec."""
+
+    type: str = "ClusterIP"
+    cluster_ip: str = msgspec.field(name="clusterIP", default="")
+    cluster_ips: tuple[str, ...] = msgspec.field(name="clusterIPs", default=())
+    ip_families: tuple[str, ...] = ()
+    selector: dict[str, str] | None = None
+    ports: tuple[ServicePort, ...] = ()
+    external_name: str = ""
+    external_ips: tuple[str, ...] = msgspec.field(name="externalIPs", default=())
+    session_affinity: str = "None"
+    external_traffic_policy: str = "Cluster"
+    internal_traffic_policy: str = "Cluster"
+    publish_not_ready_addresses: bool = False
+
+
+class Service(KubeObject, frozen=True):
+    """core/v1 Service."""
+
+    spec: ServiceSpec = ServiceSpec()
+
+    @property
+    def is_headless(self) -> bool:
+        """True where ``spec.clusterIP`` is ``None``: no virtual address, only names."""
+        return self.spec.cluster_ip == "None"
+
+
+class ContainerPort(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 ContainerPort."""
+
+    container_port: int
+    name: str = ""
+    protocol: str = "TCP"
+    host_port: int = 0
+
+
+class Container(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 Container, as far as addresses and ports go."""
+
+    name: str = ""
+    image: str = ""
+    ports: tuple[ContainerPort, ...] = ()
+
+
+class PodIP(msgspec.Struct, frozen=True):
+    """core/v1 PodIP."""
+
+    ip: str = ""
+
+
+class PodCondition(msgspec.Struct, frozen=True):
+    """core/v1 PodCondition."""
+
+    type: str
+    status: str
+
+
+class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 PodSpec, as far as the network reads it."""
+
+    node_name: str = ""
+    host_network: bool = False
+    hostname: str = ""
+    subdomain: str = ""
+    containers: tuple[Container, ...] = ()
+
+
+class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 PodStatus, as far as the network reads it."""
+
+    phase: str = "Pending"
+    pod_ip: str = msgspec.field(name="podIP", default="")
+    pod_ips: tuple[PodIP, ...] = msgspec.field(name="podIPs", default=())
+    host_ip: str = msgspec.field(name="hostIP", default="")
+    conditions: tuple[PodCondition, ...] = ()
+
+
+class Pod(KubeObject, frozen=True):
+    """core/v1 Pod."""
+
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def is_ready(self) -> bool:
+        """Condition ``Ready`` is True."""
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
+
+
+class NodeSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 NodeSpec."""
+
+    pod_cidr: str = msgspec.field(name="podCIDR", default="")
+    pod_cidrs: tuple[str, ...] = msgspec.field(name="podCIDRs", default=())
+    unschedulable: bool = False
+
+
+class NodeAddress(msgspec.Struct, frozen=True):
+    """core/v1 NodeAddress."""
+
+    type: str
+    address: str
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """core/v1 NodeStatus."""
+
+    addresses: tuple[NodeAddress, ...] = ()
+    conditions: tuple[PodCondition, ...] = ()
+
+
+class Node(KubeObject, frozen=True):
+    """core/v1 Node."""
+
+    spec: NodeSpec = NodeSpec()
+    status: NodeStatus = NodeStatus()

@@ -1,0 +1,1 @@
+"""The container network interface: verbs, addresses, attachments, and the socket that the C shim talks to."""

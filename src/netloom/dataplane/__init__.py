@@ -1,0 +1,1 @@
+"""Service dataplanes; each compiles the model, applies the program, and explains the kernel."""

@@ -1,0 +1,1 @@
+"""The cluster's DNS server: a process of its own, fed by the agent."""

@@ -1,0 +1,1 @@
+"""The Kubernetes API seen by a client: kubeconfig, requests, watches, caches."""

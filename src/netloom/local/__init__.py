@@ -1,0 +1,1 @@
+"""The embedded cluster: API server, controllers, scheduler, nodes and pods as namespaces."""

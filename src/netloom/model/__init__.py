@@ -1,0 +1,1 @@
+"""What the network should be: pure; the same input gives the same bytes."""

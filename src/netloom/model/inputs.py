@@ -1,0 +1,53 @@
+"""The only arguments of the model: what the cluster says, and what this node is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from netloom.api.core import Namespace, Node, Pod, Service
+from netloom.api.discovery import EndpointSlice
+from netloom.api.networking import NetworkPolicy
+from netloom.units import Addr, Cidr, ObjectKey
+
+
+class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything of the cluster that the network depends on, as the API server has it."""
+
+    services: Mapping[ObjectKey, Service] = {}
+    slices: Mapping[ObjectKey, EndpointSlice] = {}
+    pods: Mapping[ObjectKey, Pod] = {}
+    nodes: Mapping[ObjectKey, Node] = {}
+    namespaces: Mapping[ObjectKey, Namespace] = {}
+    policies: Mapping[ObjectKey, NetworkPolicy] = {}
+
+
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """What changed since the last update: per kind, key to the new object, or None where it is gone."""
+
+    services: Mapping[ObjectKey, Service | None] = {}
+    slices: Mapping[ObjectKey, EndpointSlice | None] = {}
+    pods: Mapping[ObjectKey, Pod | None] = {}
+    nodes: Mapping[ObjectKey, Node | None] = {}
+    namespaces: Mapping[ObjectKey, Namespace | None] = {}
+    policies: Mapping[ObjectKey, NetworkPolicy | None] = {}
+
+
+class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What this node is, and the cluster-wide settings that its network depends on."""
+
+    name: str
+    addresses: tuple[Addr, ...] = ()
+    """The node's own addresses (Node ``status.addresses`` InternalIP), one for each family that it has."""
+    pod_cidrs: tuple[Cidr, ...] = ()
+    """Node ``spec.podCIDRs``: the addresses of pods on this node."""
+    cluster_cidrs: tuple[Cidr, ...] = ()
+    """All pods of the cluster; what leaves this range for elsewhere is masqueraded."""
+    service_cidrs: tuple[Cidr, ...] = ()
+    """All ClusterIPs."""
+    dns_addresses: tuple[Addr, ...] = ()
+    """The cluster DNS address; this node's own DNS server answers it, so its port 53 is never translated."""
+    cluster_domain: str = "cluster.local"
+    node_port_range: tuple[int, int] = (30000, 32767)
+    """First and last NodePort, both included (kube-apiserver ``--service-node-port-range``)."""

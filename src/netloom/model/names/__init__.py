@@ -1,0 +1,1 @@
+"""DNS names of the cluster as record sets."""

@@ -1,0 +1,1 @@
+"""Where packets for other nodes' pods go."""

@@ -1,0 +1,1 @@
+"""Shipped test tools: topologies, builders, fakes, packets."""
