@@ -1,0 +1,42 @@
+# Two words for newcomers: `make demo` and `make test`. Both prepare the machine by themselves.
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test demo test lint fmt test-unit test-netns test-cluster bench clean
+
+PYTEST := .venv/bin/pytest -q
+# tests that change kernel state run in namespaces of their own, as root and as an ordinary user alike
+ROOMS := unshare $(if $(filter 0,$(shell id -u)),,--map-root-user --user) --mount --net --
+
+help: ## what there is
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
+
+setup:
+	@tools/setup.sh run
+
+setup-test:
+	@tools/setup.sh test
+
+demo: setup ## a three-node cluster with examples/shop, checked from every pod to every pod
+	@.venv/bin/netloom demo
+
+test: setup-test lint test-unit test-netns test-cluster ## everything, from lint to whole clusters
+
+lint: setup-test ## format, lint, types, architecture
+	@.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q . && .venv/bin/mypy && .venv/bin/lint-imports -q
+
+fmt: setup-test ## write the format
+	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
+
+test-unit: setup-test ## pure logic, within 30 s
+	@$(PYTEST) -m "not netns and not cluster" tests
+
+test-netns: setup-test ## real packets in namespaces that the tests make
+	@$(ROOMS) $(PYTEST) -m netns tests
+
+test-cluster: setup-test ## whole clusters, through kubectl and the command
+	@$(PYTEST) -m cluster tests
+
+bench: setup-test ## figures as ratios within one run, beside the limits of the field
+	@.venv/bin/python -m tests.bench
+
+clean: ## remove what was built here
+	@rm -rf build dist .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

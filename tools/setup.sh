@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# Makes this checkout ready to run: Debian packages, virtual environment, C shim, kubectl for the tests.
+# Does nothing, in well under a second, where all of it is there and nothing has changed.
+#
+#   tools/setup.sh run     what `make demo` needs
+#   tools/setup.sh test    what `make test` and `make bench` need besides
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+readonly uv_version=0.9.7
+readonly tier="${1:-run}"
+readonly cache=.cache
+
+say() { printf 'setup: %s\n' "$*" >&2; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 5; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        die "needs root to run: $*; install the packages yourself, or run as root once"
+    fi
+}
+
+# program[:program...]=package; a package is asked for only where one of its programs is missing
+readonly run_programs="nft=nftables catatonit=catatonit gcc=gcc setsid=util-linux unshare=util-linux curl=curl"
+readonly test_programs="ip=iproute2 dig=bind9-dnsutils conntrack=conntrack git=git"
+readonly bench_programs="dnsperf=dnsperf"
+
+missing_packages() {
+    local pair
+    for pair in "$@"; do
+        PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%=*}" >/dev/null || echo "${pair#*=}"
+    done
+    [ -e /usr/include/stdlib.h ] || echo libc6-dev
+    find /usr/lib -maxdepth 2 -name libc.a -print -quit 2>/dev/null | grep -q . || echo libc6-dev
+}
+
+find_python() {
+    local candidate
+    for candidate in python3.14 python3.13 python3.12 python3.11 python3; do
+        if command -v "$candidate" >/dev/null \
+            && "$candidate" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+}
+
+install_packages() {
+    local wanted=("$@")
+    say "installing ${wanted[*]}"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >/dev/null || die "apt-get update failed"
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${wanted[@]}" >"$cache/apt.log" 2>&1 \
+        || { tail -5 "$cache/apt.log" >&2; die "apt-get install ${wanted[*]} failed; the log is $cache/apt.log"; }
+}
+
+packages() {
+    local pairs missing
+    pairs=$run_programs
+    [ "$tier" = run ] || pairs="$pairs $test_programs $bench_programs"
+    # shellcheck disable=SC2086 # one word a program
+    mapfile -t missing < <(missing_packages $pairs | sort -u)
+    if [ -z "$(find_python)" ]; then
+        # Debian 12 and Ubuntu 24.04 have 3.11 or newer as python3; Ubuntu 22.04 has python3.11 beside its 3.10
+        if apt-cache show python3-venv 2>/dev/null | grep -qE '^Version: 3\.(1[1-9]|[2-9][0-9])'; then
+            missing+=(python3 python3-venv)
+        else
+            missing+=(python3.11 python3.11-venv)
+        fi
+    fi
+    if [ "$tier" != run ] && [ ! -x /usr/lib/cni/bridge ]; then
+        missing+=(containernetworking-plugins)
+    fi
+    [ "${#missing[@]}" = 0 ] || install_packages "${missing[@]}"
+}
+
+environment() {
+    local python
+    python=$(find_python)
+    [ -n "$python" ] || die "no Python 3.11 or newer with venv; install python3-venv"
+    local want
+    want="$("$python" -V) $(cat pyproject.toml uv.lock | sha256sum)"
+    if [ -x .venv/bin/netloom ] && [ "$(cat .venv/.netloom 2>/dev/null)" = "$want" ]; then
+        return
+    fi
+    say "making the virtual environment"
+    [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || { rm -rf .venv; "$python" -m venv .venv; }
+    .venv/bin/python -m pip install -q --disable-pip-version-check "uv==$uv_version"
+    .venv/bin/uv sync -q --frozen --no-managed-python
+    echo "$want" >.venv/.netloom
+}
+
+shim() {
+    local source=src/netloom/cni/shim/netloom-cni.c target=build/netloom-cni
+    if [ ! -x "$target" ] || [ "$source" -nt "$target" ]; then
+        mkdir -p build
+        gcc -std=gnu11 -static -Os -Wall -Wextra -Werror -s -o "$target.new" "$source"
+        mv "$target.new" "$target"
+    fi
+}
+
+# kubectl for the tests: the one on PATH when it is 1.30 or newer, else Debian's own package unpacked into the cache.
+kubectl_is_new_enough() {
+    "$1" version --client -o json 2>/dev/null | grep -qE '"gitVersion": *"v1\.(3[0-9]|[4-9][0-9])'
+}
+
+kubectl() {
+    local target=$cache/bin/kubectl found
+    [ -x "$target" ] && return
+    mkdir -p "$cache/bin"
+    found=$(command -v kubectl || true)
+    if [ -n "$found" ] && kubectl_is_new_enough "$found"; then
+        ln -sf "$found" "$target"
+        return
+    fi
+    say "fetching kubectl"
+    local site keyring=/usr/share/keyrings/debian-archive-keyring.gpg apt=$PWD/$cache/apt
+    site=$(apt-get indextargets --format '$(SITE) $(ORIGIN) $(LABEL)' 2>/dev/null | awk '$2 == "Debian" && $3 == "Debian" {print $1; exit}')
+    if [ -z "$site" ] || [ ! -e "$keyring" ]; then
+        say "no kubectl 1.30 or newer on PATH and none in this system's packages: tests that need it will say so and be skipped"
+        return
+    fi
+    mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
+    echo "deb [signed-by=$keyring] $site trixie main" >"$apt/sources.list"
+    local options=(-qq -o "Dir::Etc::sourcelist=$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
+        -o "Dir::State::lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o Dir::State::status=/dev/null -o APT::Sandbox::User=root)
+    (cd "$apt" && apt-get "${options[@]}" update && apt-get "${options[@]}" download kubectl && dpkg -x kubectl_*.deb unpacked) \
+        || die "kubectl could not be fetched from this system's package mirror; put kubectl 1.30 or newer on PATH"
+    cp "$apt/unpacked/usr/bin/kubectl" "$target"
+    rm -rf "$apt"
+}
+
+mkdir -p "$cache"
+packages
+environment
+shim
+if [ "$tier" != run ]; then kubectl; fi
