@@ -1,0 +1,71 @@
+"""Where a local cluster keeps its files. One directory a cluster, readable by its owner only.
+
+``$NETLOOM_HOME`` or ``$XDG_STATE_HOME/netloom`` or ``~/.local/state/netloom``, then ``clusters/<name>``.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from netloom.errors import UsageError
+
+_SOCKET_PATH_LIMIT = 107
+"""sun_path holds 108 bytes with the closing NUL (unix(7))."""
+
+
+class NodePaths:
+    """Files of one node of a cluster."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.agent_config = root / "agent.json"
+        self.runner_config = root / "runner.json"
+        self.dns_config = root / "dns.json"
+        self.kubeconfig = root / "kubeconfig"
+        self.cni_socket = root / "cni.sock"
+        self.dns_socket = root / "dns.sock"
+        self.runner_socket = root / "runner.sock"
+        self.ipam = root / "ipam.db"
+
+
+class ClusterPaths:
+    """Files of one cluster."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.settings = root / "cluster.json"
+        self.lock = root / "lock"
+        self.pid = root / "supervisor.pid"
+        self.log = root / "log"
+        self.store = root / "store.db"
+        self.api_socket = root / "api.sock"
+        self.pki = root / "pki"
+        self.kubeconfig = root / "kubeconfig"
+
+    def node(self, name: str) -> NodePaths:
+        """Files of one node."""
+        return NodePaths(self.root / "nodes" / name)
+
+
+def clusters_home() -> Path:
+    """The directory that holds one directory for each cluster of this user."""
+    if home := os.environ.get("NETLOOM_HOME"):
+        return Path(home).absolute() / "clusters"
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state).absolute() / "netloom" / "clusters"
+
+
+def cluster_paths(name: str) -> ClusterPaths:
+    """Files of the cluster with this name, whether it exists or not.
+
+    Raises:
+        UsageError: the path is too long for the unix sockets in it.
+    """
+    paths = ClusterPaths(clusters_home() / name)
+    longest = paths.node("node-99").runner_socket
+    if len(os.fsencode(longest)) > _SOCKET_PATH_LIMIT:
+        raise UsageError(
+            f"{paths.root}: too long a path for unix sockets", "set NETLOOM_HOME to a shorter directory"
+        )
+    return paths
