@@ -1,0 +1,127 @@
+"""The loop: changes -> model -> compile and apply -> ack. One writer, no knowledge of any plane.
+
+Nothing is programmed before every watch has been read once (`start` gets the whole). After a failure the kernel may
+hold anything: the next turn falls back to comparing all of it with the model, as at the start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from netloom.clock import Clock
+from netloom.dataplane.face import Dataplane
+from netloom.engine.acks import Acks
+from netloom.engine.pending import Pending, is_empty
+from netloom.errors import KernelError, NetloomError
+from netloom.fabric.face import Fabric
+from netloom.model.inputs import Changes, NodeFacts
+from netloom.model.network import Network
+from netloom.model.provenance import Finding
+from netloom.model.state import Delta
+
+log = logging.getLogger(__name__)
+
+RETRY_S = (0.05, 0.2, 1.0, 5.0)
+"""Seconds to wait after the first, second ... failure in a row."""
+
+
+class Names(Protocol):
+    """Who is told of changes for the cluster's DNS."""
+
+    def update(self, changes: Changes) -> None:
+        """Take note; must not block and must not fail."""
+
+
+class Engine:
+    """Keeps one node's kernel equal to the model."""
+
+    def __init__(  # noqa: PLR0913 - the composition root names each part
+        self,
+        *,
+        facts: NodeFacts,
+        plane: Dataplane,
+        fabric: Fabric,
+        names: Names,
+        acks: Acks,
+        clock: Clock,
+        report: Callable[[Iterable[Finding]], None],
+    ) -> None:
+        self._facts = facts
+        self._network = Network(facts)
+        self._plane = plane
+        self._fabric = fabric
+        self._names = names
+        self._acks = acks
+        self._clock = clock
+        self._report = report
+        self._known_findings: tuple[Finding, ...] = ()
+        self._in_force = False
+
+    @property
+    def is_in_force(self) -> bool:
+        """True once the whole cluster has been programmed, and no failure since is unhealed."""
+        return self._in_force
+
+    @property
+    def network(self) -> Network:
+        """The model of this node."""
+        return self._network
+
+    async def run(self, pending: Pending) -> None:
+        """Until cancelled. The first take must hold everything the watches listed."""
+        failures = 0
+        while True:
+            changes = pending.take_now() if failures else await pending.take()
+            try:
+                await self.turn(changes)
+                failures = 0
+            except (NetloomError, OSError) as error:
+                wait = RETRY_S[min(failures, len(RETRY_S) - 1)]
+                failures += 1
+                log.error("not in force, again in %.2f s: %s", wait, error)  # noqa: TRY400 - says all in one line
+                await asyncio.sleep(wait)
+
+    async def turn(self, changes: Changes) -> None:
+        """Put these changes in force.
+
+        Raises:
+            KernelError: the kernel refused. The model has taken the changes: the next turn compares everything,
+                so nothing is lost, and nothing has to be given back.
+        """
+        began = self._clock.monotonic()
+        delta = Delta() if is_empty(changes) else self._network.update(changes)
+        self._names.update(changes)
+        self._show(self._network.state.findings)
+        if self._in_force:
+            await self._apply(delta)
+        else:
+            await self._apply_all()
+        self._acks.applied(changes, began=began, ended=self._clock.monotonic())
+
+    async def _apply(self, delta: Delta) -> None:
+        try:
+            if delta.routes:
+                await self._fabric.apply(delta.routes)
+            if delta.frontends or delta.local_pods or delta.flows:
+                await self._plane.apply(delta)
+        except KernelError as error:
+            log.warning("a change was refused, comparing everything: %s", error)
+            self._in_force = False
+            await self._apply_all()
+
+    async def _apply_all(self) -> None:
+        state = self._network.state
+        await self._fabric.start(state.routes)
+        await self._plane.start(state, self._facts)
+        self._in_force = True
+
+    def _show(self, findings: tuple[Finding, ...]) -> None:
+        if findings is self._known_findings:
+            return
+        new = set(findings) - set(self._known_findings)
+        self._known_findings = findings
+        if new:
+            self._report(sorted(new))

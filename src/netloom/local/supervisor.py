@@ -1,0 +1,408 @@
+"""The only process of a local cluster that lives in the host's namespaces; when it ends, however it ends, all ends.
+
+It opens the API server's socket on 127.0.0.1 and holds the cluster's lock, then makes the namespaces (user where it is
+not root, mount, net, pid, uts, ipc) around a child that becomes process 1 of the cluster (`init.py`), and from then on
+only relays DNS and waits. Each process below asks the kernel to be killed with its parent, and process 1 takes the
+whole pid namespace with it: no link, rule, mount or process of the host has been touched, so nothing has to be undone.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable
+from typing import BinaryIO
+
+import msgspec
+
+from netloom.clock import Clock, rfc3339
+from netloom.errors import AlreadyExists, NetloomError, StorageError, UsageError
+from netloom.linux import namespaces
+from netloom.linux.mounts import make_private, mount
+from netloom.local import certs
+from netloom.local.init import Init, log_to
+from netloom.local.paths import ClusterPaths
+from netloom.local.relay import DnsRelay, Upstream, host_resolvers
+from netloom.local.roles import children_of
+from netloom.local.settings import ClusterSettings, parse_upstream
+from netloom.local.underlay import lay
+
+log = logging.getLogger(__name__)
+
+API_HOST = "127.0.0.1"
+UNDERLAY_API_PORT = 6443
+_BACKLOG = 1024
+
+
+class Told(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line that the supervisor tells the command that started it."""
+
+    stage: str
+    """``listening``, ``namespaces``, ``network``, ``started`` or ``failed``."""
+    detail: str = ""
+    hint: str = ""
+    exit_code: int = 0
+
+
+Tell = Callable[[Told], None]
+
+
+class Lock:
+    """The cluster's lock: held while any process of it lives (flock(2) lasts as long as the last copy)."""
+
+    def __init__(self, paths: ClusterPaths) -> None:
+        self._paths = paths
+        self._file: BinaryIO | None = None
+
+    def take(self) -> None:
+        """Take it.
+
+        Raises:
+            AlreadyExists: a cluster of this name is running.
+            StorageError: the directory cannot be written.
+        """
+        try:
+            self._paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._file = open(self._paths.lock, "ab")  # noqa: SIM115 - held for the life of the process
+        except OSError as error:
+            raise StorageError(
+                f"{self._paths.root}: {error.strerror}", "free some space, or set NETLOOM_HOME"
+            ) from error
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._file.close()
+            name = self._paths.root.name
+            raise AlreadyExists(
+                f"cluster {name!r} is running already",
+                f"end it with: netloom down --name {name}, or choose another --name",
+            ) from None
+
+    def release(self) -> None:
+        """Let it go."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def is_running(paths: ClusterPaths) -> bool:
+    """True while any process of the cluster lives."""
+    try:
+        file = open(paths.lock, "rb")  # noqa: SIM115 - closed by the with below
+    except OSError:
+        return False
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def supervise(*, paths: ClusterPaths, settings: ClusterSettings, clock: Clock, tell: Tell) -> int:
+    """Run the cluster until SIGTERM, SIGINT or the end of its process 1; the lock is held by the caller.
+
+    Returns:
+        The exit code.
+    """
+    try:
+        api = _listen(settings.api_port)
+        port = api.getsockname()[1]
+        pki(paths, settings, port=port, now=clock.wall())
+        tell(Told("listening", f"{API_HOST}:{port}"))
+        ours, theirs = socket.socketpair()
+        lifeline = os.pipe()
+        middle = os.fork()
+        if middle == 0:
+            ours.close()
+            os.close(lifeline[1])
+            _middle(
+                os.getppid(), lambda: _cluster(paths, settings, clock, tell, api, theirs, lifeline[0]), tell
+            )
+        theirs.close()
+        api.close()
+        os.close(lifeline[0])
+        paths.pid.write_text(str(os.getpid()))
+    except NetloomError as error:
+        tell(Told("failed", error.problem, error.hint, error.exit_code))
+        return error.exit_code
+    except OSError as error:
+        tell(Told("failed", f"{paths.root}: {error.strerror}", exit_code=StorageError.exit_code))
+        return StorageError.exit_code
+    return asyncio.run(_wait(middle, ours, settings))
+
+
+def _listen(port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((API_HOST, port))
+    except OSError as error:
+        listener.close()
+        if error.errno in (errno.EADDRINUSE, errno.EACCES):
+            raise UsageError(
+                f"--api-port {port}: {os.strerror(error.errno)} on {API_HOST}",
+                "choose another port, or 0 for any free one",
+            ) from error
+        raise
+    listener.listen(_BACKLOG)
+    return listener
+
+
+def pki(paths: ClusterPaths, settings: ClusterSettings, *, port: int, now: float) -> None:
+    """Certificates and kubeconfigs: one authority for each start of the cluster, so that no old key opens it."""
+    authority = certs.Authority.create(settings.name, now=now)
+    hosts = [API_HOST, "::1", "localhost", str(settings.gateway), *map(str, settings.kubernetes_addresses)]
+    service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+    server = authority.server(
+        "kube-apiserver", [*hosts, *service, f"{service[-1]}.{settings.cluster_domain}"]
+    )
+    paths.pki.mkdir(mode=0o700, exist_ok=True)
+    certs.write_private(paths.pki / "ca.crt", authority.pem)
+    certs.write_private(paths.pki / "apiserver.crt", server.certificate)
+    certs.write_private(paths.pki / "apiserver.key", server.key)
+    admin = authority.client("kubernetes-admin", ("system:masters",))
+    url = f"https://{API_HOST}:{port}"
+    certs.write_private(
+        paths.kubeconfig,
+        certs.kubeconfig(
+            cluster=settings.name,
+            server=url,
+            ca=authority.pem,
+            user=f"netloom-{settings.name}-admin",
+            pair=admin,
+        ),
+    )
+    for name in settings.node_names:
+        node = paths.node(name)
+        node.root.mkdir(parents=True, mode=0o700, exist_ok=True)
+        user = f"system:node:{name}"
+        pair = authority.client(user, ("system:nodes",))
+        url = f"https://{settings.gateway}:{UNDERLAY_API_PORT}"
+        text = certs.kubeconfig(cluster=settings.name, server=url, ca=authority.pem, user=user, pair=pair)
+        certs.write_private(node.kubeconfig, text)
+
+
+class _Inside(msgspec.Struct, frozen=True, kw_only=True):
+    """What process 1 is given."""
+
+    paths: ClusterPaths
+    settings: ClusterSettings
+    clock: Clock
+    tell: Tell
+    api: socket.socket
+    relay: socket.socket
+    """Takes the DNS sockets to the supervisor."""
+    lifeline: int
+    """A pipe that closes when the supervisor ends."""
+
+
+def _middle(parent: int, inside: _Inside) -> None:
+    """Make the namespaces, fork process 1 into them, wait for it; never returns."""
+    code = 1
+    try:
+        if os.geteuid() != 0:
+            namespaces.become_root_of_a_user_namespace()
+        # asked for only now: the kernel forgets the wish when credentials change (prctl(2))
+        namespaces.die_with_parent(parent)
+        try:
+            namespaces.unshare(
+                namespaces.CLONE_NEWNS
+                | namespaces.CLONE_NEWNET
+                | namespaces.CLONE_NEWPID
+                | namespaces.CLONE_NEWUTS
+                | namespaces.CLONE_NEWIPC
+            )
+        except OSError as error:
+            raise namespaces.forbidden(error) from error
+        inside.tell(Told("namespaces"))
+        first = os.fork()
+        if first == 0:
+            _first(inside)
+        _, status = os.waitpid(first, 0)
+        code = os.waitstatus_to_exitcode(status)
+    except NetloomError as error:
+        inside.tell(Told("failed", error.problem, error.hint, error.exit_code))
+        code = error.exit_code
+    finally:
+        os._exit(code)
+
+
+def _first(inside: _Inside) -> None:
+    """Process 1: lays the cables, starts everything, keeps it running; never returns."""
+    code, tell, paths = 1, inside.tell, inside.paths
+    try:
+        namespaces.die_with_parent(0)  # the parent is outside of this pid namespace
+        os.set_blocking(inside.lifeline, False)
+        with contextlib.suppress(BlockingIOError):
+            os.read(inside.lifeline, 1)
+            os._exit(1)  # the supervisor had gone before the wish was registered
+        namespaces.set_process_name("nl-init")
+        os.umask(0o077)
+        make_private("/")
+        mount("proc", "/proc", "proc")
+        rooms = lay(inside.settings)
+        tell(Told("network"))
+        underlay = _bind_underlay(inside.settings)
+        _hand_over(inside.relay, underlay.dns_udp, underlay.dns_tcp)
+        children = children_of(
+            paths=paths,
+            settings=inside.settings,
+            rooms=rooms,
+            api=inside.api,
+            underlay_api=underlay.api,
+            clock=inside.clock,
+        )
+        init = Init(children=children, log_directory=paths.log, clock=inside.clock)
+        tell(Told("started"))
+        init.run()
+        code = 0
+    except NetloomError as error:
+        tell(Told("failed", error.problem, error.hint, error.exit_code))
+        code = error.exit_code
+    except Exception as error:
+        log.exception("process 1 ended by an error")
+        tell(
+            Told(
+                "failed", f"{type(error).__name__}: {error}", f"the log is {paths.log / 'supervisor.log'}", 1
+            )
+        )
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+class _Underlay(msgspec.Struct, frozen=True):
+    api: socket.socket
+    dns_udp: socket.socket
+    dns_tcp: socket.socket
+
+
+def _bind_underlay(settings: ClusterSettings) -> _Underlay:
+    host = str(settings.gateway)
+    return _Underlay(
+        api=socket.create_server((host, UNDERLAY_API_PORT), backlog=_BACKLOG),
+        dns_udp=_datagram(host, 53),
+        dns_tcp=socket.create_server((host, 53)),
+    )
+
+
+def _datagram(host: str, port: int) -> socket.socket:
+    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    made.bind((host, port))
+    return made
+
+
+def _hand_over(channel: socket.socket, *sockets: socket.socket) -> None:
+    descriptors = array.array("i", [s.fileno() for s in sockets])
+    channel.sendmsg([b"dns"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
+    for made in sockets:
+        made.close()
+    channel.close()
+
+
+async def _wait(middle: int, channel: socket.socket, settings: ClusterSettings) -> int:
+    """Relay DNS until the cluster ends; SIGTERM and SIGINT are passed on to its process 1."""
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    pidfd = os.pidfd_open(middle)
+    loop.add_reader(pidfd, ended.set)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, _stop_first, middle)
+    async with asyncio.TaskGroup() as group:
+        relay = group.create_task(_relay(channel, settings), name="dns-relay")
+        await ended.wait()
+        relay.cancel()
+    _, status = os.waitpid(middle, os.WNOHANG)  # its pidfd said that it has ended
+    return os.waitstatus_to_exitcode(status)
+
+
+def _stop_first(middle: int) -> None:
+    """Ask the cluster's process 1, the only child of the middle process, to stop."""
+    try:
+        with open(f"/proc/{middle}/task/{middle}/children") as file:
+            children = [int(word) for word in file.read().split()]
+    except OSError:
+        children = []
+    for pid in children or [middle]:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+
+
+async def _relay(channel: socket.socket, settings: ClusterSettings) -> None:
+    loop = asyncio.get_running_loop()
+    received = await loop.run_in_executor(None, socket.recv_fds, channel, 16, 2)
+    channel.close()
+    if len(received[1]) != 2:
+        return  # the cluster ended before it had a network
+    udp, tcp = (socket.socket(fileno=fd) for fd in received[1])
+    try:
+        await DnsRelay(udp=udp, tcp=tcp, upstreams=lambda: upstreams(settings)).run()
+    except* OSError:  # names outside the cluster stop resolving; that must not end the cluster
+        log.exception("the DNS relay ended")
+
+
+def upstreams(settings: ClusterSettings) -> tuple[Upstream, ...]:
+    """Resolvers for names outside the cluster: those given, else the host's of this moment."""
+    return tuple(parse_upstream(u) for u in settings.dns_upstreams) or host_resolvers()
+
+
+def daemonize(paths: ClusterPaths, settings: ClusterSettings, clock: Clock, lock: Lock) -> int:
+    """Start the supervisor as a process that outlives the command.
+
+    Args:
+        paths: files of the cluster.
+        settings: what to run.
+        clock: the time.
+        lock: taken; the supervisor keeps it, the caller's copy is released.
+
+    Returns:
+        Descriptor from which the `Told` lines can be read, until the supervisor has nothing more to tell.
+    """
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        os.waitpid(child, 0)
+        lock.release()
+        return reading
+    code = 1
+    try:
+        os.close(reading)
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        _detach(paths)
+        namespaces.set_process_name("netloom")
+        log.info("supervisor of %s starts at %s", settings.name, rfc3339(clock.wall()))
+
+        def tell(told: Told) -> None:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(writing, msgspec.json.encode(told) + b"\n")
+
+        code = supervise(paths=paths, settings=settings, clock=clock, tell=tell)
+    except BaseException:  # the last line of a process: whatever it was must be in the log
+        log.exception("the supervisor ended by an error")
+    finally:
+        logging.shutdown()
+        os._exit(code)
+
+
+def _detach(paths: ClusterPaths) -> None:
+    """Let go of the terminal: no input, and output into the log."""
+    paths.log.mkdir(mode=0o700, exist_ok=True)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+    null = os.open(os.devnull, os.O_RDWR)
+    output = os.open(paths.log / "output.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for target, source in ((0, null), (1, output), (2, output)):
+        os.dup2(source, target)
+    os.chdir("/")
+    log_to(paths.log / "supervisor.log")
