@@ -1,0 +1,182 @@
+"""Links, addresses, routes and neighbours of one network namespace. In: values of ``program``. Out: the same, or KernelError.
+
+Synchronous: each call is some microseconds of kernel work. Many changes at once go through :meth:`Rtnl.batch`.
+Not here: bytes (``rtmsg``), and what should be there.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+from netloom.errors import KernelError
+from netloom.linux import rtmsg
+from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket, Request, u32
+from netloom.program.links import Interface, Link, LinkAddress, Veth
+from netloom.program.neighbours import Neighbour
+from netloom.program.routes import Route
+from netloom.units import Addr, Family
+
+_GONE = frozenset({errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL})
+
+
+class Rtnl:
+    """The rtnetlink of one namespace. A context manager; not for two threads at once.
+
+    Interfaces are named, as people name them; the numbers that the kernel wants are asked for where they are needed.
+    Every method raises :class:`netloom.errors.KernelError` where the kernel refuses.
+
+    Args:
+        netns_fd: the namespace; None for the caller's own.
+    """
+
+    def __init__(self, netns_fd: int | None = None) -> None:
+        self._netlink = NetlinkSocket(NETLINK_ROUTE, netns_fd=netns_fd)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._netlink.close()
+
+    def batch(self, requests: Sequence[Request]) -> None:
+        """Several requests of ``rtmsg`` in one send; the error of the first that was refused."""
+        self._netlink.batch(requests)
+
+    # --- links
+
+    def links(self) -> list[Link]:
+        """All interfaces."""
+        return [rtmsg.read_link(m) for m in self._netlink.dump(rtmsg.dump_links())]
+
+    def find_link(self, name: str) -> Link | None:
+        """One interface, or None where there is none of that name."""
+        try:
+            return rtmsg.read_link(self._netlink.request(rtmsg.get_link(name))[0])
+        except KernelError as error:
+            if error.errno == errno.ENODEV:
+                return None
+            raise
+
+    def index(self, name: str) -> int:
+        """The number of an interface.
+
+        Raises:
+            KernelError: ENODEV: there is none of that name.
+        """
+        return rtmsg.read_link(self._netlink.request(rtmsg.get_link(name))[0]).index
+
+    def add_veth(
+        self,
+        name: str,
+        *,
+        peer: str,
+        peer_netns_fd: int | None = None,
+        mac: str | None = None,
+        peer_mac: str | None = None,
+        mtu: int | None = None,
+    ) -> None:
+        """Make a pair of interfaces, the far end in ``peer_netns_fd`` where that is given; both are down."""
+        veth = Veth(name=name, peer=peer, mac=mac or "", peer_mac=peer_mac or "", mtu=mtu or 0)
+        self._netlink.request(rtmsg.new_veth(veth, peer_netns_fd))
+
+    def add_bridge(self, name: str) -> None:
+        """Make a bridge; it is down."""
+        self._netlink.request(rtmsg.new_bridge(name))
+
+    def add_dummy(self, name: str) -> None:
+        """Make an interface that swallows what is sent on it; it is down."""
+        self._netlink.request(rtmsg.new_dummy(name))
+
+    def set_master(self, name: str, bridge: str) -> None:
+        """Make an interface a port of a bridge."""
+        master = u32(self.index(bridge))
+        self._netlink.request(rtmsg.set_link(self.index(name), f"{name} into {bridge}", master=master))
+
+    def set_up(self, name: str) -> None:
+        """Set an interface up."""
+        self._netlink.request(rtmsg.set_link(self.index(name), f"set {name} up", up=True))
+
+    def set_down(self, name: str) -> None:
+        """Set an interface down; its routes go."""
+        self._netlink.request(rtmsg.set_link(self.index(name), f"set {name} down", up=False))
+
+    def set_mtu(self, name: str, mtu: int) -> None:
+        """Set the MTU of an interface, in bytes."""
+        self._netlink.request(rtmsg.set_link(self.index(name), f"mtu {mtu} on {name}", mtu=u32(mtu)))
+
+    def delete_link(self, name: str) -> None:
+        """Delete an interface, and with a veth its peer; no error where it is gone. Waits until the kernel let go of it."""
+        self._tolerate_gone(lambda: rtmsg.delete_link(0, name))
+
+    # --- addresses
+
+    def add_address(self, name: str, interface: Interface) -> None:
+        """Put an address on an interface; no error where it is there."""
+        self._netlink.request(rtmsg.new_address(self.index(name), interface, name))
+
+    def delete_address(self, name: str, interface: Interface) -> None:
+        """Take an address from an interface; no error where it is gone."""
+        self._tolerate_gone(lambda: rtmsg.delete_address(self.index(name), interface, name))
+
+    def addresses(self, name: str | None = None) -> list[LinkAddress]:
+        """All addresses, or those of one interface."""
+        devices = self._devices()
+        found = [rtmsg.read_address(m, devices) for m in self._netlink.dump(rtmsg.dump_addresses())]
+        return [a for a in found if name is None or a.device == name]
+
+    # --- routes
+
+    def replace_route(self, route: Route) -> None:
+        """Put a route in force, in place of one with the same destination and metric."""
+        self._netlink.request(rtmsg.new_route(self.index(route.device), route))
+
+    def delete_route(self, route: Route) -> None:
+        """Take a route away; no error where it is gone."""
+        self._tolerate_gone(lambda: rtmsg.delete_route(self.index(route.device), route))
+
+    def routes(self, protocol: int | None = None) -> list[Route]:
+        """All plain unicast routes of both families and all tables, or those that one protocol number marks."""
+        devices = self._devices()
+        found = []
+        for family in Family:
+            for message in self._netlink.dump(rtmsg.dump_routes(family, protocol or 0)):
+                route = rtmsg.read_route(message, devices)
+                if route is not None and protocol in {None, route.protocol}:
+                    found.append(route)
+        return found
+
+    # --- neighbours
+
+    def replace_neighbour(self, name: str, address: Addr, mac: str) -> None:
+        """Put a permanent neighbour entry in force, in place of one for the same address."""
+        neighbour = Neighbour(device=name, address=address, mac=mac)
+        self._netlink.request(rtmsg.new_neighbour(self.index(name), neighbour))
+
+    def delete_neighbour(self, name: str, address: Addr) -> None:
+        """Take a neighbour entry away; no error where it is gone."""
+        self._tolerate_gone(lambda: rtmsg.delete_neighbour(self.index(name), address, name))
+
+    def neighbours(self) -> list[Neighbour]:
+        """All neighbour entries that have a MAC."""
+        devices = self._devices()
+        found = (rtmsg.read_neighbour(m, devices) for m in self._netlink.dump(rtmsg.dump_neighbours()))
+        return [n for n in found if n is not None]
+
+    def _devices(self) -> dict[int, str]:
+        return {link.index: link.name for link in self.links()}
+
+    def _tolerate_gone(self, build: Callable[[], Request]) -> None:
+        try:
+            self._netlink.request(build())
+        except KernelError as error:
+            if error.errno not in _GONE:
+                raise

@@ -1,0 +1,53 @@
+"""Network interfaces and their addresses as values. In: nothing. Out: types. Not here: netlink."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import msgspec
+
+Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
+"""An address together with the prefix length of its network, as ``ip address add`` takes it."""
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """An interface as the kernel has it.
+
+    ``peer_index`` and ``peer_nsid`` tell where the other end of a veth pair is: the index there, and the kernel's number
+    of that namespace (None where it is this one or unknown).
+    """
+
+    index: int
+    name: str
+    mac: str = ""
+    mtu: int = 0
+    up: bool = False
+    kind: str = ""
+    master: int | None = None
+    peer_index: int | None = None
+    peer_nsid: int | None = None
+    alias: str = ""
+
+
+class LinkAddress(msgspec.Struct, frozen=True, kw_only=True):
+    """An address on an interface, as the kernel has it; ``tentative`` while duplicate detection runs (RFC 4862)."""
+
+    device: str
+    interface: Interface
+    tentative: bool = False
+
+
+class Veth(msgspec.Struct, frozen=True, kw_only=True):
+    """A pair of interfaces to be made: ``name`` here, ``peer`` in another namespace or here.
+
+    MACs are chosen by the kernel where empty, the MTU (bytes) where 0. ``quiet`` leaves out the link-local IPv6 addresses
+    that the kernel would give both ends, and with them router solicitations and duplicate detection.
+    """
+
+    name: str
+    peer: str
+    mac: str = ""
+    peer_mac: str = ""
+    mtu: int = 0
+    alias: str = ""
+    quiet: bool = False

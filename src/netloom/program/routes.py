@@ -1,0 +1,51 @@
+"""Routes as values, equal when the kernel would hold the same route. In: nothing. Out: types. Not here: netlink."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+from netloom.units import Addr, Cidr, Family, family_of
+
+MAIN_TABLE = 254
+"""RT_TABLE_MAIN (linux/rtnetlink.h)."""
+
+BOOT_PROTOCOL = 3
+"""RTPROT_BOOT: what ``ip route add`` writes where nobody says otherwise."""
+
+
+class Scope(enum.IntEnum):
+    """How far away the destination is (RT_SCOPE_*, linux/rtnetlink.h). IPv6 knows only UNIVERSE."""
+
+    UNIVERSE = 0
+    LINK = 253
+    HOST = 254
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One unicast route of one table.
+
+    ``via`` is None where the destination is on the link itself. ``source`` is the address that the node's own packets take
+    (RTA_PREFSRC). ``onlink`` says that ``via`` is on the link although no address of ours says so (RTNH_F_ONLINK).
+    ``metric`` 0 leaves it to the kernel, which takes 1024 for IPv6.
+    """
+
+    destination: Cidr
+    device: str
+    via: Addr | None = None
+    scope: Scope = Scope.UNIVERSE
+    source: Addr | None = None
+    protocol: int = BOOT_PROTOCOL
+    onlink: bool = False
+    metric: int = 0
+    table: int = MAIN_TABLE
+
+    @property
+    def family(self) -> Family:
+        """The IP family."""
+        return family_of(self.destination)
+
+    def __str__(self) -> str:
+        via = f" via {self.via}" if self.via else ""
+        return f"{self.destination}{via} dev {self.device}"
