@@ -119,13 +119,21 @@ def supervise(*, paths: ClusterPaths, settings: ClusterSettings, clock: Clock, t
         tell(Told("listening", f"{API_HOST}:{port}"))
         ours, theirs = socket.socketpair()
         lifeline = os.pipe()
+        supervisor = os.getpid()
         middle = os.fork()
         if middle == 0:
             ours.close()
             os.close(lifeline[1])
-            _middle(
-                os.getppid(), lambda: _cluster(paths, settings, clock, tell, api, theirs, lifeline[0]), tell
+            inside = _Inside(
+                paths=paths,
+                settings=settings,
+                clock=clock,
+                tell=tell,
+                api=api,
+                relay=theirs,
+                lifeline=lifeline[0],
             )
+            _middle(supervisor, inside)
         theirs.close()
         api.close()
         os.close(lifeline[0])
@@ -136,7 +144,9 @@ def supervise(*, paths: ClusterPaths, settings: ClusterSettings, clock: Clock, t
     except OSError as error:
         tell(Told("failed", f"{paths.root}: {error.strerror}", exit_code=StorageError.exit_code))
         return StorageError.exit_code
-    return asyncio.run(_wait(middle, ours, settings))
+    asyncio.run(_wait(middle, ours, settings))
+    _, status = os.waitpid(middle, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 def _listen(port: int) -> socket.socket:
@@ -226,6 +236,7 @@ def _middle(parent: int, inside: _Inside) -> None:
         first = os.fork()
         if first == 0:
             _first(inside)
+        signal.signal(signal.SIGTERM, lambda *_: _terminate(first))
         _, status = os.waitpid(first, 0)
         code = os.waitstatus_to_exitcode(status)
     except NetloomError as error:
@@ -245,6 +256,7 @@ def _first(inside: _Inside) -> None:
             os.read(inside.lifeline, 1)
             os._exit(1)  # the supervisor had gone before the wish was registered
         namespaces.set_process_name("nl-init")
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.umask(0o077)
         make_private("/")
         mount("proc", "/proc", "proc")
@@ -308,32 +320,24 @@ def _hand_over(channel: socket.socket, *sockets: socket.socket) -> None:
     channel.close()
 
 
-async def _wait(middle: int, channel: socket.socket, settings: ClusterSettings) -> int:
+async def _wait(middle: int, channel: socket.socket, settings: ClusterSettings) -> None:
     """Relay DNS until the cluster ends; SIGTERM and SIGINT are passed on to its process 1."""
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     pidfd = os.pidfd_open(middle)
     loop.add_reader(pidfd, ended.set)
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _stop_first, middle)
+        loop.add_signal_handler(number, _terminate, middle)
     async with asyncio.TaskGroup() as group:
         relay = group.create_task(_relay(channel, settings), name="dns-relay")
         await ended.wait()
         relay.cancel()
-    _, status = os.waitpid(middle, os.WNOHANG)  # its pidfd said that it has ended
-    return os.waitstatus_to_exitcode(status)
 
 
-def _stop_first(middle: int) -> None:
-    """Ask the cluster's process 1, the only child of the middle process, to stop."""
-    try:
-        with open(f"/proc/{middle}/task/{middle}/children") as file:
-            children = [int(word) for word in file.read().split()]
-    except OSError:
-        children = []
-    for pid in children or [middle]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
+def _terminate(pid: int) -> None:
+    """Ask a process to end; it may have ended."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
 
 
 async def _relay(channel: socket.socket, settings: ClusterSettings) -> None:
