@@ -1,0 +1,241 @@
+"""Short ways to write API structs in tests, and manifests read into a view.
+
+Comes in: the few words that a test is about, or YAML as a user writes it. Goes out: frozen structs of ``netloom.api``.
+Namespaced objects are named ``namespace/name``. Not here: fakes and topologies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+import yaml
+
+from netloom.api.core import (
+    Container,
+    ContainerPort,
+    Namespace,
+    Node,
+    NodeAddress,
+    NodeSpec,
+    NodeStatus,
+    Pod,
+    PodCondition,
+    PodIP,
+    PodSpec,
+    PodStatus,
+    Service,
+    ServicePort,
+    ServiceSpec,
+)
+from netloom.api.discovery import (
+    SERVICE_NAME_LABEL,
+    Endpoint,
+    EndpointConditions,
+    EndpointPort,
+    EndpointSlice,
+    TargetRef,
+)
+from netloom.api.meta import KubeObject, LabelSelector, ObjectMeta
+from netloom.api.networking import NetworkPolicy, NetworkPolicySpec
+from netloom.errors import InvalidObject
+from netloom.model.inputs import Changes, ClusterView
+from netloom.units import ObjectKey
+
+_FIELDS: dict[str, tuple[type[KubeObject], str]] = {
+    "Service": (Service, "services"),
+    "EndpointSlice": (EndpointSlice, "slices"),
+    "Pod": (Pod, "pods"),
+    "Node": (Node, "nodes"),
+    "Namespace": (Namespace, "namespaces"),
+    "NetworkPolicy": (NetworkPolicy, "policies"),
+}
+_CLUSTER_SCOPED = ("Node", "Namespace")
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML as the API reads it: a timestamp is text (RFC 3339), not a date of the language."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def key_of(text: str) -> ObjectKey:
+    """``namespace/name``, or just a name where the kind has no namespace."""
+    namespace, _, name = text.rpartition("/")
+    return ObjectKey(namespace, name)
+
+
+def meta(name: str, *, created: str | None = None, labels: Mapping[str, str] | None = None) -> ObjectMeta:
+    """Metadata of ``namespace/name``; its uid is made from the name."""
+    key = key_of(name)
+    return ObjectMeta(
+        name=key.name,
+        namespace=key.namespace,
+        uid=f"uid-{key.namespace}-{key.name}",
+        creation_timestamp=created,
+        labels=dict(labels or {}),
+    )
+
+
+def port(
+    number: int,
+    name: str = "",
+    *,
+    protocol: str = "TCP",
+    target: int | str | None = None,
+    node_port: int = 0,
+) -> ServicePort:
+    """One entry of a Service's ``spec.ports``."""
+    return ServicePort(port=number, name=name, protocol=protocol, target_port=target, node_port=node_port)
+
+
+def service(
+    name: str,
+    *cluster_ips: str,
+    ports: Iterable[ServicePort] = (),
+    created: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    **spec: Any,  # noqa: ANN401 - the fields of ServiceSpec, checked by its constructor
+) -> Service:
+    """A Service with these ClusterIPs; ``spec`` are further fields of ServiceSpec."""
+    return Service(
+        metadata=meta(name, created=created, labels=labels),
+        spec=ServiceSpec(
+            cluster_ip=cluster_ips[0] if cluster_ips else "",
+            cluster_ips=tuple(cluster_ips),
+            ports=tuple(ports),
+            **spec,
+        ),
+    )
+
+
+def endpoint(
+    *addresses: str,
+    node: str | None = None,
+    pod: str | None = None,
+    ready: bool | None = True,
+    serving: bool | None = None,
+    terminating: bool | None = None,
+) -> Endpoint:
+    """One entry of a slice's ``endpoints``; ``pod`` names its Pod in the slice's namespace."""
+    return Endpoint(
+        addresses=tuple(addresses),
+        conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
+        node_name=node,
+        target_ref=TargetRef(kind="Pod", name=pod) if pod else None,
+    )
+
+
+def endpoint_slice(
+    name: str,
+    of: str,
+    *endpoints: Endpoint,
+    ports: Iterable[tuple[str, int] | EndpointPort] = (("", 8080),),
+    address_type: str = "IPv4",
+) -> EndpointSlice:
+    """A slice ``namespace/name`` of the Service named ``of`` in the same namespace; ports as (name, TCP number)."""
+    return EndpointSlice(
+        metadata=meta(name, labels={SERVICE_NAME_LABEL: of} if of else {}),
+        address_type=address_type,
+        endpoints=endpoints,
+        ports=tuple(
+            p if isinstance(p, EndpointPort) else EndpointPort(name=p[0], protocol="TCP", port=p[1])
+            for p in ports
+        ),
+    )
+
+
+def pod(  # noqa: PLR0913 - each is what some test is about
+    name: str,
+    *addresses: str,
+    node: str = "",
+    labels: Mapping[str, str] | None = None,
+    ports: Iterable[ContainerPort] = (),
+    phase: str = "Running",
+    ready: bool = True,
+    created: str | None = None,
+    **spec: Any,  # noqa: ANN401 - the fields of PodSpec, checked by its constructor
+) -> Pod:
+    """A Pod with these addresses on this node; ``spec`` are further fields of PodSpec."""
+    return Pod(
+        metadata=meta(name, created=created, labels=labels),
+        spec=PodSpec(
+            node_name=node, containers=(Container(name="app", image="app:1", ports=tuple(ports)),), **spec
+        ),
+        status=PodStatus(
+            phase=phase,
+            pod_ip=addresses[0] if addresses else "",
+            pod_ips=tuple(PodIP(a) for a in addresses),
+            conditions=(PodCondition("Ready", "True" if ready else "False"),),
+        ),
+    )
+
+
+def node(name: str, *addresses: str, pod_cidrs: Iterable[str] = (), created: str | None = None) -> Node:
+    """A Node with these InternalIPs and pod ranges."""
+    cidrs = tuple(pod_cidrs)
+    return Node(
+        metadata=meta(name, created=created),
+        spec=NodeSpec(pod_cidr=cidrs[0] if cidrs else "", pod_cidrs=cidrs),
+        status=NodeStatus(addresses=tuple(NodeAddress("InternalIP", a) for a in addresses)),
+    )
+
+
+def network_policy(name: str, selector: Mapping[str, str], *types: str) -> NetworkPolicy:
+    """A NetworkPolicy that selects pods with these labels for these directions."""
+    spec = NetworkPolicySpec(pod_selector=LabelSelector(match_labels=dict(selector)), policy_types=types)
+    return NetworkPolicy(metadata=meta(name), spec=spec)
+
+
+def view(*objects: KubeObject) -> ClusterView:
+    """A cluster with these objects."""
+    return ClusterView(**_by_field((obj.key, type(obj).__name__, obj) for obj in objects))
+
+
+def changes(*objects: KubeObject, gone: Iterable[KubeObject] = ()) -> Changes:
+    """These objects are there now as given, and those of ``gone`` are not."""
+    there = [(obj.key, type(obj).__name__, obj) for obj in objects]
+    return Changes(**_by_field([*there, *((obj.key, type(obj).__name__, None) for obj in gone)]))
+
+
+def load_view(text: str) -> ClusterView:
+    """Manifests (several documents, ``List`` too) as a cluster; kinds that the network does not read are passed over.
+
+    Raises:
+        InvalidObject: the text is no YAML, or a document is no object of its kind.
+    """
+    try:
+        documents = [d for d in yaml.load_all(text, Loader=_Loader) if d is not None]
+    except yaml.YAMLError as error:
+        raise InvalidObject(
+            "manifest", "", f"is no YAML: {error}", "correct the place that is named"
+        ) from error
+    objects: list[tuple[ObjectKey, str, KubeObject | None]] = []
+    for document in documents:
+        for raw in document.get("items", ()) if document.get("kind") == "List" else (document,):
+            kind = raw.get("kind", "")
+            if kind not in _FIELDS:
+                continue
+            if kind not in _CLUSTER_SCOPED:
+                raw.setdefault("metadata", {}).setdefault("namespace", "default")
+            try:
+                obj = msgspec.convert(raw, _FIELDS[kind][0])
+            except msgspec.ValidationError as error:
+                name = raw.get("metadata", {}).get("name", "?")
+                raise InvalidObject(
+                    f"{kind} {name}", "", str(error), "correct the field that is named"
+                ) from error
+            objects.append((obj.key, kind, obj))
+    return ClusterView(**_by_field(objects))
+
+
+def _by_field(objects: Iterable[tuple[ObjectKey, str, KubeObject | None]]) -> dict[str, Any]:
+    fields: dict[str, dict[ObjectKey, KubeObject | None]] = {}
+    for key, kind, obj in objects:
+        fields.setdefault(_FIELDS[kind][1], {})[key] = obj
+    return fields

@@ -1,0 +1,197 @@
+"""The network is a function of the objects that are there, never of the way they came (STYLE rule 7)."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from ipaddress import ip_address, ip_network
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from netloom.api.meta import KubeObject
+from netloom.model.inputs import Changes, ClusterView, NodeFacts
+from netloom.model.network import Network
+from netloom.model.state import Delta, NetworkState, difference
+from netloom.testing import builders as b
+
+FACTS = NodeFacts(
+    name="node-1",
+    addresses=(ip_address("192.0.2.11"), ip_address("2001:db8::11")),
+    pod_cidrs=(ip_network("10.244.0.0/24"),),
+    cluster_cidrs=(ip_network("10.244.0.0/16"),),
+    service_cidrs=(ip_network("10.96.0.0/16"),),
+    dns_addresses=(ip_address("10.96.0.10"),),
+)
+OTHER_FACTS = msgspec.structs.replace(
+    FACTS, name="node-2", pod_cidrs=(ip_network("10.244.1.0/24"),), dns_addresses=()
+)
+
+# Few names and few addresses, so that objects meet: the same ClusterIP, NodePort, pod address, pod range.
+NAMES = st.sampled_from(["a/x", "a/y", "b/x"])
+ADDRESSES = st.sampled_from(["10.96.0.1", "10.96.0.2", "10.96.0.10", "fd00::1", "nonsense", "127.0.0.1"])
+POD_ADDRESSES = st.sampled_from(["10.244.0.2", "10.244.1.2", "fd01::2", "", "nonsense"])
+NODES = st.sampled_from(["node-1", "node-2", "node-3", None])
+CREATED = st.sampled_from([None, "2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z"])
+BOOL = st.sampled_from([True, False, None])
+PROTOCOLS = st.sampled_from(["TCP", "UDP", "QUIC"])
+
+service_ports = st.builds(
+    b.port,
+    st.sampled_from([53, 80, 70000]),
+    st.sampled_from(["", "http"]),
+    protocol=PROTOCOLS,
+    node_port=st.sampled_from([0, 30080, 30081, 99999]),
+)
+services = st.builds(
+    lambda name, ips, ports, **rest: b.service(name, *ips, ports=ports, **rest),
+    NAMES,
+    st.lists(ADDRESSES, max_size=2),
+    st.lists(service_ports, max_size=2),
+    created=CREATED,
+    type=st.sampled_from(["ClusterIP", "NodePort", "LoadBalancer", "ExternalName", "Odd"]),
+    ip_families=st.sampled_from([(), ("IPv4",), ("IPv4", "IPv6"), ("IPv5",)]),
+    internal_traffic_policy=st.sampled_from(["Cluster", "Local"]),
+    external_traffic_policy=st.sampled_from(["Cluster", "Local", "Odd"]),
+)
+endpoints = st.builds(
+    b.endpoint,
+    POD_ADDRESSES,
+    node=NODES,
+    pod=st.sampled_from([None, "p"]),
+    ready=BOOL,
+    serving=BOOL,
+    terminating=BOOL,
+)
+slices = st.builds(
+    lambda name, of, found, ports, kind: b.endpoint_slice(name, of, *found, ports=ports, address_type=kind),
+    st.sampled_from(["a/s1", "a/s2", "b/s1"]),
+    st.sampled_from(["x", "y", ""]),
+    st.lists(endpoints, max_size=3),
+    st.lists(st.tuples(st.sampled_from(["", "http"]), st.sampled_from([8080, 8081, 0])), max_size=2),
+    st.sampled_from(["IPv4", "IPv6", "FQDN"]),
+)
+pods = st.builds(
+    b.pod,
+    st.sampled_from(["a/p", "a/q", "b/p"]),
+    POD_ADDRESSES,
+    node=st.sampled_from(["node-1", "node-2"]),
+    phase=st.sampled_from(["Running", "Succeeded", "Pending"]),
+    created=CREATED,
+    host_network=st.booleans(),
+)
+nodes = st.builds(
+    lambda name, addresses, cidrs, created: b.node(name, *addresses, pod_cidrs=cidrs, created=created),
+    st.sampled_from(["node-1", "node-2", "node-3"]),
+    st.lists(st.sampled_from(["192.0.2.11", "192.0.2.12", "2001:db8::12", "nonsense"]), max_size=2),
+    st.lists(
+        st.sampled_from(
+            ["10.244.0.0/24", "10.244.1.0/24", "10.244.0.0/16", "fd01::/64", "10.0.0.1/8", "odd"]
+        ),
+        max_size=2,
+    ),
+    CREATED,
+)
+objects = st.one_of(services, slices, pods, nodes)
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[tuple[KubeObject, bool]]:
+    """Objects that come, change and (True) go."""
+    return draw(st.lists(st.tuples(objects, st.booleans()), max_size=12))
+
+
+def identity(obj: KubeObject) -> tuple[str, object]:
+    return type(obj).__name__, obj.key
+
+
+def step(history: Sequence[tuple[KubeObject, bool]]) -> Changes:
+    """Several events taken together, as a watch that coalesces would."""
+    last = {identity(obj): (obj, gone) for obj, gone in history}
+    there = [obj for obj, gone in last.values() if not gone]
+    return b.changes(*there, gone=[obj for obj, gone in last.values() if gone])
+
+
+def final_view(history: Sequence[tuple[KubeObject, bool]], draw_order: st.DataObject) -> ClusterView:
+    last = {identity(obj): (obj, gone) for obj, gone in history}
+    there = [obj for obj, gone in last.values() if not gone]
+    return b.view(*draw_order.draw(st.permutations(there)))
+
+
+def plus(state: NetworkState, delta: Delta) -> NetworkState:
+    def applied(held, changed):
+        merged = {**held, **changed}
+        return {key: value for key, value in merged.items() if value is not None}
+
+    return NetworkState(
+        frontends=applied(state.frontends, delta.frontends),
+        routes=applied(state.routes, delta.routes),
+        local_pods=applied(state.local_pods, delta.local_pods),
+        findings=(),
+    )
+
+
+def without_findings(state: NetworkState) -> NetworkState:
+    return msgspec.structs.replace(state, findings=())
+
+
+@given(histories(), st.data())
+def test_history_leaves_no_trace(history, data):
+    network = Network(FACTS)
+    for event in history:
+        network.update(step([event]))
+        assert network.update(step([event])).is_empty  # a watch repeats itself
+    assert network.state == Network.compute(final_view(history, data), FACTS)
+
+
+@given(histories(), st.lists(st.integers(0, 12), max_size=4), st.data())
+def test_splitting_makes_no_difference(history, cuts, data):
+    network = Network(FACTS)
+    bounds = [0, *sorted(min(cut, len(history)) for cut in cuts), len(history)]
+    for start, end in itertools.pairwise(bounds):
+        network.update(step(history[start:end]))
+    assert network.state == Network.compute(final_view(history, data), FACTS)
+
+
+@given(histories())
+def test_each_delta_is_the_difference_of_the_states(history):
+    network = Network(FACTS)
+    summed = NetworkState()
+    for event in history:
+        before = network.state
+        delta = network.update(step([event]))
+        expected = difference(before, network.state)
+        assert delta.frontends == expected.frontends
+        assert delta.routes == expected.routes
+        assert delta.local_pods == expected.local_pods
+        assert sorted(map(str, delta.flows)) == sorted(map(str, expected.flows))
+        summed = plus(summed, delta)
+    assert summed == without_findings(network.state)
+
+
+@given(histories(), histories(), st.data())
+def test_new_facts_leave_no_trace_of_the_old(history, more, data):
+    network = Network(FACTS)
+    network.update(step(history))
+    before = network.state
+    delta = network.change_facts(OTHER_FACTS)
+    assert network.facts == OTHER_FACTS
+    assert plus(before, delta) == without_findings(network.state)
+    network.update(step(more))
+    assert network.state == Network.compute(final_view([*history, *more], data), OTHER_FACTS)
+
+
+@given(histories())
+def test_everything_gone_is_nothing(history):
+    network = Network(FACTS)
+    network.update(step(history))
+    network.update(step([(obj, True) for obj, _ in history]))
+    assert network.state == NetworkState()
+
+
+@given(histories())
+def test_the_same_facts_change_nothing(history):
+    network = Network(FACTS)
+    network.update(step(history))
+    assert network.change_facts(FACTS).is_empty
