@@ -17,8 +17,6 @@ Errors are translated once per edge: CNI code, DNS rcode, HTTP Status, exit code
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 
 class NetloomError(Exception):
     """Base of all errors that netloom raises on purpose.
@@ -28,7 +26,8 @@ class NetloomError(Exception):
         hint: what the reader can do about it; may be empty.
     """
 
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
+    """What the command exits with."""
 
     def __init__(self, problem: str, hint: str = "") -> None:
         self.problem = problem

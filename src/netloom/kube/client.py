@@ -6,9 +6,10 @@ Not here: retries (the caller knows whether repeating is right) and caching.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -289,6 +290,27 @@ class KubeClient:
                 if response.status >= 300:
                     raise to_error(response.status, answer, subject)
                 return answer
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise self._away(subject, error) from error
+
+    @contextlib.asynccontextmanager
+    async def websocket(
+        self, path: str, *, params: Sequence[tuple[str, str]], protocol: str, subject: str
+    ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+        """A WebSocket to a streaming subresource; closed with the block."""
+        session = self._opened()
+        try:
+            async with session.ws_connect(
+                self._base + path,
+                params=list(params),
+                protocols=(protocol,),
+                headers=self._headers(),
+                server_hostname=self.config.server_name or None,
+                max_msg_size=0,
+            ) as socket:
+                yield socket
+        except aiohttp.WSServerHandshakeError as error:
+            raise to_error(error.status, b"", subject) from error
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise self._away(subject, error) from error
 

@@ -142,11 +142,11 @@ def _live(child: Child, log_directory: Path) -> None:
         child.run()
         code = 0
     except NetloomError as error:
-        log.error("%s", error)
+        log.error("%s", error)  # noqa: TRY400 - an error of ours says all in one line
         code = error.exit_code
     except SystemExit as error:
         code = error.code if isinstance(error.code, int) else 1
-    except BaseException:  # noqa: BLE001 - the last line of a process: whatever it was must be in the log
+    except BaseException:  # the last line of a process: whatever it was must be in the log
         log.exception("%s ended by an error", child.name)
     finally:
         logging.shutdown()

@@ -1,0 +1,30 @@
+"""What verbs there are, as data: the command, its help and its shell completion are made from this one table.
+
+Nothing heavy is imported here: `netloom --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """One verb: its word, the module that does it, and a line of help."""
+
+    word: str
+    module: str
+    help: str
+
+
+VERBS = (
+    Verb("up", "netloom.cli.up", "start a cluster on this machine"),
+    Verb("down", "netloom.cli.down", "end a cluster and remove everything of it"),
+    Verb("status", "netloom.cli.status", "show clusters, their nodes and pods"),
+    Verb("kubeconfig", "netloom.cli.kubeconfig", "print a cluster's kubeconfig, or the path to it"),
+    Verb("exec", "netloom.cli.exec", "run a program inside a pod"),
+    Verb("why", "netloom.cli.why", "say what happens to a packet, and which object and field is responsible"),
+    Verb("demo", "netloom.cli.demo", "start a cluster with the example shop and check every path in it"),
+    Verb("agent", "netloom.cli.agent", "run the node agent (on a real node)"),
+    Verb("dns", "netloom.cli.dns", "run the node's DNS server (on a real node)"),
+    Verb("completion", "netloom.cli.completion", "print a completion script for bash, zsh or fish"),
+)
