@@ -44,3 +44,31 @@ def pod_mac(address: Addr) -> str:
 
 
 # --- nftables: tables, chains, maps, marks ---------------------------------------------------------------------------
+
+NFT_TABLE = "netloom"
+"""The one nftables table of each family, ``ip`` and ``ip6``. Everything in it is ours; nobody else may rely on it."""
+
+MASQUERADE_MARK = 0x1000
+"""Bit of the packet mark between our DNAT and our postrouting chain, taken off there. Free of kube-proxy's 0x4000 and
+0x8000, portmap's 0x2000, Cilium's 0x0f00 and Calico's upper half."""
+
+NFT_SERVICES = "services"
+NFT_NODE_PORTS = "node-ports"
+NFT_ENDPOINTS = "endpoints"
+NFT_NODE_PORT_ENDPOINTS = "node-port-endpoints"
+NFT_HAIRPIN = "hairpin"
+NFT_PEERS = "peers"
+
+NFT_REFUSE = "refuse"
+"""Chain that refuses a packet at once; also the verdict of frontends without endpoints."""
+NFT_STRAY = "stray"
+"""Chain for packets that still carry a Service address behind our NAT."""
+NFT_NODE_SOURCE = "node-source"
+"""Chain that gives a connection the node's address as its source."""
+NFT_DISPATCH = "services-dispatch"
+"""Chain that looks a packet's Service up; the NAT hooks jump to it."""
+NFT_PREROUTING = "nat-prerouting"
+NFT_OUTPUT = "nat-output"
+NFT_POSTROUTING = "nat-postrouting"
+NFT_FORWARD = "filter-forward"
+NFT_FILTER_OUTPUT = "filter-output"

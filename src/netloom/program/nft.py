@@ -1,0 +1,309 @@
+"""nftables programs as values: what to do to one table, and how that reads as nft text.
+
+In: tables, chains, rules, maps, sets, elements. Out: a :class:`Transaction`, which the kernel takes whole or not at all.
+Not here: which rules (``dataplane/nftables``), and how a transaction gets into a kernel (``linux/nft``).
+
+Chains, rules and containers are objects; elements, of which there are 50,000, are tuples of atoms: an ``int`` for slots, IANA
+protocol numbers and ports, packed ``bytes`` for addresses. Values are checked when they are put into an operation.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+import re
+from collections.abc import Callable, Iterable, Iterator
+
+import msgspec
+
+from netloom.units import Family
+
+Atom = int | bytes
+Key = tuple[Atom, ...]
+
+_NAME = re.compile(r"[a-zA-Z][a-zA-Z0-9_-]{0,62}\Z")
+_COMMENT = re.compile(r'[^"\\\n]{0,120}\Z')
+_WORDS = {6: "tcp", 17: "udp", 132: "sctp", 1: "icmp", 58: "ipv6-icmp"}
+
+
+class Field(enum.Enum):
+    """One part of a key or value; the kernel gives each a multiple of four bytes."""
+
+    SLOT = "slot"
+    ADDRESS = "address"
+    PROTOCOL = "protocol"
+    PORT = "port"
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """What a verdict map says; ``chain`` only with ``goto`` and ``jump``."""
+
+    word: str
+    chain: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.word} {self.chain}" if self.chain else self.word
+
+
+Value = Key | Verdict | None
+"""Of a map its data, of a verdict map its verdict, of a set None."""
+Element = tuple[Key, Value]
+
+
+class Container(msgspec.Struct, frozen=True):
+    """A map (``data``), a verdict map (``verdicts``) or a set (neither), with the parts of its key in order."""
+
+    name: str
+    key: tuple[Field, ...]
+    data: tuple[Field, ...] = ()
+    verdicts: bool = False
+
+    def __post_init__(self) -> None:
+        _check_name("map or set", self.name)
+        if not self.key or (self.data and self.verdicts):
+            raise ValueError(f"map or set {self.name}: it needs a key, and either data or verdicts")
+
+
+class Hook(msgspec.Struct, frozen=True):
+    """Where a base chain stands: chain type, hook, and priority as a number (netfilter_ipv4.h)."""
+
+    type: str
+    hook: str
+    priority: int
+
+
+class Chain(msgspec.Struct, frozen=True):
+    """A chain; with a hook a base chain of policy accept."""
+
+    name: str
+    hook: Hook | None = None
+
+    def __post_init__(self) -> None:
+        _check_name("chain", self.name)
+
+
+class AddTable(msgspec.Struct, frozen=True):
+    """Make the table, if it is not there."""
+
+
+class DeleteTable(msgspec.Struct, frozen=True):
+    """Delete the table, which must be there, with everything in it."""
+
+
+class AddContainer(msgspec.Struct, frozen=True):
+    """Declare a map or set; one that is there stays as it is."""
+
+    container: Container
+
+
+class AddChain(msgspec.Struct, frozen=True):
+    """Make a chain; one that is there keeps its rules."""
+
+    chain: Chain
+
+
+class FlushChain(msgspec.Struct, frozen=True):
+    """Take all rules out of a chain."""
+
+    name: str
+
+
+class DeleteChain(msgspec.Struct, frozen=True):
+    """Delete an empty chain that nobody refers to."""
+
+    name: str
+
+
+class AddRule(msgspec.Struct, frozen=True):
+    """Append a rule, in nft's words."""
+
+    chain: str
+    text: str
+    comment: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.text or "\n" in self.text or ";" in self.text:
+            raise ValueError(f"rule of chain {self.chain}: one statement on one line, not {self.text!r}")
+        if not _COMMENT.match(self.comment):
+            raise ValueError(
+                f"rule of chain {self.chain}: comment {self.comment!r} has quotes or is too long"
+            )
+
+
+class AddElements(msgspec.Struct, frozen=True):
+    """Put elements in. The same element twice is no error; a key with another value is (EEXIST)."""
+
+    container: Container
+    elements: tuple[Element, ...]
+
+    def __post_init__(self) -> None:
+        _check_keys(self.container, (key for key, _ in self.elements))
+        for _, value in self.elements:
+            if self.container.verdicts:
+                fits = isinstance(value, Verdict)
+            elif self.container.data:
+                fits = isinstance(value, tuple) and len(value) == len(self.container.data)
+            else:
+                fits = value is None
+            if not fits:
+                raise ValueError(f"{self.container.name}: {value!r} is no value of this map or set")
+
+
+class DeleteElements(msgspec.Struct, frozen=True):
+    """Take elements out, each of which must be there (ENOENT)."""
+
+    container: Container
+    keys: tuple[Key, ...]
+
+    def __post_init__(self) -> None:
+        _check_keys(self.container, self.keys)
+
+
+Op = (
+    AddTable
+    | DeleteTable
+    | AddContainer
+    | AddChain
+    | FlushChain
+    | DeleteChain
+    | AddRule
+    | AddElements
+    | DeleteElements
+)
+
+
+class Transaction(msgspec.Struct, frozen=True):
+    """Operations on one table that the kernel takes all together or not at all."""
+
+    family: Family
+    table: str
+    ops: tuple[Op, ...]
+
+    def __post_init__(self) -> None:
+        _check_name("table", self.table)
+
+    @property
+    def only_elements(self) -> bool:
+        """True where no chain, rule, map or table is touched."""
+        return all(isinstance(op, AddElements | DeleteElements) for op in self.ops)
+
+    @property
+    def count(self) -> int:
+        """Number of operations, each element counted."""
+        return sum(
+            len(op.elements)
+            if isinstance(op, AddElements)
+            else len(op.keys)
+            if isinstance(op, DeleteElements)
+            else 1
+            for op in self.ops
+        )
+
+    def render(self) -> str:
+        """The transaction in nft syntax: an operation a line, an element a line."""
+        return "".join(_render(self.family, self.table, op) for op in self.ops)
+
+
+def render_key(family: Family, fields: tuple[Field, ...], key: Key) -> str:
+    """A key or value as nft writes it: ``10.96.0.10 . tcp . 80``."""
+    return " . ".join(_ATOMS[field](atom) for field, atom in zip(fields, key, strict=True))
+
+
+def render_element(container: Container, element: Element, family: Family) -> str:
+    """An element as nft writes it: ``10.96.0.10 . tcp . 80 : goto balance-5``."""
+    key, value = element
+    text = render_key(family, container.key, key)
+    if isinstance(value, Verdict):
+        return f"{text} : {value}"
+    return text if value is None else f"{text} : {render_key(family, container.data, value)}"
+
+
+def _check_name(what: str, name: str) -> None:
+    if not _NAME.match(name):
+        raise ValueError(f"{what} {name!r}: a name is a letter, then letters, digits, - and _")
+
+
+def _check_keys(container: Container, keys: Iterable[Key]) -> None:
+    parts = len(container.key)
+    for key in keys:
+        if len(key) != parts:
+            raise ValueError(f"{container.name}: key {key!r} has not {parts} parts")
+
+
+def _address(atom: Atom) -> str:
+    return str(ipaddress.ip_address(atom))
+
+
+def _protocol(atom: Atom) -> str:
+    return _WORDS.get(atom, str(atom)) if isinstance(atom, int) else repr(atom)
+
+
+_ATOMS: dict[Field, Callable[[Atom], str]] = {
+    Field.SLOT: str,
+    Field.ADDRESS: _address,
+    Field.PROTOCOL: _protocol,
+    Field.PORT: str,
+}
+
+
+def _typeof(family: Family, fields: tuple[Field, ...], *, data: bool = False) -> str:
+    # The value's port reads `tcp dport`: with `th dport` nft 1.0.6 cannot add a rule that uses a map which is in the kernel
+    # already ("conflicting protocols specified: ip vs. th"). It means the same: a port number of two bytes.
+    words = {
+        Field.SLOT: "numgen random mod 65536",
+        Field.ADDRESS: f"{family.value} daddr",
+        Field.PROTOCOL: "meta l4proto",
+        Field.PORT: "tcp dport" if data else "th dport",
+    }
+    return " . ".join(words[field] for field in fields)
+
+
+def _declaration(family: Family, container: Container) -> str:
+    key = _typeof(family, container.key)
+    if container.verdicts:
+        return f"{{ typeof {key} : verdict; }}"
+    if container.data:
+        return f"{{ typeof {key} : {_typeof(family, container.data, data=True)}; }}"
+    return f"{{ typeof {key}; }}"
+
+
+def _kind(container: Container) -> str:
+    return "map" if container.data or container.verdicts else "set"
+
+
+def _render(family: Family, table: str, op: Op) -> str:
+    where = f"{family.value} {table}"
+    match op:
+        case AddTable():
+            text = f"add table {where}\n"
+        case DeleteTable():
+            text = f"delete table {where}\n"
+        case AddContainer(container):
+            text = f"add {_kind(container)} {where} {container.name} {_declaration(family, container)}\n"
+        case AddChain(chain):
+            text = f"add chain {where} {chain.name}{_base(chain.hook)}\n"
+        case FlushChain(name):
+            text = f"flush chain {where} {name}\n"
+        case DeleteChain(name):
+            text = f"delete chain {where} {name}\n"
+        case AddRule(name, rule, comment):
+            note = f' comment "{comment}"' if comment else ""
+            text = f"add rule {where} {name} {rule}{note}\n"
+        case AddElements(container, elements):
+            lines = (render_element(container, element, family) for element in elements)
+            text = _elements(f"add element {where} {container.name}", lines)
+        case DeleteElements(container, keys):
+            lines = (render_key(family, container.key, key) for key in keys)
+            text = _elements(f"delete element {where} {container.name}", lines)
+    return text
+
+
+def _base(hook: Hook | None) -> str:
+    if hook is None:
+        return ""
+    return f" {{ type {hook.type} hook {hook.hook} priority {hook.priority}; policy accept; }}"
+
+
+def _elements(head: str, lines: Iterator[str]) -> str:
+    body = ",\n  ".join(lines)
+    return f"{head} {{\n  {body}\n}}\n" if body else ""
