@@ -7,7 +7,7 @@ import msgspec
 from netloom.api.meta import ObjectMeta
 
 
-class Source(msgspec.Struct, frozen=True, order=True):
+class Source(msgspec.Struct, frozen=True, order=True, gc=False):
     """An object, its generation, and a field path in it such as ``spec.ports[2].nodePort``."""
 
     kind: str
@@ -19,7 +19,7 @@ class Source(msgspec.Struct, frozen=True, order=True):
 
     def at(self, field: str) -> Source:
         """The same object, another field."""
-        return msgspec.structs.replace(self, field=field)
+        return Source(self.kind, self.namespace, self.name, self.uid, self.generation, field)
 
     @property
     def subject(self) -> str:
@@ -30,7 +30,7 @@ class Source(msgspec.Struct, frozen=True, order=True):
         return f"{self.subject}: {self.field}" if self.field else self.subject
 
 
-class Finding(msgspec.Struct, frozen=True, order=True):
+class Finding(msgspec.Struct, frozen=True, order=True, gc=False):
     """Something in an object that we could not use as written; pure code returns it, the caller shows it."""
 
     source: Source

@@ -15,7 +15,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class PeerRoute(msgspec.Struct, frozen=True):
+class PeerRoute(msgspec.Struct, frozen=True, gc=False):
     """The pods of another node, and the node's address that they are behind."""
 
     destination: Cidr
@@ -24,7 +24,7 @@ class PeerRoute(msgspec.Struct, frozen=True):
     source: Source
 
 
-class LocalPod(msgspec.Struct, frozen=True):
+class LocalPod(msgspec.Struct, frozen=True, gc=False):
     """An address of a pod on this node (never a host-network pod)."""
 
     address: Addr

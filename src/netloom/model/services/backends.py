@@ -14,10 +14,10 @@ import msgspec
 
 from netloom.api.discovery import Endpoint, EndpointSlice
 from netloom.model.provenance import Finding, Source, source_of
-from netloom.model.services.addresses import unusable_as_target
+from netloom.model.services.addresses import read_address, unusable_as_target
 from netloom.model.services.frontends import Backend, LeftOut
 from netloom.model.services.ports import ServedPort, is_port, read_protocol
-from netloom.units import Addr, Family, ObjectKey, Protocol, family_of, parse_addr
+from netloom.units import Addr, Family, ObjectKey, Protocol, family_of
 
 _FAMILIES = {family.address_type: family for family in Family}
 
@@ -42,7 +42,7 @@ class ReadEndpoint(msgspec.Struct, frozen=True, gc=False):
     source: Source
 
 
-class ReadSlice(msgspec.Struct, frozen=True):
+class ReadSlice(msgspec.Struct, frozen=True, gc=False):
     """An EndpointSlice, checked once for all ports of its Service."""
 
     family: Family | None
@@ -62,7 +62,7 @@ class Candidate(msgspec.Struct, frozen=True, gc=False):
     source: Source
 
 
-class Candidates(msgspec.Struct, frozen=True):
+class Candidates(msgspec.Struct, frozen=True, gc=False):
     """All endpoints of one Service port in one family, before conditions and traffic policies are looked at."""
 
     candidates: tuple[Candidate, ...]
@@ -218,7 +218,7 @@ def _read_address(endpoint: Endpoint, family: Family) -> tuple[Addr | None, str]
     if not endpoint.addresses:
         return None, "has no address"
     text = endpoint.addresses[0]
-    address = parse_addr(text)
+    address = read_address(text)
     if address is None:
         return None, f'"{text}" is no IP address'
     if family_of(address) is not family:

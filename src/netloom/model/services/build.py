@@ -16,7 +16,7 @@ from netloom.model.inputs import NodeFacts
 from netloom.model.provenance import Finding, Source, source_of
 from netloom.model.services.addresses import ClusterAddress, read_cluster_addresses, read_families
 from netloom.model.services.backends import Candidates, Locality, candidates_of, choose, read_slice
-from netloom.model.services.frontends import Frontend, FrontendAction, FrontendKey, FrontendKind
+from netloom.model.services.frontends import Backend, Frontend, FrontendAction, FrontendKey, FrontendKind
 from netloom.model.services.ports import ServedPort, read_ports
 from netloom.units import Family, Protocol, ServicePortKey, family_of
 
@@ -47,7 +47,7 @@ def build(service: Service, slices: Iterable[EndpointSlice], facts: NodeFacts) -
     work = _Work(service, subject, facts)
     frontends: list[Frontend] = []
     has_node_ports = service.spec.type in ("NodePort", "LoadBalancer")
-    for family in families + tuple(f for f in Family if f not in families):
+    for family in (Family.V4, Family.V6):
         own = [a for a in addresses if family_of(a.address) is family]
         on_node = has_node_ports and family in families
         if not own and not on_node:
@@ -80,43 +80,43 @@ class _Work:
     ) -> Iterator[Frontend]:
         """One frontend for each ClusterIP of the family."""
         for given in addresses:
-            source = self._subject.at(f"{given.field}, spec.ports[{port.index}].port")
-            frontend = Frontend(
+            is_dns = self._is_dns(given, port)
+            backends, left_out = ((), ()) if is_dns else choose(candidates, self._internal)
+            yield Frontend(
                 key=FrontendKey(family, given.address, port.protocol, port.port),
                 kind=FrontendKind.CLUSTER_IP,
                 service_port=ServicePortKey(self._key, port.name, port.protocol),
-                action=FrontendAction.NODE_LOCAL,
-                backends=(),
+                action=FrontendAction.NODE_LOCAL if is_dns else _action(backends),
+                backends=backends,
                 masquerade=False,
-                source=source,
+                source=self._subject.at(f"{given.field}, spec.ports[{port.index}].port"),
+                left_out=left_out,
             )
-            yield frontend if self._is_dns(given, port) else _balanced(frontend, candidates, self._internal)
 
     def node_frontend(self, family: Family, port: ServedPort, candidates: Candidates) -> Frontend:
         """The NodePort on every address of the node."""
-        frontend = Frontend(
+        backends, left_out = choose(candidates, self._external)
+        return Frontend(
             key=FrontendKey(family, None, port.protocol, port.node_port),
             kind=FrontendKind.NODE_PORT,
             service_port=ServicePortKey(self._key, port.name, port.protocol),
-            action=FrontendAction.REJECT,
-            backends=(),
+            action=_action(backends),
+            backends=backends,
             masquerade=self._external is None,
             source=self._subject.at(f"spec.ports[{port.index}].nodePort"),
+            left_out=left_out,
         )
-        return _balanced(frontend, candidates, self._external)
 
     def _is_dns(self, given: ClusterAddress, port: ServedPort) -> bool:
         return (
-            given.address in self._facts.dns_addresses
-            and port.port == _DNS_PORT
+            port.port == _DNS_PORT
             and port.protocol in (Protocol.UDP, Protocol.TCP)
+            and given.address in self._facts.dns_addresses
         )
 
 
-def _balanced(frontend: Frontend, candidates: Candidates, locality: Locality | None) -> Frontend:
-    backends, left_out = choose(candidates, locality)
-    action = FrontendAction.BALANCE if backends else FrontendAction.REJECT
-    return msgspec.structs.replace(frontend, action=action, backends=backends, left_out=left_out)
+def _action(backends: tuple[Backend, ...]) -> FrontendAction:
+    return FrontendAction.BALANCE if backends else FrontendAction.REJECT
 
 
 def _spec_findings(service: Service, subject: Source) -> Iterator[Finding]:
