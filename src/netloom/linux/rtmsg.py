@@ -77,12 +77,12 @@ def new_veth(veth: Veth, peer_netns_fd: int | None) -> Request:
     """Make a pair; the peer is made in its namespace at once, never moved there (a move waits for RCU)."""
     there = [
         attr(_IFLA_IFNAME, string(veth.peer)),
-        *_link_settings(veth.peer_mac, veth.mtu, quiet=veth.quiet),
+        *_link_settings(veth.peer_mac, veth.mtu),
     ]
     if peer_netns_fd is not None:
         there.append(attr(_IFLA_NET_NS_FD, u32(peer_netns_fd)))
     peer = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + b"".join(there)
-    here = [attr(_IFLA_IFNAME, string(veth.name)), *_link_settings(veth.mac, veth.mtu, quiet=veth.quiet)]
+    here = [attr(_IFLA_IFNAME, string(veth.name)), *_link_settings(veth.mac, veth.mtu)]
     if veth.alias:
         here.append(attr(_IFLA_IFALIAS, veth.alias.encode()[:255]))
     here.append(_link_info("veth", nested(_IFLA_INFO_DATA, attr(_VETH_INFO_PEER, peer))))
@@ -94,17 +94,24 @@ def new_bridge(name: str) -> Request:
     return _new_link([attr(_IFLA_IFNAME, string(name)), _link_info("bridge")], f"make bridge {name}")
 
 
-def new_dummy(name: str) -> Request:
-    """Make an interface that swallows what is sent on it; a place for addresses."""
-    return _new_link([attr(_IFLA_IFNAME, string(name)), _link_info("dummy")], f"make dummy {name}")
-
-
 def set_link(index: int, operation: str, *, up: bool | None = None, **changes: bytes) -> Request:
     """Change an interface; ``changes`` are ``mtu``, ``master``, ``address`` as payloads."""
     kinds = {"mtu": _IFLA_MTU, "master": _IFLA_MASTER, "address": _IFLA_ADDRESS}
     flags, mask = (_IFF_UP if up else 0, _IFF_UP) if up is not None else (0, 0)
     body = _IFINFO.pack(socket.AF_UNSPEC, 0, index, flags, mask)
     return Request(RTM_NEWLINK, 0, body + b"".join(attr(kinds[k], v) for k, v in changes.items()), operation)
+
+
+def quieten_link(index: int, name: str) -> Request:
+    """Let an interface have no link-local IPv6 address, and so no duplicate detection and no router solicitations.
+
+    To be sent before it is set up. The kernel takes this only for an interface that exists already (Linux 6.18).
+    """
+    mode = attr(_IFLA_INET6_ADDR_GEN_MODE, u8(_IN6_ADDR_GEN_MODE_NONE))
+    body = _IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, 0) + nested(
+        _IFLA_AF_SPEC, nested(socket.AF_INET6, mode)
+    )
+    return Request(RTM_NEWLINK, 0, body, f"no link-local address on {name}")
 
 
 def delete_link(index: int, name: str) -> Request:
@@ -157,15 +164,12 @@ def _link_info(kind: str, data: bytes = b"") -> bytes:
     return nested(_IFLA_LINKINFO, attr(_IFLA_INFO_KIND, string(kind)), data)
 
 
-def _link_settings(mac: str, mtu: int, *, quiet: bool) -> list[bytes]:
+def _link_settings(mac: str, mtu: int) -> list[bytes]:
     parts = []
     if mac:
         parts.append(attr(_IFLA_ADDRESS, mac_bytes(mac)))
     if mtu:
         parts.append(attr(_IFLA_MTU, u32(mtu)))
-    if quiet:
-        mode = attr(_IFLA_INET6_ADDR_GEN_MODE, u8(_IN6_ADDR_GEN_MODE_NONE))
-        parts.append(nested(_IFLA_AF_SPEC, nested(socket.AF_INET6, mode)))
     return parts
 
 

@@ -92,10 +92,6 @@ class Rtnl:
         """Make a bridge; it is down."""
         self._netlink.request(rtmsg.new_bridge(name))
 
-    def add_dummy(self, name: str) -> None:
-        """Make an interface that swallows what is sent on it; it is down."""
-        self._netlink.request(rtmsg.new_dummy(name))
-
     def set_master(self, name: str, bridge: str) -> None:
         """Make an interface a port of a bridge."""
         master = u32(self.index(bridge))

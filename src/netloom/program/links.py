@@ -40,8 +40,7 @@ class LinkAddress(msgspec.Struct, frozen=True, kw_only=True):
 class Veth(msgspec.Struct, frozen=True, kw_only=True):
     """A pair of interfaces to be made: ``name`` here, ``peer`` in another namespace or here.
 
-    MACs are chosen by the kernel where empty, the MTU (bytes) where 0. ``quiet`` leaves out the link-local IPv6 addresses
-    that the kernel would give both ends, and with them router solicitations and duplicate detection.
+    MACs are chosen by the kernel where empty, the MTU (bytes) where 0. ``alias`` is a note for people, on this end only.
     """
 
     name: str
@@ -50,4 +49,3 @@ class Veth(msgspec.Struct, frozen=True, kw_only=True):
     peer_mac: str = ""
     mtu: int = 0
     alias: str = ""
-    quiet: bool = False

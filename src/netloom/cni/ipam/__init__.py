@@ -1,0 +1,1 @@
+"""Addresses of this node's pods: who has which, durably and exactly."""
