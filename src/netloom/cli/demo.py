@@ -112,15 +112,20 @@ def _text(report: DemoReport, subject: Subject, outcomes: Sequence[Outcome]) -> 
         f"asked from inside the pods, with real packets ({sum(c['asked'] for c in report.checks.values())} probes"
         f" in {report.check_s:.1f} s):",
     ]
-    for kind, text in _ASKED.items():
-        counts = report.checks.get(kind, {"asked": 0, "wrong": 0})
-        mark = "yes" if counts["asked"] and not counts["wrong"] else "NO " if counts["wrong"] else "-  "
-        lines.append(f"  {mark}  {text} ({counts['asked'] - counts['wrong']} of {counts['asked']})")
-    for outcome in report.wrong[:20]:
-        lines.append(
-            f"  WRONG  {outcome.source} -> {outcome.question.subject} at {outcome.question.host}: {outcome.wrong}"
-        )
+    lines += [
+        _verdict(text, report.checks.get(kind, {"asked": 0, "wrong": 0})) for kind, text in _ASKED.items()
+    ]
+    lines += [
+        f"  WRONG  {o.source} -> {o.question.subject} at {o.question.host}: {o.wrong}"
+        for o in report.wrong[:20]
+    ]
     return "\n".join([*lines, "", _next(up)])
+
+
+def _verdict(text: str, counts: Mapping[str, int]) -> str:
+    asked, wrong = counts["asked"], counts["wrong"]
+    mark = "NO " if wrong else "yes" if asked else "-  "
+    return f"  {mark}  {text} ({asked - wrong} of {asked})"
 
 
 def _service_table(subject: Subject, outcomes: Sequence[Outcome]) -> str:
@@ -130,18 +135,16 @@ def _service_table(subject: Subject, outcomes: Sequence[Outcome]) -> str:
             answered.setdefault(o.question.subject.rpartition(":")[0], set()).add(
                 o.seen.pod.partition("/")[2]
             )
-    rows = []
-    for service in subject.services:
-        spec = service.spec
-        ports = ",".join(
-            f"{p.port}{f':{p.node_port}' if p.node_port else ''}/{p.protocol}" for p in spec.ports
-        )
-        address = spec.cluster_ip or f"-> {spec.external_name}"
-        kind = "headless" if service.is_headless else spec.type
-        rows.append(
-            (str(service.key), kind, address, ports or "-", str(len(answered.get(str(service.key), ()))))
-        )
+    rows = (_service_row(s, len(answered.get(str(s.key), ()))) for s in subject.services)
     return table(("SERVICE", "TYPE", "ADDRESS", "PORTS", "PODS-THAT-ANSWERED"), rows)
+
+
+def _service_row(service: Service, answered: int) -> tuple[str, ...]:
+    spec = service.spec
+    ports = ",".join(f"{p.port}{f':{p.node_port}' if p.node_port else ''}/{p.protocol}" for p in spec.ports)
+    address = spec.cluster_ip or f"-> {spec.external_name}"
+    kind = "headless" if service.is_headless else spec.type
+    return str(service.key), kind, address, ports or "-", str(answered)
 
 
 def _next(up: UpReport) -> str:

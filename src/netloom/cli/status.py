@@ -13,8 +13,8 @@ from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import load
 from netloom.kube.resources import NODES, PODS
 from netloom.local import cluster, ready
+from netloom.local.lock import is_running
 from netloom.local.paths import cluster_paths
-from netloom.local.supervisor import is_running
 
 
 class NodeLine(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ import msgspec
 
 from netloom.clock import Clock
 from netloom.errors import NetloomError, NotFound, StorageError, Unavailable, UsageError
+from netloom.local.lock import Lock, is_running
 from netloom.local.paths import ClusterPaths, cluster_paths, clusters_home
 from netloom.local.settings import ClusterSettings
 
@@ -39,7 +40,7 @@ def start(settings: ClusterSettings, *, clock: Clock, step: Callable[[str], None
         StorageError: the directory cannot be written.
         UsageError: the port is taken.
     """
-    from netloom.local.supervisor import Lock, daemonize  # noqa: PLC0415 - heavy, and only needed here
+    from netloom.local.supervisor import daemonize  # noqa: PLC0415 - heavy, and only needed here
 
     paths = cluster_paths(settings.name)
     lock = Lock(paths)
@@ -130,8 +131,6 @@ def running(name: str) -> ClusterPaths:
         NotFound: there is none of this name.
         Unavailable: it is there but does not run.
     """
-    from netloom.local.supervisor import is_running  # noqa: PLC0415 - heavy, and only needed here
-
     paths = existing(name)
     if not is_running(paths):
         raise Unavailable(
@@ -165,8 +164,6 @@ async def stop(name: str, *, step: Callable[[str], None], timeout_s: float = 10.
     Raises:
         NotFound: there is none of this name.
     """
-    from netloom.local.supervisor import is_running  # noqa: PLC0415 - heavy, and only needed here
-
     paths = existing(name)
     if is_running(paths) and (pid := _supervisor(paths)) is not None:
         step(f"ending cluster {name}")

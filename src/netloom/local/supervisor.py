@@ -12,22 +12,21 @@ import array
 import asyncio
 import contextlib
 import errno
-import fcntl
 import logging
 import os
 import signal
 import socket
 from collections.abc import Callable
-from typing import BinaryIO
 
 import msgspec
 
 from netloom.clock import Clock, rfc3339
-from netloom.errors import AlreadyExists, NetloomError, StorageError, UsageError
+from netloom.errors import NetloomError, StorageError, UsageError
 from netloom.linux import namespaces
 from netloom.linux.mounts import make_private, mount
 from netloom.local import certs
 from netloom.local.init import Init, log_to
+from netloom.local.lock import Lock
 from netloom.local.paths import ClusterPaths
 from netloom.local.relay import DnsRelay, Upstream, host_resolvers
 from netloom.local.roles import children_of
@@ -52,58 +51,6 @@ class Told(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 Tell = Callable[[Told], None]
-
-
-class Lock:
-    """The cluster's lock: held while any process of it lives (flock(2) lasts as long as the last copy)."""
-
-    def __init__(self, paths: ClusterPaths) -> None:
-        self._paths = paths
-        self._file: BinaryIO | None = None
-
-    def take(self) -> None:
-        """Take it.
-
-        Raises:
-            AlreadyExists: a cluster of this name is running.
-            StorageError: the directory cannot be written.
-        """
-        try:
-            self._paths.root.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._file = open(self._paths.lock, "ab")  # noqa: SIM115 - held for the life of the process
-        except OSError as error:
-            raise StorageError(
-                f"{self._paths.root}: {error.strerror}", "free some space, or set NETLOOM_HOME"
-            ) from error
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._file.close()
-            name = self._paths.root.name
-            raise AlreadyExists(
-                f"cluster {name!r} is running already",
-                f"end it with: netloom down --name {name}, or choose another --name",
-            ) from None
-
-    def release(self) -> None:
-        """Let it go."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-
-def is_running(paths: ClusterPaths) -> bool:
-    """True while any process of the cluster lives."""
-    try:
-        file = open(paths.lock, "rb")  # noqa: SIM115 - closed by the with below
-    except OSError:
-        return False
-    with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        return False
 
 
 def supervise(*, paths: ClusterPaths, settings: ClusterSettings, clock: Clock, tell: Tell) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from netloom.api.core import Node, Pod, Service
+from netloom.api.core import Node, Pod, Service, ServicePort
 from netloom.api.discovery import EndpointSlice
 from netloom.errors import NetloomError
 from netloom.kube.client import KubeClient
@@ -107,39 +107,41 @@ def _pod_questions(source: Pod, pod: Pod) -> Iterator[Question]:
 
 
 def _service_questions(subject: Subject, service: Service) -> Iterator[Question]:
-    answerers = _answerers(subject.slices, service.key)
+    target = _alias_of(subject, service) or service
+    answerers = _answerers(subject.slices, target.key)
     if not answerers:
         return
     name = f"{service.key.name}.{service.key.namespace}"
-    for port in service.spec.ports:
+    for port in target.spec.ports:
         label = f"{service.key}:{port.port}/{port.protocol}"
-        number = _endpoint_port(subject.slices, service, port.name) if service.is_headless else port.port
-        for host in (name, f"{name}.svc.{subject.domain}"):
-            yield Question("service-name", label, host, number, port.protocol, answerers, keeps_source=False)
-        if not service.is_headless:
-            yield Question(
-                "service-address",
-                label,
-                service.spec.cluster_ip,
-                port.port,
-                port.protocol,
-                answerers,
-                keeps_source=False,
-            )
-        if port.node_port:
-            for node in subject.nodes:
-                for address in node.status.addresses:
-                    if address.type == "InternalIP":
-                        label = f"{node.metadata.name}:{port.node_port}/{port.protocol} ({service.key})"
-                        yield Question(
-                            "node-port",
-                            label,
-                            address.address,
-                            port.node_port,
-                            port.protocol,
-                            answerers,
-                            keeps_source=False,
-                        )
+        number = _endpoint_port(subject.slices, target, port.name) if target.is_headless else port.port
+        asked = {"service-name": [name, f"{name}.svc.{subject.domain}"]}
+        if service.spec.cluster_ip and not service.is_headless:
+            asked["service-address"] = [service.spec.cluster_ip]
+        for kind, hosts in asked.items():
+            for host in hosts:
+                yield Question(kind, label, host, number, port.protocol, answerers, keeps_source=False)
+        if port.node_port and target is service:
+            yield from _node_port_questions(subject, service, port, answerers)
+
+
+def _node_port_questions(
+    subject: Subject, service: Service, port: ServicePort, answerers: frozenset[str]
+) -> Iterator[Question]:
+    for node in subject.nodes:
+        label = f"{node.metadata.name}:{port.node_port}/{port.protocol} ({service.key})"
+        for address in node.status.addresses:
+            if address.type == "InternalIP":
+                host = address.address
+                yield Question(
+                    "node-port", label, host, port.node_port, port.protocol, answerers, keeps_source=False
+                )
+
+
+def _alias_of(subject: Subject, service: Service) -> Service | None:
+    """The Service of this cluster that an ExternalName stands for."""
+    names = {f"{s.key.name}.{s.key.namespace}.svc.{subject.domain}": s for s in subject.services}
+    return names.get(service.spec.external_name) if service.spec.type == "ExternalName" else None
 
 
 def _answerers(slices: Sequence[EndpointSlice], service: ObjectKey) -> frozenset[str]:

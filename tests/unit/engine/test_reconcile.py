@@ -1,0 +1,183 @@
+import errno
+from collections.abc import Mapping
+
+import pytest
+
+from netloom.engine.acks import Acks
+from netloom.engine.pending import Pending, count, is_empty
+from netloom.engine.reconcile import Engine
+from netloom.errors import NftError
+from netloom.model.inputs import Changes, ClusterView, NodeFacts
+from netloom.model.network import Network
+from netloom.testing.builders import load_view
+from netloom.units import ObjectKey, parse_addr, parse_cidr
+
+FACTS = NodeFacts(
+    name="node-1",
+    addresses=(parse_addr("192.0.2.11"),),
+    pod_cidrs=(parse_cidr("10.1.0.0/24"),),
+    service_cidrs=(parse_cidr("10.96.0.0/16"),),
+)
+MANIFESTS = """
+apiVersion: v1
+kind: Service
+metadata: {name: cart, namespace: shop}
+spec: {clusterIP: 10.96.0.20, clusterIPs: [10.96.0.20], ports: [{port: 80, targetPort: 8080}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: cart-1, namespace: shop, labels: {kubernetes.io/service-name: cart}, resourceVersion: "7"}
+addressType: IPv4
+ports: [{port: 8080, protocol: TCP}]
+endpoints: [{addresses: [10.1.0.5]}, {addresses: [10.1.0.6]}]
+"""
+
+
+class FakePlane:
+    """Holds what it was told, and refuses when asked to."""
+
+    def __init__(self):
+        self.frontends = None
+        self.calls = []
+        self.refusals = 0
+
+    async def start(self, state, facts):
+        self._maybe_refuse("start")
+        self.frontends = dict(state.frontends)
+
+    async def apply(self, delta):
+        self._maybe_refuse("apply")
+        for key, frontend in delta.frontends.items():
+            if frontend is None:
+                del self.frontends[key]
+            else:
+                self.frontends[key] = frontend
+
+    async def remove(self):
+        self.frontends = None
+
+    def _maybe_refuse(self, call):
+        self.calls.append(call)
+        if self.refusals:
+            self.refusals -= 1
+            raise NftError("add element", errno.ENOMEM, "no memory")
+
+
+class FakeFabric:
+    overhead = 0
+
+    def __init__(self):
+        self.routes = {}
+
+    async def start(self, routes: Mapping):
+        self.routes = dict(routes)
+
+    async def apply(self, changes):
+        self.routes |= changes
+
+    async def remove(self):
+        self.routes = {}
+
+
+class FakeNames:
+    def __init__(self):
+        self.seen = []
+
+    def update(self, changes):
+        self.seen.append(changes)
+
+
+class StoppedClock:
+    def monotonic(self):
+        return 5.0
+
+    def wall(self):
+        return 0.0
+
+
+@pytest.fixture
+def parts():
+    plane, reported = FakePlane(), []
+    acks = Acks()
+    engine = Engine(
+        facts=FACTS,
+        plane=plane,
+        fabric=FakeFabric(),
+        names=FakeNames(),
+        acks=acks,
+        clock=StoppedClock(),
+        report=reported.extend,
+    )
+    return engine, plane, acks, reported
+
+
+def everything() -> Changes:
+    view = load_view(MANIFESTS)
+    return Changes(services=dict(view.services), slices=dict(view.slices))
+
+
+async def test_the_first_turn_programs_everything_and_acknowledges_it(parts):
+    engine, plane, acks, _ = parts
+    assert not engine.is_in_force
+    await engine.turn(everything())
+    assert engine.is_in_force
+    assert plane.calls == ["start"]
+    assert len(plane.frontends) == 1
+    assert acks.slices == {ObjectKey("shop", "cart-1"): "7"}
+
+
+async def test_later_turns_apply_only_the_difference(parts):
+    engine, plane, acks, _ = parts
+    await engine.turn(everything())
+    await engine.turn(Changes(slices={ObjectKey("shop", "cart-1"): None}))
+    assert plane.calls == ["start", "apply"]
+    assert acks.slices == {}
+    assert next(iter(plane.frontends.values())).backends == ()
+
+
+async def test_a_refused_change_falls_back_to_comparing_everything(parts):
+    engine, plane, _, _ = parts
+    await engine.turn(everything())
+    plane.refusals = 1
+    await engine.turn(Changes(slices={ObjectKey("shop", "cart-1"): None}))
+    assert plane.calls == ["start", "apply", "start"]
+    assert plane.frontends == dict(engine.network.state.frontends)
+    assert engine.is_in_force
+
+
+async def test_a_kernel_that_refuses_everything_is_not_called_in_force_and_nothing_is_lost(parts):
+    engine, plane, acks, _ = parts
+    await engine.turn(everything())
+    plane.refusals = 2
+    with pytest.raises(NftError):
+        await engine.turn(Changes(slices={ObjectKey("shop", "cart-1"): None}))
+    assert not engine.is_in_force
+    assert acks.slices == {ObjectKey("shop", "cart-1"): "7"}, "what the kernel refused is not acknowledged"
+    await engine.turn(Changes())
+    assert engine.is_in_force
+    assert plane.frontends == dict(
+        Network.compute(ClusterView(services=everything().services), FACTS).frontends
+    )
+
+
+async def test_a_finding_is_reported_once(parts):
+    engine, _, _, reported = parts
+    changes = everything()
+    bad = load_view(MANIFESTS.replace("10.96.0.20", "10.96.0.300"))
+    await engine.turn(Changes(services=dict(bad.services), slices=changes.slices))
+    assert len(reported) >= 1
+    before = len(reported)
+    await engine.turn(Changes(slices={ObjectKey("shop", "other"): None}))
+    assert len(reported) == before
+
+
+def test_pending_keeps_the_newest_of_each_key():
+    pending = Pending()
+    service = load_view(MANIFESTS).services[ObjectKey("shop", "cart")]
+    pending.mark("services", service.key, service)
+    pending.mark("services", service.key, None)
+    pending.mark("pods", ObjectKey("shop", "p"), None)
+    taken = pending.take_now()
+    assert count(taken) == 2
+    assert taken.services == {service.key: None}
+    assert is_empty(pending.take_now())
