@@ -1,0 +1,1 @@
+"""Services on flat nftables maps; see README.md beside this file."""
