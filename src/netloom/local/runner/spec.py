@@ -1,0 +1,255 @@
+"""The fields of Pod, Service and Node that a runner reads (core/v1), typed. Pure; readers only, nothing is written through them."""
+
+from __future__ import annotations
+
+import msgspec
+
+from netloom.api.meta import ObjectMeta
+from netloom.units import ObjectKey
+
+Quantity = str | int | float
+
+
+class Port(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 ContainerPort."""
+
+    container_port: int
+    name: str = ""
+    protocol: str = "TCP"
+
+
+class HttpHeader(msgspec.Struct, frozen=True):
+    """core/v1 HTTPHeader."""
+
+    name: str
+    value: str = ""
+
+
+class HttpGet(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 HTTPGetAction; ``port`` may be a container port's name."""
+
+    port: int | str
+    path: str = "/"
+    host: str = ""
+    scheme: str = "HTTP"
+    http_headers: tuple[HttpHeader, ...] = ()
+
+
+class TcpSocket(msgspec.Struct, frozen=True):
+    """core/v1 TCPSocketAction."""
+
+    port: int | str
+    host: str = ""
+
+
+class Exec(msgspec.Struct, frozen=True):
+    """core/v1 ExecAction."""
+
+    command: tuple[str, ...] = ()
+
+
+class Grpc(msgspec.Struct, frozen=True):
+    """core/v1 GRPCAction."""
+
+    port: int
+    service: str | None = None
+
+
+class Probe(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 Probe, with the API's defaults."""
+
+    http_get: HttpGet | None = None
+    tcp_socket: TcpSocket | None = None
+    exec: Exec | None = None
+    grpc: Grpc | None = None
+    initial_delay_seconds: int = 0
+    timeout_seconds: int = 1
+    period_seconds: int = 10
+    success_threshold: int = 1
+    failure_threshold: int = 3
+
+
+class KeyRef(msgspec.Struct, frozen=True):
+    """core/v1 ConfigMapKeySelector and SecretKeySelector."""
+
+    key: str = ""
+    name: str = ""
+    optional: bool | None = None
+
+
+class FieldRef(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 ObjectFieldSelector."""
+
+    field_path: str = ""
+
+
+class EnvSource(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 EnvVarSource."""
+
+    field_ref: FieldRef | None = None
+    config_map_key_ref: KeyRef | None = None
+    secret_key_ref: KeyRef | None = None
+
+
+class EnvVar(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 EnvVar."""
+
+    name: str
+    value: str | None = None
+    value_from: EnvSource | None = None
+
+
+class NameRef(msgspec.Struct, frozen=True):
+    """core/v1 ConfigMapEnvSource and SecretEnvSource."""
+
+    name: str = ""
+    optional: bool | None = None
+
+
+class EnvFrom(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 EnvFromSource."""
+
+    prefix: str = ""
+    config_map_ref: NameRef | None = None
+    secret_ref: NameRef | None = None
+
+
+class Container(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 Container, as far as a stand-in needs it."""
+
+    name: str = ""
+    image: str = ""
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    working_dir: str = ""
+    ports: tuple[Port, ...] = ()
+    env: tuple[EnvVar, ...] = ()
+    env_from: tuple[EnvFrom, ...] = ()
+    liveness_probe: Probe | None = None
+    readiness_probe: Probe | None = None
+    startup_probe: Probe | None = None
+    restart_policy: str | None = None
+    """``Always`` on an init container makes it a sidecar."""
+
+
+class DnsOption(msgspec.Struct, frozen=True):
+    """core/v1 PodDNSConfigOption."""
+
+    name: str = ""
+    value: str | None = None
+
+
+class DnsConfig(msgspec.Struct, frozen=True):
+    """core/v1 PodDNSConfig."""
+
+    nameservers: tuple[str, ...] = ()
+    searches: tuple[str, ...] = ()
+    options: tuple[DnsOption, ...] = ()
+
+
+class HostAlias(msgspec.Struct, frozen=True):
+    """core/v1 HostAlias."""
+
+    ip: str = ""
+    hostnames: tuple[str, ...] = ()
+
+
+class ReadinessGate(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 PodReadinessGate."""
+
+    condition_type: str = ""
+
+
+class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 PodSpec, as far as a runner needs it."""
+
+    node_name: str = ""
+    containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
+    host_network: bool = False
+    hostname: str = ""
+    subdomain: str = ""
+    restart_policy: str = "Always"
+    dns_policy: str = "ClusterFirst"
+    dns_config: DnsConfig | None = None
+    host_aliases: tuple[HostAlias, ...] = ()
+    enable_service_links: bool = True
+    service_account_name: str = ""
+    readiness_gates: tuple[ReadinessGate, ...] = ()
+    termination_grace_period_seconds: int = 30
+
+
+class Condition(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 PodCondition and NodeCondition."""
+
+    type: str
+    status: str
+    last_transition_time: str | None = None
+    reason: str = ""
+    message: str = ""
+
+
+class OldContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """What a former runner wrote about a container, as far as this one goes on from it."""
+
+    name: str
+    restart_count: int = 0
+
+
+class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 PodStatus, as far as a runner goes on from it."""
+
+    phase: str = ""
+    start_time: str | None = None
+    conditions: tuple[Condition, ...] = ()
+    container_statuses: tuple[OldContainerStatus, ...] = ()
+
+
+class Pod(msgspec.Struct, frozen=True):
+    """core/v1 Pod."""
+
+    metadata: ObjectMeta = ObjectMeta()
+    spec: PodSpec = PodSpec()
+    status: PodStatus = PodStatus()
+
+    @property
+    def key(self) -> ObjectKey:
+        """Namespace and name."""
+        return ObjectKey(self.metadata.namespace, self.metadata.name)
+
+    @property
+    def uid(self) -> str:
+        """The pod's identity: a new pod of the same name is another pod."""
+        return self.metadata.uid
+
+    @property
+    def is_terminating(self) -> bool:
+        """Somebody asked for its deletion."""
+        return self.metadata.deletion_timestamp is not None
+
+    @property
+    def is_over(self) -> bool:
+        """Phase Succeeded or Failed: it never runs again."""
+        return self.status.phase in {"Succeeded", "Failed"}
+
+    @property
+    def apps(self) -> tuple[Container, ...]:
+        """The containers that keep running: sidecars (init containers with restartPolicy Always) and the others."""
+        return (
+            tuple(c for c in self.spec.init_containers if c.restart_policy == "Always") + self.spec.containers
+        )
+
+    def container(self, name: str) -> Container | None:
+        """The running container of that name, or the first one of ``spec.containers`` where the name is empty."""
+        if not name:
+            return self.spec.containers[0] if self.spec.containers else None
+        return next((c for c in self.apps if c.name == name), None)
+
+
+def port_number(wanted: int | str, container: Container) -> int | None:
+    """The number of a port that a probe or Service gives as number or as container port's name; None where unknown."""
+    if isinstance(wanted, int):
+        return wanted
+    if wanted.isdigit():
+        return int(wanted)
+    return next((p.container_port for p in container.ports if p.name == wanted), None)

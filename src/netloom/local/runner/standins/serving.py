@@ -1,0 +1,176 @@
+"""The sockets of all stand-ins of a node. In: pods as the runner names them; out: listening sockets, and what went wrong.
+
+Sockets are opened inside each pod's network namespace and read by this one process. Not here: the feed, and the answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import functools
+import os
+import socket
+from collections.abc import Sequence
+
+from netloom.clock import Clock
+from netloom.errors import NetloomError
+from netloom.linux import netns
+from netloom.local.runner.standins.answers import Identity
+from netloom.local.runner.standins.feed import App, Listen, StandInPod, State
+from netloom.local.runner.standins.logbook import Log
+from netloom.local.runner.standins.tcp import Connection, Listener, Room
+from netloom.local.runner.standins.udp import Datagrams
+
+BACKLOG = 1024
+MAX_CONNECTIONS = 8192
+
+
+class _Served:
+    """One container: its listener and its open sockets."""
+
+    def __init__(self, app: App, listener: Listener) -> None:
+        self.app = app
+        self.listener = listener
+        self.open: dict[tuple[int, str], asyncio.Server | asyncio.DatagramTransport] = {}
+        self.problem = ""
+
+    def close(self, ports: Sequence[tuple[int, str]] | None = None) -> None:
+        """Stop listening, on these or on all ports; on all means that connections end too."""
+        for port in list(self.open) if ports is None else ports:
+            self.open.pop(port).close()
+        if ports is None:
+            for transport in list(self.listener.connections):
+                transport.abort()
+
+
+class Apps:
+    """All stand-ins of a node."""
+
+    def __init__(self, *, clock: Clock, max_connections: int = MAX_CONNECTIONS) -> None:
+        self._clock = clock
+        self._room = Room(max_connections)
+        self._pods: dict[str, dict[str, _Served]] = {}
+        self._logs: dict[tuple[str, str], Log] = {}
+        self._previous: dict[tuple[str, str], Log] = {}
+
+    def uids(self) -> frozenset[str]:
+        """The pods that are served."""
+        return frozenset(self._pods)
+
+    def log(self, uid: str, container: str, *, previous: bool = False) -> Log | None:
+        """A container's log; None where there is none."""
+        return (self._previous if previous else self._logs).get((uid, container))
+
+    async def serve(self, pod: StandInPod) -> tuple[State, ...]:
+        """Make the sockets of a pod what it says: others are closed, missing ones opened, the rest left alone.
+
+        Returns:
+            How each container fares.
+        """
+        served = self._pods.setdefault(pod.uid, {})
+        for name in [n for n in served if n not in {a.name for a in pod.apps}]:
+            served.pop(name).close()
+        for app in pod.apps:
+            old = served.get(app.name)
+            if old is None or old.app.generation != app.generation:
+                served[app.name] = self._begin(pod, app, old)
+            await self._listen(pod, app, served[app.name])
+        return tuple(State(pod.uid, n, s.app.generation, s.problem) for n, s in served.items())
+
+    def drop(self, uid: str) -> None:
+        """Close everything of a pod and forget it."""
+        for name, served in self._pods.pop(uid, {}).items():
+            served.close()
+            if (log := self._logs.pop((uid, name), None)) is not None:
+                log.end()
+            self._previous.pop((uid, name), None)
+
+    def _begin(self, pod: StandInPod, app: App, old: _Served | None) -> _Served:
+        """A container's new life: a fresh log, and nothing open."""
+        key = (pod.uid, app.name)
+        if old is not None:
+            old.close()
+            old.listener.log.end()
+            self._previous[key] = old.listener.log
+        log = self._logs[key] = Log(self._clock)
+        log.write(
+            f"stand-in for image {app.image} as container {app.name} of pod {pod.namespace}/{pod.name} on {pod.node}"
+        )
+        for note in app.notes:
+            log.write(note)
+        identity = Identity(pod.name, pod.namespace, pod.node, app.name, app.image)
+        return _Served(app, Listener(identity=identity, log=log, room=self._room))
+
+    async def _listen(self, pod: StandInPod, app: App, served: _Served) -> None:
+        wanted = {(w.port, w.protocol): w for w in app.listens}
+        served.close([p for p in served.open if p not in wanted])
+        missing = [w for port, w in wanted.items() if port not in served.open]
+        served.app = app
+        served.problem = ""
+        if not missing:
+            return
+        try:
+            fd = netns.open_netns(pod.netns)
+            try:
+                opened = await netns.run_in_async(fd, functools.partial(_open_all, missing))
+            finally:
+                os.close(fd)
+        except (NetloomError, OSError) as error:
+            served.problem = str(error)
+            return
+        problems = []
+        for wish, made in zip(missing, opened, strict=True):
+            if isinstance(made, str):
+                served.listener.log.write(f"cannot listen on port {wish.port}/{wish.protocol}: {made}")
+                if wish.required:
+                    problems.append(f"port {wish.port}/{wish.protocol}: {made}")
+                continue
+            served.open[wish.port, wish.protocol] = await self._attach(made, served.listener)
+            served.listener.log.write(f"listening on port {wish.port}/{wish.protocol}")
+        served.problem = "; ".join(problems)
+
+    async def _attach(
+        self, made: socket.socket, listener: Listener
+    ) -> asyncio.Server | asyncio.DatagramTransport:
+        loop = asyncio.get_running_loop()
+        if made.type == socket.SOCK_STREAM:
+            return await loop.create_server(lambda: Connection(listener), sock=made, backlog=BACKLOG)
+        transport, _ = await loop.create_datagram_endpoint(lambda: Datagrams(listener), sock=made)
+        return transport
+
+
+def _open_all(listens: Sequence[Listen]) -> list[socket.socket | str]:
+    """A listening socket for each, or why there is none; runs inside the pod's namespace."""
+    return [_open(listen) for listen in listens]
+
+
+def _open(listen: Listen) -> socket.socket | str:
+    kinds = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
+    if listen.protocol not in kinds:
+        return f"stand-ins speak TCP and UDP, not {listen.protocol}"
+    kind = kinds[listen.protocol]
+    try:
+        return _bound(socket.AF_INET6, kind, listen.port)
+    except OSError as error:
+        if error.errno not in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
+            return os.strerror(error.errno or 0)
+    try:
+        return _bound(socket.AF_INET, kind, listen.port)
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+
+
+def _bound(family: int, kind: int, port: int) -> socket.socket:
+    made = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+    try:
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # one socket for both families
+        if kind == socket.SOCK_STREAM:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(("", port))
+        if kind == socket.SOCK_STREAM:
+            made.listen(BACKLOG)
+    except OSError:
+        made.close()
+        raise
+    return made
