@@ -1,1 +1,1 @@
-"""The cluster's DNS server: a process of its own, fed by the agent."""
+"""The node's DNS server: a process of its own, fed by the agent, answering at the cluster DNS address."""

@@ -1,1 +1,1 @@
-"""DNS names of the cluster as record sets."""
+"""The names of a cluster and their records, as the Kubernetes DNS specification 1.1 says. Pure."""

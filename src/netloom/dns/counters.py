@@ -1,0 +1,38 @@
+"""What the server has done, in plain integers that metrics read later. One writer: the event loop."""
+
+from __future__ import annotations
+
+
+class Counters:
+    """Counts since the process began."""
+
+    def __init__(self) -> None:
+        self.udp_queries = 0
+        self.tcp_queries = 0
+        self.prepared_hits = 0
+        """Queries answered from bytes that were ready."""
+        self.cache_hits = 0
+        self.cache_misses = 0
+        self.forwarded = 0
+        """Questions sent upstream; several clients that wait for the same one count once."""
+        self.upstream_retries = 0
+        self.upstream_failures = 0
+        """Questions that no upstream answered."""
+        self.refused_busy = 0
+        """Queries answered SERVFAIL because too many were waiting for upstreams."""
+        self.malformed = 0
+        self.dropped = 0
+        """Replies that the kernel did not take, and connections over the limit."""
+        self.faults = 0
+        """Defects of our own that a query brought to light."""
+        self.rcodes = [0] * 24
+        """Replies by rcode; BADVERS is 16."""
+        self.feed_frames = 0
+        self.feed_sets = 0
+        """Whole record sets taken over from the agent."""
+
+    def as_dict(self) -> dict[str, int]:
+        """All counts by name, rcodes as ``rcode_N``; zeros of rcodes are left out."""
+        counts = {name: value for name, value in vars(self).items() if isinstance(value, int)}
+        counts.update({f"rcode_{n}": count for n, count in enumerate(self.rcodes) if count})
+        return counts
