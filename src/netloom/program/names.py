@@ -37,6 +37,12 @@ def pod_link(container_id: str, interface: str) -> str:
     return POD_LINK_PREFIX + digest[: 15 - len(POD_LINK_PREFIX)]
 
 
+def is_pod_link(name: str) -> bool:
+    """True for a name that :func:`pod_link` can give."""
+    digits = name.removeprefix(POD_LINK_PREFIX)
+    return len(name) == 15 and digits != name and all(c in "0123456789abcdef" for c in digits)
+
+
 def pod_mac(address: Addr) -> str:
     """MAC of a pod interface, a function of its first address: locally administered, unicast, unique on the node."""
     low = address.packed[-4:]
