@@ -62,6 +62,8 @@ class Container(msgspec.Struct, frozen=True):
         _check_name("map or set", self.name)
         if not self.key or (self.data and self.verdicts):
             raise ValueError(f"map or set {self.name}: it needs a key, and either data or verdicts")
+        if Field.SLOT in (*self.key[1:], *self.data):
+            raise ValueError(f"map or set {self.name}: a slot stands first in the key (nft 1.0.6)")
 
 
 class Hook(msgspec.Struct, frozen=True):

@@ -136,6 +136,16 @@ def convergence(desired: TableState, present: Elements, most: int) -> tuple[Tran
     return tuple(_transaction(desired.family, _joined(piece)) for piece in pieces)
 
 
+def filling(state: TableState, most: int) -> tuple[Transaction, ...]:
+    """All elements, in transactions of at most ``most``: for a table that is empty and at no hook yet."""
+    found = elements(state)
+    return tuple(
+        _transaction(state.family, [AddElements(container, some)])
+        for container in CONTAINERS
+        for some in _slices(tuple(found[container.name].items()), most)
+    )
+
+
 def slots_in(present: Elements, family: Family, state: NetworkState) -> dict[FrontendKey, list[Target]]:
     """The slots that each frontend of ``state`` has in elements read from the kernel, up to the first that is missing."""
     found: dict[FrontendKey, list[Target]] = {}
@@ -271,6 +281,11 @@ def _changes(desired: Elements, present: Elements) -> list[DeleteElements | AddE
         if change.add:
             additions.append(AddElements(container, tuple(sorted(change.add, key=_element_key))))
     return deletions + additions
+
+
+def _slices(found: tuple[Element, ...], most: int) -> Iterator[tuple[Element, ...]]:
+    for start in range(0, len(found), most):
+        yield found[start : start + most]
 
 
 def _element_key(element: Element) -> Key:

@@ -19,7 +19,6 @@ from netloom.units import Addr, Cidr, Family, family_of
 
 SERVICES = Container(names.NFT_SERVICES, (Field.ADDRESS, Field.PROTOCOL, Field.PORT), verdicts=True)
 NODE_PORTS = Container(names.NFT_NODE_PORTS, (Field.PROTOCOL, Field.PORT), verdicts=True)
-# `numgen` must stand first: nft 1.0.6 takes no other order.
 ENDPOINTS = Container(
     names.NFT_ENDPOINTS,
     (Field.SLOT, Field.ADDRESS, Field.PROTOCOL, Field.PORT),

@@ -1,0 +1,205 @@
+"""nftables of one network namespace. In: transactions as values. Out: a kernel that has taken them, or NftError.
+
+Operations on elements go to the kernel straight, as one netlink batch; what touches chains, rules or maps goes as text through
+the ``nft`` program, which is 10 ms slower and knows how to encode rules. Both are all-or-nothing.
+Not here: what the transactions are (``program/nft``), the encoding (``nft_codec``).
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import struct
+from types import TracebackType
+from typing import Self
+
+from netloom.errors import KernelError, NftError, NotFound, Unsupported
+from netloom.linux import netns, process
+from netloom.linux.netlink import (
+    NETLINK_NETFILTER,
+    NLMSG_ERROR,
+    Message,
+    NetlinkSocket,
+    Request,
+    attributes,
+    refusal,
+    text,
+)
+from netloom.linux.nft_codec import (
+    CHAIN_NAME,
+    CHAIN_TABLE,
+    ELEMENT_BYTES,
+    GETCHAIN,
+    GETSETELEM,
+    GETTABLE,
+    TABLE_NAME,
+    Batch,
+    decode_elements,
+    encode_batch,
+    generic,
+    list_request,
+)
+from netloom.program.nft import Container, Key, Transaction, Value
+from netloom.units import Family
+
+_SEND_BYTES = 32 << 20
+_ASIDE = 2_000
+"""Transactions of more elements than this leave the event loop alone meanwhile: they take longer than 10 ms."""
+_ERRNOS = {os.strerror(number): number for number in sorted(errno.errorcode, reverse=True)}
+_ERROR_LINE = re.compile(r"Error: (?P<text>.+)")
+_ATTR_OFFSET = 2  # NLMSGERR_ATTR_OFFS
+
+
+class Nft:
+    """The tables of one network namespace. A context manager; one task at a time.
+
+    Args:
+        netns_fd: the namespace; None for the caller's own.
+        program: the ``nft`` command, 1.0.6 or newer.
+        send_bytes: wanted send buffer; as an ordinary user the system gives at most ``net.core.wmem_max``.
+
+    Raises:
+        Unsupported: this kernel has no nftables.
+    """
+
+    def __init__(
+        self, *, netns_fd: int | None = None, program: str = "nft", send_bytes: int = _SEND_BYTES
+    ) -> None:
+        self._netns_fd = netns_fd
+        self._program = program
+        try:
+            self._socket = NetlinkSocket(NETLINK_NETFILTER, netns_fd=netns_fd, send_bytes=send_bytes)
+        except OSError as error:
+            raise Unsupported(
+                f"netfilter netlink socket: {error.strerror}", "this kernel needs CONFIG_NF_TABLES"
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the socket; what is in the kernel stays."""
+        self._socket.close()
+
+    @property
+    def most_elements(self) -> int:
+        """How many element operations one transaction can surely hold, for want of a larger send buffer."""
+        return max(1, (self._socket.send_buffer - 4096) // ELEMENT_BYTES)
+
+    async def run(self, *transactions: Transaction) -> None:
+        """Apply all of them together or none.
+
+        Raises:
+            NftError: the kernel refused, naming the operation; nothing has changed.
+            Unsupported: there is no ``nft`` program, and the transactions touch more than elements.
+        """
+        wanted = [transaction for transaction in transactions if transaction.ops]
+        if not wanted:
+            return
+        if not all(transaction.only_elements for transaction in wanted):
+            await self._run_text("".join(transaction.render() for transaction in wanted))
+        elif sum(transaction.count for transaction in wanted) > _ASIDE:
+            await netns.run_in_async(None, lambda: self._run_batch(wanted))
+        else:
+            self._run_batch(wanted)
+
+    async def elements(self, family: Family, table: str, container: Container) -> dict[Key, Value]:
+        """Everything that is in a map or set; not for the path of a change.
+
+        Raises:
+            NftError: there is no such table or container (ENOENT), or it is of another shape (EINVAL).
+        """
+        return await netns.run_in_async(None, lambda: self._elements(family, table, container))
+
+    async def chains(self, family: Family, table: str) -> frozenset[str] | None:
+        """Names of the table's chains; None where there is no such table."""
+        tables = self._socket.dump(Request(GETTABLE, 0, generic(family), "nft list tables"))
+        if table not in {text(attributes(message.body, 4).get(TABLE_NAME, b"")) for message in tables}:
+            return None
+        found = (
+            attributes(message.body, 4)
+            for message in self._socket.dump(Request(GETCHAIN, 0, generic(family), "nft list chains"))
+        )
+        return frozenset(
+            text(chain.get(CHAIN_NAME, b"")) for chain in found if text(chain.get(CHAIN_TABLE, b"")) == table
+        )
+
+    def _elements(self, family: Family, table: str, container: Container) -> dict[Key, Value]:
+        operation = f"list {family.value} {table} {container.name}"
+        body = generic(family) + list_request(table, container.name)
+        try:
+            messages = self._socket.dump(Request(GETSETELEM, 0, body, operation))
+            return {
+                key: value
+                for message in messages
+                for key, value in decode_elements(container, family, message.body)
+            }
+        except KernelError as error:
+            raise NftError(operation, error.errno, os.strerror(error.errno)) from error
+        except ValueError as error:
+            raise NftError(operation, errno.EINVAL, str(error)) from error
+
+    def _run_batch(self, transactions: list[Transaction]) -> None:
+        first = self._socket.next_seq()
+        batch = encode_batch(transactions, first)
+        while self._socket.next_seq() != batch.last_seq + 1:
+            pass
+        try:
+            self._socket.send(batch.datagram)
+        except KernelError as error:
+            raise NftError("nft batch", error.errno, os.strerror(error.errno)) from error
+        self._await(batch)
+
+    def _await(self, batch: Batch) -> None:
+        """Wait for the ack of the last operation; the first refusal in the order of operations is raised."""
+        refused: list[tuple[int, NftError]] = []
+        ended = False
+        while not ended:
+            for message in self._socket.receive():
+                if message.type != NLMSG_ERROR or not batch.first_seq <= message.seq <= batch.last_seq + 1:
+                    continue
+                answer = refusal(message)
+                if answer is not None:
+                    words = answer.text or os.strerror(answer.errno)
+                    operation = batch.operation(message.seq, _offset(message))
+                    refused.append((message.seq, NftError(operation, answer.errno, words)))
+                # Refusals of single operations come in their order, the last one's ack or refusal at the end; what
+                # concerns the batch as a whole is said of its first message, and is all that comes.
+                ended = ended or message.seq in (batch.first_seq, batch.last_seq)
+        if refused:
+            raise min(refused, key=lambda one: one[0])[1]
+
+    async def _run_text(self, program: str) -> None:
+        namespaces = None if self._netns_fd is None else netns.Namespaces(net=self._netns_fd)
+        try:
+            done = await process.run([self._program, "-f", "-"], input=program.encode(), ns=namespaces)
+        except NotFound as error:
+            raise Unsupported(
+                f"no {self._program} program", "install the nftables package (1.0.6 or newer)"
+            ) from error
+        if done.returncode != 0:
+            raise _refused(program, done.stderr.decode(errors="replace"))
+
+
+def _offset(message: Message) -> int | None:
+    # struct nlmsgerr: errno, then the header of our message (NETLINK_CAP_ACK), then attributes.
+    payload = attributes(message.body, 20).get(_ATTR_OFFSET, b"")
+    return struct.unpack("=I", payload)[0] if len(payload) == 4 else None
+
+
+def _refused(program: str, stderr: str) -> NftError:
+    """What the program complained of: its first line, errno where the words are the kernel's, and the statement meant."""
+    found = _ERROR_LINE.search(stderr)
+    words = found["text"] if found else stderr.strip().split("\n", 1)[0]
+    number = next((n for said, n in _ERRNOS.items() if words.endswith(said)), errno.EINVAL)
+    place = re.search(r":(\d+):\d+", stderr)
+    lines = program.split("\n")
+    line = int(place[1]) if place else 0
+    statement = lines[line - 1].strip() if 0 < line <= len(lines) else "nft -f"
+    return NftError(statement[:200], number, words)

@@ -1,0 +1,288 @@
+"""Set elements in the kernel's own encoding: batches of additions and deletions, and what dumps say. Pure: bytes and values.
+
+In: :class:`Transaction` values of element operations only, or attributes of a dump. Out: netlink messages, or elements.
+Not here: sockets (``nft``), chains and rules (they go as text through the ``nft`` program).
+From ``linux/netfilter/nf_tables.h`` and ``nfnetlink.h``; the parts of a key are padded to four bytes each, as registers are.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from netloom.linux.netlink import (
+    NLA_F_NESTED,
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_REQUEST,
+    attr,
+    attributes,
+    be32,
+    iter_attributes,
+    nested,
+    string,
+    text,
+)
+from netloom.program.nft import (
+    AddElements,
+    Atom,
+    Container,
+    DeleteElements,
+    Element,
+    Field,
+    Key,
+    Op,
+    Transaction,
+    Value,
+    Verdict,
+    render_element,
+    render_key,
+)
+from netloom.units import Family
+
+SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
+NEWSETELEM = SUBSYSTEM << 8 | 12
+GETSETELEM = SUBSYSTEM << 8 | 13
+DELSETELEM = SUBSYSTEM << 8 | 14
+GETTABLE = SUBSYSTEM << 8 | 1
+GETCHAIN = SUBSYSTEM << 8 | 4
+_BATCH_BEGIN = 0x10
+_BATCH_END = 0x11
+_NFPROTO = {Family.V4: 2, Family.V6: 10}
+
+CHAIN_TABLE = 1
+CHAIN_NAME = 3
+TABLE_NAME = 1
+
+_LIST_TABLE = 1
+_LIST_SET = 2
+_LIST_ELEMENTS = 3
+_ELEM = 1
+_ELEM_KEY = 1
+_ELEM_DATA = 2
+_DATA_VALUE = 1
+_DATA_VERDICT = 2
+_VERDICT_CODE = 1
+_VERDICT_CHAIN = 2
+
+_CODES = {"drop": 0, "accept": 1, "jump": -3, "goto": -4, "return": -5}
+_WORDS = {code: word for word, code in _CODES.items()}
+
+_ELEMENTS_PER_MESSAGE = 400
+"""An attribute is at most 65,535 bytes long, and an element at most about 140."""
+ELEMENT_BYTES = 140
+"""What one element takes at most in a batch, its share of the headers included."""
+
+_HEADER = struct.Struct("=IHHII")
+_SLOTS: dict[Atom, bytes] = {}
+"""Encoded slots, at most as many as the largest frontend has."""
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """A transaction as one datagram, and the way back from the kernel's complaint to the operation."""
+
+    datagram: bytes
+    first_seq: int
+    last_seq: int
+    """The message that asks for an ack."""
+    parts: tuple[Part, ...]
+
+    def operation(self, seq: int, offset: int | None) -> str:
+        """In words, the operation of the message ``seq``; ``offset`` of the attribute that the kernel did not like."""
+        index = seq - self.first_seq - 1
+        if not 0 <= index < len(self.parts):
+            return "nft batch"
+        return self.parts[index].describe(offset)
+
+
+class Part(msgspec.Struct, frozen=True):
+    """One message of a batch."""
+
+    family: Family
+    table: str
+    op: AddElements | DeleteElements
+    ends: tuple[int, ...]
+    """Offset in the message at which each element ends."""
+
+    def describe(self, offset: int | None) -> str:
+        """The element at an offset of the message, or the message where the kernel gave none."""
+        verb = "add element" if isinstance(self.op, AddElements) else "delete element"
+        where = f"{verb} {self.family.value} {self.table} {self.op.container.name}"
+        index = next((i for i, end in enumerate(self.ends) if offset is not None and offset < end), None)
+        if index is None:
+            return where
+        if isinstance(self.op, AddElements):
+            element = render_element(self.op.container, self.op.elements[index], self.family)
+        else:
+            element = render_key(self.family, self.op.container.key, self.op.keys[index])
+        return f"{where} {{ {element} }}"
+
+
+def generic(family: Family | None, resource: int = 0) -> bytes:
+    """``struct nfgenmsg``; no family means all."""
+    return struct.pack(">BBH", _NFPROTO[family] if family is not None else 0, 0, resource)
+
+
+def encode_batch(transactions: Sequence[Transaction], first_seq: int) -> Batch:
+    """Transactions of element operations as one batch, which the kernel takes whole or not at all.
+
+    Raises:
+        TypeError: there is another operation among them.
+    """
+    parts: list[Part] = []
+    bodies: list[tuple[int, int, bytes]] = []
+    for transaction in transactions:
+        for op in transaction.ops:
+            for part, kind, flags, body in _messages(transaction, op):
+                parts.append(part)
+                bodies.append((kind, flags, body))
+    seq = first_seq
+    chunks = [_message(_BATCH_BEGIN, 0, seq, generic(None, SUBSYSTEM))]
+    for index, (kind, flags, body) in enumerate(bodies):
+        seq += 1
+        # Errors come unasked; one ack tells that all is done.
+        ack = NLM_F_ACK if index == len(bodies) - 1 else 0
+        chunks.append(_message(kind, flags | ack, seq, body))
+    chunks.append(_message(_BATCH_END, 0, seq + 1, generic(None, SUBSYSTEM)))
+    return Batch(b"".join(chunks), first_seq, seq, tuple(parts))
+
+
+def decode_elements(container: Container, family: Family, body: bytes) -> Iterator[Element]:
+    """The elements in one message of a dump of ``container``.
+
+    Raises:
+        ValueError: it is a container of another shape.
+    """
+    read_key = _reader(container.key, family)
+    read_data = _reader(container.data, family)
+    listed = attributes(body, 4).get(_LIST_ELEMENTS, b"")
+    for _, one in iter_attributes(listed):
+        found = attributes(one)
+        key = read_key(attributes(found.get(_ELEM_KEY, b"")).get(_DATA_VALUE, b""))
+        value: Value = None
+        if container.verdicts or container.data:
+            data = attributes(found.get(_ELEM_DATA, b""))
+            value = (
+                _verdict(data.get(_DATA_VERDICT, b""))
+                if container.verdicts
+                else read_data(data.get(_DATA_VALUE, b""))
+            )
+        yield key, value
+
+
+def list_request(table: str, container: str) -> bytes:
+    """The attributes that ask for the elements of one container."""
+    return attr(_LIST_TABLE, string(table)) + attr(_LIST_SET, string(container))
+
+
+def _messages(transaction: Transaction, op: Op) -> Iterator[tuple[Part, int, int, bytes]]:
+    family, table = transaction.family, transaction.table
+    if isinstance(op, AddElements):
+        encode = _element_writer(op.container, family)
+        for start in range(0, len(op.elements), _ELEMENTS_PER_MESSAGE):
+            some = op.elements[start : start + _ELEMENTS_PER_MESSAGE]
+            body, ends = _body(family, table, op.container, [encode(*element) for element in some])
+            yield Part(family, table, AddElements(op.container, some), ends), NEWSETELEM, NLM_F_CREATE, body
+    elif isinstance(op, DeleteElements):
+        encode = _element_writer(msgspec.structs.replace(op.container, data=(), verdicts=False), family)
+        for start in range(0, len(op.keys), _ELEMENTS_PER_MESSAGE):
+            keys = op.keys[start : start + _ELEMENTS_PER_MESSAGE]
+            body, ends = _body(family, table, op.container, [encode(key, None) for key in keys])
+            yield Part(family, table, DeleteElements(op.container, keys), ends), DELSETELEM, 0, body
+    else:
+        raise TypeError(f"{type(op).__name__} is no operation on elements")
+
+
+def _body(
+    family: Family, table: str, container: Container, encoded: list[bytes]
+) -> tuple[bytes, tuple[int, ...]]:
+    head = generic(family) + list_request(table, container.name)
+    offset = _HEADER.size + len(head) + 4
+    ends = []
+    for one in encoded:
+        offset += len(one)
+        ends.append(offset)
+    return head + nested(_LIST_ELEMENTS, b"".join(encoded)), tuple(ends)
+
+
+def _message(kind: int, flags: int, seq: int, body: bytes) -> bytes:
+    # Every body here is a multiple of four bytes already.
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags | NLM_F_REQUEST, seq & 0xFFFF_FFFF, 0) + body
+
+
+def _element_writer(container: Container, family: Family) -> Callable[[Key, Value], bytes]:
+    """A function that encodes elements. Those of one container have equal lengths, save for verdicts: heads are made once."""
+    key_struct, data_struct = _layout(container.key, family), _layout(container.data, family)
+    has_slot = container.key[0] is Field.SLOT
+    key_head = _head(key_struct.size + 8, _ELEM_KEY) + _head(key_struct.size + 4, _DATA_VALUE, plain=True)
+    data_head = _head(data_struct.size + 8, _ELEM_DATA) + _head(data_struct.size + 4, _DATA_VALUE, plain=True)
+    key_length, data_length = 4 + len(key_head) + key_struct.size, len(data_head) + data_struct.size
+    set_head = _head(key_length, _ELEM) + key_head
+    map_head = _head(key_length + data_length, _ELEM) + key_head
+    verdicts: dict[Verdict, tuple[bytes, bytes]] = {}
+
+    def write(key: Key, value: Value) -> bytes:
+        packed = key_struct.pack(_slot(key[0]), *key[1:]) if has_slot else key_struct.pack(*key)
+        if value is None:
+            return set_head + packed
+        if not isinstance(value, Verdict):
+            return map_head + packed + data_head + data_struct.pack(*value)
+        known = verdicts.get(value)
+        if known is None:
+            data = _encode_verdict(value)
+            known = verdicts[value] = (_head(key_length + len(data), _ELEM) + key_head, data)
+        return known[0] + packed + known[1]
+
+    return write
+
+
+def _head(length: int, kind: int, *, plain: bool = False) -> bytes:
+    return struct.pack("=HH", length, kind if plain else kind | NLA_F_NESTED)
+
+
+def _layout(fields: tuple[Field, ...], family: Family) -> struct.Struct:
+    # A slot is a number in the host's order, which `numgen` leaves in its register; everything else is in network order.
+    parts = {
+        Field.SLOT: "4s",
+        Field.ADDRESS: f"{family.bits // 8}s",
+        Field.PROTOCOL: "B3x",
+        Field.PORT: "H2x",
+    }
+    return struct.Struct(">" + "".join(parts[field] for field in fields))
+
+
+def _slot(number: Atom) -> bytes:
+    encoded = _SLOTS.get(number)
+    if encoded is None:
+        encoded = _SLOTS[number] = int(number).to_bytes(4, sys.byteorder)
+    return encoded
+
+
+def _encode_verdict(verdict: Verdict) -> bytes:
+    chain = attr(_VERDICT_CHAIN, string(verdict.chain)) if verdict.chain else b""
+    code = attr(_VERDICT_CODE, be32(_CODES[verdict.word] & 0xFFFF_FFFF))
+    return nested(_ELEM_DATA, nested(_DATA_VERDICT, code, chain))
+
+
+def _verdict(payload: bytes) -> Verdict:
+    found = attributes(payload)
+    code = int.from_bytes(found.get(_VERDICT_CODE, b""), "big", signed=True)
+    if code not in _WORDS:
+        raise ValueError(f"verdict {code} is none of ours")
+    return Verdict(_WORDS[code], text(found.get(_VERDICT_CHAIN, b"")))
+
+
+def _reader(fields: tuple[Field, ...], family: Family) -> Callable[[bytes], Key]:
+    packed = _layout(fields, family)
+    has_slot = bool(fields) and fields[0] is Field.SLOT
+
+    def read(payload: bytes) -> Key:
+        if len(payload) != packed.size:
+            raise ValueError(f"a key or value of {packed.size} bytes was expected, not of {len(payload)}")
+        atoms = packed.unpack(payload)
+        return (int.from_bytes(atoms[0], sys.byteorder), *atoms[1:]) if has_slot else atoms
+
+    return read
