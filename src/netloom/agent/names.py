@@ -1,0 +1,35 @@
+"""Joins the cluster's names to the node's DNS process: changes in, generations out."""
+
+from __future__ import annotations
+
+from netloom.dns.feed import FeedClient
+from netloom.model.inputs import Changes
+from netloom.model.names.names import Names
+from netloom.model.names.records import NameSettings, NamesState
+
+
+class NamesFeed:
+    """Keeps the names up to date and offers each difference to the DNS process."""
+
+    def __init__(self, *, settings: NameSettings, socket_path: str) -> None:
+        self._names = Names(settings)
+        self._generation = 0
+        self.client = FeedClient(path=socket_path, snapshot=self._snapshot)
+
+    @property
+    def is_answered(self) -> bool:
+        """True while a DNS process is connected that answers everything told so far."""
+        return self.client.connected and 0 < self._generation <= self.client.acknowledged
+
+    @property
+    def is_connected(self) -> bool:
+        """True while a DNS process is connected that has had the whole set."""
+        return self.client.connected
+
+    def update(self, changes: Changes) -> None:
+        """Take note; the DNS process hears of it at once, if it is there."""
+        self._generation += 1
+        self.client.offer(self._generation, self._names.update(changes))
+
+    def _snapshot(self) -> tuple[int, NamesState]:
+        return self._generation, self._names.state

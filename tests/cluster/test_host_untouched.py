@@ -1,0 +1,143 @@
+"""The host is the same before, during and after: links, addresses, routes, rules, firewall, sysctls, mounts, processes."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+# the kernel changes these by itself, whatever anybody does
+_MOVING = (
+    "/random/",
+    "entropy",
+    "file-nr",
+    "inode-nr",
+    "inode-state",
+    "dentry-state",
+    "aio-nr",
+    "pty/nr",
+    "nf_conntrack_count",
+    "ns_last_pid",
+    "keys/",
+    "sched_domain",
+    "hung_task_detect_count",
+    "/route/gc_",
+    "perf_event_max_sample_rate",
+)
+
+
+def run(*words):
+    return subprocess.run(words, capture_output=True, text=True).stdout
+
+
+def sysctls():
+    found = {}
+    for path in Path("/proc/sys").rglob("*"):
+        if path.is_file() and not any(part in str(path) for part in _MOVING):
+            try:
+                found[str(path)] = path.read_bytes()
+            except OSError:
+                continue
+    return found
+
+
+def snapshot():
+    return {
+        "links": sorted(line.split()[1] for line in run("ip", "-o", "link").splitlines()),
+        "addresses": sorted(" ".join(line.split()[1:4]) for line in run("ip", "-o", "addr").splitlines()),
+        "routes": run("ip", "route", "show", "table", "all")
+        + run("ip", "-6", "route", "show", "table", "all"),
+        "rules": run("ip", "rule") + run("ip", "-6", "rule"),
+        "nft": run("nft", "-s", "list", "ruleset"),
+        "mounts": Path("/proc/self/mountinfo").read_text(),
+        "netns": sorted(p.name for p in Path("/run/netns").glob("*")) if Path("/run/netns").is_dir() else [],
+        "sysctls": sysctls(),
+    }
+
+
+def assert_same(before, after):
+    for what, was in before.items():
+        now = after[what]
+        if isinstance(was, dict):
+            changed = {k for k in was.keys() | now.keys() if was.get(k) != now.get(k)}
+            assert not changed, f"{what}: {sorted(changed)}"
+        else:
+            assert now == was, what
+
+
+def processes_of(home):
+    """Processes that live in a cluster's namespaces, or carry its directory or name."""
+    mine = os.readlink("/proc/self/ns/net")
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            foreign = os.readlink(path / "ns/net") != mine
+            name = (path / "comm").read_text().strip()
+        except OSError:
+            continue
+        if foreign or name == "netloom" or name.startswith("nl-"):
+            found[int(path.name)] = name
+    return found
+
+
+def wait_gone(pids):
+    """Wait by pidfd until all of them have ended."""
+    for pid in pids:
+        try:
+            fd = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue
+        with open(fd, "rb", closefd=True):
+            import select
+
+            ready, _, _ = select.select([fd], [], [], 10)
+            assert ready, f"process {pid} lives on"
+
+
+@pytest.fixture
+def quiet(command):
+    """No cluster of this test run is up, so that what is compared is the host alone."""
+    for name in ("shop", "plain"):
+        command.down(name)
+
+
+@pytest.mark.parametrize("ending", ["down", "SIGTERM", "SIGKILL"])
+def test_the_host_is_untouched(command, home, ending):
+    others = processes_of(home)
+    before = snapshot()
+    command.up("trace", "-f", "examples/shop")
+    try:
+        mine = {pid: name for pid, name in processes_of(home).items() if pid not in others}
+        assert len(mine) > 10, "the cluster's processes are seen by this test"
+        assert_same(before, snapshot())
+        supervisor = int((home / "clusters" / "trace" / "supervisor.pid").read_text())
+        if ending == "down":
+            command.netloom("down", "--name", "trace")
+            assert not (home / "clusters" / "trace").exists()
+        else:
+            os.kill(supervisor, getattr(signal, ending))
+        wait_gone(mine)
+        left = {pid: name for pid, name in processes_of(home).items() if pid not in others}
+        assert not left
+        assert_same(before, snapshot())
+    finally:
+        command.down("trace")
+
+
+def test_a_killed_cluster_says_so_and_starts_again_with_its_objects(command, home):
+    command.up("again", "-f", "examples/shop")
+    try:
+        os.kill(int((home / "clusters" / "again" / "supervisor.pid").read_text()), signal.SIGKILL)
+        status = command.netloom("status", "--name", "again")
+        refused = command.netloom("kubeconfig", "--name", "again", check=False)
+        assert "not running" in status.stdout
+        assert refused.returncode == 6
+        command.up("again")
+        names = command.kubectl("again", "-n", "shop", "get", "services", "-o", "name").stdout.split()
+        assert "service/web" in names
+        command.kubectl("again", "-n", "shop", "rollout", "status", "deployment/web", "--timeout=30s")
+    finally:
+        command.down("again")
