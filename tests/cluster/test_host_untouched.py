@@ -1,6 +1,7 @@
 """The host is the same before, during and after: links, addresses, routes, rules, firewall, sysctls, mounts, processes."""
 
 import os
+import select
 import signal
 import subprocess
 from pathlib import Path
@@ -91,17 +92,8 @@ def wait_gone(pids):
         except ProcessLookupError:
             continue
         with open(fd, "rb", closefd=True):
-            import select
-
             ready, _, _ = select.select([fd], [], [], 10)
             assert ready, f"process {pid} lives on"
-
-
-@pytest.fixture
-def quiet(command):
-    """No cluster of this test run is up, so that what is compared is the host alone."""
-    for name in ("shop", "plain"):
-        command.down(name)
 
 
 @pytest.mark.parametrize("ending", ["down", "SIGTERM", "SIGKILL"])
