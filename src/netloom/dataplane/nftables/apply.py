@@ -1,0 +1,200 @@
+"""The nftables plane of one node: brings the kernel to the model, and keeps it there change by change.
+
+In: ``NetworkState`` at the start, then ``Delta`` after ``Delta``. Out: the kernel's table, and conntrack without flows that
+have ended. Not here: what the program is (``compile``), which flows end (``flows``), how the kernel is spoken to (``linux``).
+
+One caller at a time. The order: first the switch, then the flows, so that a flow that starts anew starts right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from netloom.dataplane.nftables import compile as program
+from netloom.dataplane.nftables import flows
+from netloom.dataplane.nftables.compile import TableState
+from netloom.dataplane.nftables.skeleton import CONTAINERS, Layout, families, layout
+from netloom.errors import NetloomError, NftError
+from netloom.linux import netns
+from netloom.linux.conntrack import Conntrack as KernelConntrack
+from netloom.linux.nft import Nft as KernelNft
+from netloom.model.inputs import NodeFacts
+from netloom.model.state import Delta, NetworkState
+from netloom.program import names
+from netloom.program.conntrack import Flow, FlowFilter
+from netloom.program.nft import Container, Key, Transaction, Value
+from netloom.units import Family
+
+_PIECE = 20_000
+"""Most elements of one transaction where the whole needs not be atomic: the kernel does nothing else meanwhile."""
+
+
+class Nft(Protocol):
+    """What of ``linux.nft.Nft`` is used; ``testing.fake_nft`` is the other one."""
+
+    @property
+    def most_elements(self) -> int:
+        """How many element operations one transaction can hold."""
+
+    async def run(self, *transactions: Transaction) -> None:
+        """Apply all of them together or none; NftError."""
+
+    async def elements(self, family: Family, table: str, container: Container) -> dict[Key, Value]:
+        """What is in a container; NftError where it is not there."""
+
+    async def chains(self, family: Family, table: str) -> frozenset[str] | None:
+        """Names of a table's chains; None without the table."""
+
+
+class Conntrack(Protocol):
+    """What of ``linux.conntrack.Conntrack`` is used."""
+
+    def dump(self, wanted: FlowFilter) -> list[Flow]:
+        """The flows that fit; KernelError."""
+
+    def delete(self, flows: Iterable[Flow]) -> int:
+        """End flows; those that have gone are no error."""
+
+
+class NftablesPlane:
+    """The Service plane of DESIGN decision 1; see ``dataplane.face.Dataplane``.
+
+    Args:
+        nft: the tables to program; None for those of the network namespace that this is called in.
+        conntrack: the flows that go with them; None likewise.
+
+    Raises:
+        Unsupported: this kernel has no netfilter.
+    """
+
+    def __init__(self, *, nft: Nft | None = None, conntrack: Conntrack | None = None) -> None:
+        self._nft: Nft = nft if nft is not None else KernelNft()
+        self._conntrack: Conntrack = conntrack if conntrack is not None else KernelConntrack()
+        self._facts: NodeFacts | None = None
+        self._tables: dict[Family, TableState] = {}
+
+    @property
+    def tables(self) -> dict[Family, TableState]:
+        """What the kernel has, by family; for those who explain it. Empty after an error, until the next start."""
+        return dict(self._tables)
+
+    async def start(self, state: NetworkState, facts: NodeFacts) -> None:
+        """Bring the kernel to ``state`` from whatever a former run left.
+
+        What is right already is not touched; a table that is ours keeps its maps while its chains are renewed in place;
+        established flows live on, save those that the model would not create (``flows``).
+
+        Raises:
+            NftError: the kernel refused. A family may be done and another not; calling again is safe.
+            KernelError: conntrack could not be read.
+            Unsupported: no nftables in this kernel, or no ``nft`` program.
+        """
+        self._tables = {}
+        self._facts = None
+        served = families(facts)
+        tables: dict[Family, TableState] = {}
+        for family in Family:
+            if family in served:
+                tables[family] = await self._start_family(state, layout(facts, family))
+            elif await self._nft.chains(family, names.NFT_TABLE) is not None:
+                await self._nft.run(program.removal(family))
+        frontends = state.frontends
+        await self._end_flows(
+            flows.looks_at_start(served), lambda flow: flows.is_stale(flow, frontends, facts)
+        )
+        self._tables, self._facts = tables, facts
+
+    async def apply(self, delta: Delta) -> None:
+        """Put one change in force: one transaction, then the flows that ended with it.
+
+        Raises:
+            NftError: the kernel refused and nothing has changed, or there was no start. Only a start helps.
+            KernelError: the change is in force, but conntrack could not be read. A start looks again.
+        """
+        facts = self._facts
+        if facts is None:
+            raise NftError("apply a change", errno.ENOENT, "the plane has not been started", "start it first")
+        steps = [program.step(table, delta) for table in self._tables.values()]
+        try:
+            await self._nft.run(*(step.transaction for step in steps))
+            self._tables = {step.after.family: step.after for step in steps}
+            present = {key for table in self._tables.values() for key in table.entries} if delta.flows else ()
+            ended = flows.ended_by(delta.flows, present)
+            await self._end_flows(flows.looks(ended), lambda flow: flows.has_ended(flow, ended, facts))
+        except BaseException:
+            self._facts, self._tables = None, {}
+            raise
+
+    async def remove(self) -> None:
+        """Take the table of each family out of the kernel; no error where there is none.
+
+        Raises:
+            NftError: the kernel refused.
+        """
+        self._facts, self._tables = None, {}
+        for family in Family:
+            if await self._nft.chains(family, names.NFT_TABLE) is not None:
+                await self._nft.run(program.removal(family))
+
+    async def _start_family(self, state: NetworkState, node: Layout) -> TableState:
+        chains = await self._nft.chains(node.family, names.NFT_TABLE)
+        if chains is None:
+            return await self._create(state, node)
+        try:
+            return await self._renew(state, node, chains)
+        except NftError:
+            # Maps of another shape, a chain in use that we do not know: nothing of that table can be kept.
+            return await self._replace(state, node)
+
+    async def _create(self, state: NetworkState, node: Layout) -> TableState:
+        """Where there is no table: fill it in pieces while it stands at no hook, and hook it last."""
+        table = program.table_state(state, node.family)
+        try:
+            await self._nft.run(program.foundations(node))
+            for piece in program.filling(table, self._piece()):
+                await self._nft.run(piece)
+            await self._nft.run(program.hooks(node))
+        except BaseException:
+            with contextlib.suppress(NetloomError):  # the first error is the one to tell
+                await self._nft.run(program.removal(node.family))
+            raise
+        return table
+
+    async def _renew(self, state: NetworkState, node: Layout, chains: frozenset[str]) -> TableState:
+        """Where there is a table of ours: chains anew in one transaction, then only those elements that differ."""
+        await self._nft.run(program.renewal(node, chains))
+        present = {
+            container.name: await self._nft.elements(node.family, names.NFT_TABLE, container)
+            for container in CONTAINERS
+        }
+        kept = program.slots_in(present, node.family, state)
+        table = program.table_state(state, node.family, kept)
+        for piece in program.convergence(table, present, self._piece()):
+            await self._nft.run(piece)
+        return table
+
+    async def _replace(self, state: NetworkState, node: Layout) -> TableState:
+        table = program.table_state(state, node.family)
+        try:
+            await self._nft.run(program.replacement(node, table))
+        except NftError as error:
+            if error.errno != errno.EMSGSIZE:
+                raise
+            # Without root a transaction is limited by the send buffer. New connections find no Service until this is done.
+            await self._nft.run(program.removal(node.family))
+            return await self._create(state, node)
+        return table
+
+    def _piece(self) -> int:
+        return min(self._nft.most_elements, _PIECE)
+
+    async def _end_flows(self, looks: list[FlowFilter], has_ended: Callable[[Flow], bool]) -> None:
+        if looks:
+            await netns.run_in_async(None, lambda: self._end_flows_now(looks, has_ended))
+
+    def _end_flows_now(self, looks: list[FlowFilter], has_ended: Callable[[Flow], bool]) -> None:
+        for look in looks:
+            self._conntrack.delete([flow for flow in self._conntrack.dump(look) if has_ended(flow)])
