@@ -106,8 +106,14 @@ class Reflector(Generic[T]):
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._page = page
         self._version = ""
+        self._seen = ""
         self._decode = msgspec.json.Decoder(type_).decode
         self._failures = 0
+
+    @property
+    def version(self) -> int:
+        """The newest resourceVersion that ``items`` reflects, as a number; 0 before the first list."""
+        return int(self._seen) if self._seen.isdecimal() else 0
 
     async def run(self) -> None:
         """Follow the server until cancelled."""
@@ -146,6 +152,7 @@ class Reflector(Generic[T]):
                 decoded = self._decode_object(raw)
                 if decoded[1] is not None:
                     found[decoded[0]] = decoded[1]
+        self._seen = version
         for key in [k for k in self.items if k not in found]:
             self._set(key, None)
         for key, item in found.items():
@@ -184,12 +191,13 @@ class Reflector(Generic[T]):
                 f"watch {self._resource.plural}: a line is no watch event: {error}",
                 "look at the server or proxy",
             ) from error
+        self._seen = meta.resource_version or self._seen
         if event.type in {"ADDED", "MODIFIED", "DELETED"}:
             key = ObjectKey(meta.namespace, meta.name)
             item = None if event.type == "DELETED" else self._decode_object(event.object)[1]
             if item is not None or key in self.items:
                 self._set(key, item)
-        self._version = meta.resource_version or self._version
+        self._version = self._seen
         self._failures = 0
 
     def _decode_object(self, raw: msgspec.Raw) -> tuple[ObjectKey, T | None]:
