@@ -1,0 +1,329 @@
+"""ClusterIPs and node ports of Services: given ones are kept or refused, missing ones are filled in.
+
+Comes in: a Service document that is about to be stored, and the one it replaces. Goes out: the document completed, or
+causes with field paths. What is taken follows the store's events, so a write that fails leaves nothing behind. Not here:
+the other rules for Services (validate.py). Source: core/v1 ServiceSpec; KEP-3070 and KEP-3668 for the static bands.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from netloom.local.apiserver import kinds
+from netloom.local.apiserver.history import Event
+from netloom.local.apiserver.status import Cause
+from netloom.local.apiserver.store import Store
+from netloom.units import Cidr, Family, family_of, parse_addr
+
+NODE_PORTS = (30000, 32767)
+_FAMILY_WORDS = {Family.V4: "IPv4", Family.V6: "IPv6"}
+_WITH_NODE_PORTS = {"NodePort", "LoadBalancer"}
+
+Key = tuple[str, str]
+
+
+class Pool:
+    """Numbers from ``first`` to ``last``, each held by one Service; the first ``static`` of them are given only on request.
+
+    The band for requests is used too once the rest is full (KEP-3070: dynamic allocation prefers the upper band).
+    """
+
+    def __init__(self, first: int, last: int, static: int) -> None:
+        self._first = first
+        self._last = last
+        self._dynamic = min(first + static, last)
+        self._holders: dict[int, Key] = {}
+        self._cursor = self._dynamic
+
+    def __contains__(self, number: int) -> bool:
+        return self._first <= number <= self._last
+
+    @property
+    def text(self) -> str:
+        """The range, for people."""
+        return f"{self._first}-{self._last}"
+
+    def holder(self, number: int) -> Key | None:
+        """Who has this number."""
+        return self._holders.get(number)
+
+    def hold(self, number: int, key: Key) -> None:
+        """Note that the number is taken."""
+        self._holders[number] = key
+
+    def resume(self) -> None:
+        """Go on behind the highest number in use, so that a restart does not bring back what was just released."""
+        self._cursor = max([self._dynamic - 1, *(n for n in self._holders if n in self)]) + 1
+
+    def release(self, number: int, key: Key) -> None:
+        """Note that the number is free, if this Service had it."""
+        if self._holders.get(number) == key:
+            del self._holders[number]
+
+    def free(self, but: frozenset[int] = frozenset()) -> int | None:
+        """A number that nobody has, or None where the pool is full. Numbers are reused as late as possible."""
+        start = self._cursor if self._cursor <= self._last else self._dynamic
+        for band in (
+            range(start, self._last + 1),
+            range(self._dynamic, start),
+            range(self._first, self._dynamic),
+        ):
+            for number in band:
+                if number not in self._holders and number not in but:
+                    self._cursor = max(number + 1, self._dynamic)
+                    return number
+        return None
+
+
+class _Range(msgspec.Struct, frozen=True):
+    """One family's Service range."""
+
+    cidr: Cidr
+    pool: Pool
+
+    @property
+    def word(self) -> str:
+        return _FAMILY_WORDS[family_of(self.cidr)]
+
+
+def _range(cidr: Cidr) -> _Range:
+    base, size = int(cidr.network_address), cidr.num_addresses
+    last = base + size - (2 if cidr.version == 4 else 1)  # no broadcast address
+    static = min(max(16, size // 16), 256)
+    return _Range(cidr, Pool(base + 1, last, static))
+
+
+class ServiceAddresses:
+    """What Services hold in one cluster.
+
+    Args:
+        store: whose Services count; those that are there already are taken over.
+        cidrs: Service ranges, the first one's family is the default; at most one of each family.
+        node_ports: first and last port for NodePort Services.
+    """
+
+    def __init__(
+        self, *, store: Store, cidrs: Sequence[Cidr], node_ports: tuple[int, int] = NODE_PORTS
+    ) -> None:
+        self._ranges = {r.word: r for r in map(_range, cidrs)}
+        first, last = node_ports
+        self._ports = Pool(first, last, min(max(16, (last - first + 1) // 32), 128))
+        for record in store.scan(kinds.SERVICES):
+            self._take(record.key, record.document())
+        for pool in (self._ports, *(r.pool for r in self._ranges.values())):
+            pool.resume()
+        store.listen(self._follow)
+
+    def _follow(self, event: Event) -> None:
+        if event.record.kind is not kinds.SERVICES:
+            return
+        if event.previous is not None:
+            self._give_back(event.previous.key, event.previous.document())
+        if not event.deleted:
+            self._take(event.record.key, event.record.document())
+
+    def _take(self, key: Key, service: Mapping[str, Any]) -> None:
+        for range_, number in self._addresses(service):
+            range_.pool.hold(number, key)
+        for port in _node_ports(service):
+            self._ports.hold(port, key)
+
+    def _give_back(self, key: Key, service: Mapping[str, Any]) -> None:
+        for range_, number in self._addresses(service):
+            range_.pool.release(number, key)
+        for port in _node_ports(service):
+            self._ports.release(port, key)
+
+    def _addresses(self, service: Mapping[str, Any]) -> list[tuple[_Range, int]]:
+        found = []
+        for text in service["spec"].get("clusterIPs") or ():
+            address = parse_addr(text)
+            range_ = self._ranges.get(_FAMILY_WORDS[family_of(address)]) if address is not None else None
+            if address is not None and range_ is not None:
+                found.append((range_, int(address)))
+        return found
+
+    def complete(self, service: dict[str, Any], old: Mapping[str, Any] | None) -> list[Cause]:
+        """Fill in addresses, families and node ports of a Service whose shape has been validated.
+
+        Returns what is wrong; the document is then not to be stored.
+        """
+        key = (service["metadata"]["namespace"], service["metadata"]["name"])
+        spec = service["spec"]
+        old_spec: Mapping[str, Any] = old["spec"] if old is not None else {}
+        if old is not None:
+            _keep_allocated(spec, old_spec)
+        causes = self._complete_addresses(key, spec, old_spec)
+        return causes or self._complete_ports(key, spec)
+
+    def _complete_addresses(self, key: Key, spec: dict[str, Any], old: Mapping[str, Any]) -> list[Cause]:
+        if spec.get("type") == "ExternalName":
+            for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+                spec.pop(field, None)
+            return []
+        wanted = [ip for ip in spec.get("clusterIPs") or () if ip]
+        first = spec.get("clusterIP") or ""
+        if wanted and first and wanted[0] != first:
+            return [_invalid("spec.clusterIPs", wanted, "first value must match `clusterIP`")]
+        if first and not wanted:
+            wanted = [first]
+        if old.get("clusterIP") and old.get("type") != "ExternalName":
+            before = list(old.get("clusterIPs") or [old["clusterIP"]])
+            if wanted[:1] != before[:1]:
+                return [_invalid("spec.clusterIPs[0]", wanted, "may not change once set")]
+        causes = self._complete_families(spec, wanted)
+        if causes:
+            return causes
+        if wanted != ["None"]:
+            causes = self._allocate(key, spec["ipFamilies"], wanted)
+        if not causes:
+            spec["clusterIPs"] = wanted
+            spec["clusterIP"] = wanted[0]
+        return causes
+
+    def _complete_families(self, spec: dict[str, Any], wanted: list[str]) -> list[Cause]:
+        families = list(spec.get("ipFamilies") or ())
+        for index, word in enumerate(families):
+            if word not in self._ranges:
+                return [_invalid(f"spec.ipFamilies[{index}]", word, "not configured on this cluster")]
+        for text in wanted:
+            address = parse_addr(text)
+            if address is None:
+                continue
+            word = _FAMILY_WORDS[family_of(address)]
+            if word not in families:
+                families.append(word)
+        policy = spec.get("ipFamilyPolicy") or ("RequireDualStack" if len(families) > 1 else "SingleStack")
+        if policy == "RequireDualStack" and len(self._ranges) < 2:
+            why = "this cluster is not configured for dual-stack services"
+            return [_invalid("spec.ipFamilyPolicy", policy, why)]
+        if policy == "SingleStack" and len(families) > 1:
+            why = "may only hold up to 1 value for a single-stack service"
+            return [_invalid("spec.ipFamilies", families, why)]
+        count = 1 if policy == "SingleStack" else len(self._ranges)
+        families += [word for word in self._ranges if word not in families]
+        spec["ipFamilies"] = families[:count]
+        spec["ipFamilyPolicy"] = policy
+        return []
+
+    def _allocate(self, key: Key, families: Sequence[str], wanted: list[str]) -> list[Cause]:
+        """Check the addresses that are wanted and append those that are missing."""
+        for index, word in enumerate(families):
+            range_ = self._ranges.get(word)
+            if index < len(wanted):
+                problem = _refusal(range_, word, wanted[index], key)
+                if problem:
+                    return [_invalid("spec.clusterIPs", wanted, problem)]
+                continue
+            number = range_.pool.free() if range_ is not None else None
+            if range_ is None or number is None:
+                what = range_.cidr if range_ is not None else word
+                return [_invalid("spec.clusterIPs", wanted, f"failed to allocate an address: {what} is full")]
+            wanted.append(str(ipaddress.ip_address(number)))
+        return []
+
+    def _complete_ports(self, key: Key, spec: dict[str, Any]) -> list[Cause]:
+        if spec.get("type") not in _WITH_NODE_PORTS:
+            return []
+        ports: list[dict[str, Any]] = spec.get("ports") or []
+        own: dict[int, set[str]] = {}
+        for index, port in enumerate(ports):
+            if number := port.get("nodePort"):
+                holder = self._ports.holder(number)
+                if number not in self._ports:
+                    why = f"provided port is not in the valid range. The range of valid ports is {self._ports.text}"
+                    return [_invalid(f"spec.ports[{index}].nodePort", number, why)]
+                if holder is not None and holder != key:
+                    return [
+                        _invalid(
+                            f"spec.ports[{index}].nodePort", number, "provided port is already allocated"
+                        )
+                    ]
+                own.setdefault(number, set()).add(port.get("protocol", "TCP"))
+        if spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False:
+            return []
+        for index, port in enumerate(ports):
+            if not port.get("nodePort"):
+                chosen = self._node_port_for(ports, port, own)
+                if chosen is None:
+                    why = f"failed to allocate a port: {self._ports.text} is full"
+                    return [Cause("FieldValueInvalid", why, f"spec.ports[{index}].nodePort")]
+                port["nodePort"] = chosen
+                own.setdefault(chosen, set()).add(port.get("protocol", "TCP"))
+        if _needs_health_port(spec) and not spec.get("healthCheckNodePort"):
+            chosen = self._ports.free(frozenset(own))
+            if chosen is not None:
+                spec["healthCheckNodePort"] = chosen
+        return []
+
+    def _node_port_for(
+        self, ports: Sequence[dict[str, Any]], port: dict[str, Any], own: Mapping[int, set[str]]
+    ) -> int | None:
+        """A node port: that of the same port under another protocol (DNS over TCP and UDP), else a free one."""
+        protocol = port.get("protocol", "TCP")
+        for twin in ports:
+            number = twin.get("nodePort")
+            if number and twin.get("port") == port.get("port") and protocol not in own.get(number, ()):
+                return int(number)
+        return self._ports.free(frozenset(own))
+
+
+def _refusal(range_: _Range | None, word: str, text: str, key: Key) -> str:
+    address = parse_addr(text)
+    if address is None:
+        return "must be a valid IP address"
+    if range_ is None:
+        return f"{word} is not configured on this cluster"
+    if address not in range_.cidr or int(address) not in range_.pool:
+        return (
+            f"failed to allocate IP {text}: the provided IP ({text}) is not in the valid range. "
+            f"The range of valid IPs is {range_.cidr}"
+        )
+    holder = range_.pool.holder(int(address))
+    if holder is not None and holder != key:
+        return f"failed to allocate IP {text}: provided IP is already allocated"
+    return ""
+
+
+def _keep_allocated(spec: dict[str, Any], old: Mapping[str, Any]) -> None:
+    """An update that leaves out what was allocated means "as it is", unless the type says otherwise."""
+    if spec.get("type") == "ExternalName":
+        return
+    if old.get("type") != "ExternalName":
+        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            if not spec.get(field) and old.get(field):
+                spec[field] = old[field]
+    had = {(p.get("port"), p.get("protocol", "TCP")): p.get("nodePort") for p in old.get("ports") or ()}
+    changed_type = spec.get("type") != old.get("type")
+    wants = spec.get("type") in _WITH_NODE_PORTS
+    for port in spec.get("ports") or ():
+        before = had.get((port.get("port"), port.get("protocol", "TCP")))
+        if wants and not port.get("nodePort") and before:
+            port["nodePort"] = before
+        elif not wants and changed_type and port.get("nodePort") and port["nodePort"] == before:
+            del port["nodePort"]
+    if _needs_health_port(spec):
+        if old.get("healthCheckNodePort") and not spec.get("healthCheckNodePort"):
+            spec["healthCheckNodePort"] = old["healthCheckNodePort"]
+    elif spec.get("healthCheckNodePort") == old.get("healthCheckNodePort"):
+        spec.pop("healthCheckNodePort", None)
+
+
+def _needs_health_port(spec: Mapping[str, Any]) -> bool:
+    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
+
+
+def _node_ports(service: Mapping[str, Any]) -> list[int]:
+    spec = service["spec"]
+    ports = [p["nodePort"] for p in spec.get("ports") or () if p.get("nodePort")]
+    health = spec.get("healthCheckNodePort")
+    return [*ports, health] if health else ports
+
+
+def _invalid(field: str, value: object, why: str) -> Cause:
+    return Cause("FieldValueInvalid", f"Invalid value: {json.dumps(value)}: {why}", field)

@@ -1,0 +1,209 @@
+"""What the server serves, told to clients: groups, versions, resources, and the server's own version.
+
+Comes in: the registry of kinds. Goes out: documents, encoded once. Pure. Source: meta/v1 APIGroupList and
+APIResourceList; apidiscovery.k8s.io/v2 APIGroupDiscoveryList.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from typing import Any
+
+import msgspec
+
+from netloom.local.apiserver import kinds
+from netloom.local.apiserver.kinds import VERBS, Kind, Subresource
+
+VERSION = {
+    "major": "1",
+    "minor": "34",
+    "gitVersion": "v1.34.0+netloom",
+    "gitCommit": "",
+    "gitTreeState": "clean",
+    "buildDate": "1970-01-01T00:00:00Z",
+    "goVersion": "",
+    "compiler": "python",
+    "platform": "linux/amd64",
+}
+AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
+_REVIEWS = (
+    Subresource("selfsubjectreviews", "SelfSubjectReview", ("create",), "authentication.k8s.io", "v1"),
+    Subresource(
+        "selfsubjectaccessreviews", "SelfSubjectAccessReview", ("create",), "authorization.k8s.io", "v1"
+    ),
+)
+"""Questions about oneself: answered, never stored."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A document of discovery, with its entity tag (RFC 9110, section 8.8.3)."""
+
+    body: bytes
+    etag: str
+    media_type: str = "application/json"
+
+
+def _page(document: Any, media_type: str = "application/json") -> Page:
+    body = msgspec.json.encode(document)
+    return Page(body, f'"{hashlib.sha256(body).hexdigest()[:32].upper()}"', media_type)
+
+
+@functools.cache
+def version() -> Page:
+    """``/version``."""
+    return _page(VERSION)
+
+
+@functools.cache
+def core_versions() -> Page:
+    """``/api``: the versions of the core group."""
+    return _page(
+        {
+            "kind": "APIVersions",
+            "versions": ["v1"],
+            "serverAddressByClientCIDRs": [],
+        }
+    )
+
+
+@functools.cache
+def groups() -> Page:
+    """``/apis``: every other group."""
+    return _page({"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(g, v) for g, v in _named()]})
+
+
+@functools.cache
+def group(name: str) -> Page | None:
+    """``/apis/{group}``, or None."""
+    found = next(((g, v) for g, v in _named() if g == name), None)
+    if found is None:
+        return None
+    return _page({"kind": "APIGroup", "apiVersion": "v1", **_group(*found)})
+
+
+@functools.cache
+def resources(api_version: str) -> Page | None:
+    """``/api/v1`` and ``/apis/{group}/{version}``: the resources in it, or None."""
+    found: list[dict[str, Any]] = []
+    for kind in kinds.ALL:
+        if kind.api_version == api_version:
+            found.append(_resource(kind))
+            found += [_subresource(kind, s) for s in sorted(kind.subresources, key=lambda s: s.name)]
+    for review in _REVIEWS:
+        if f"{review.group}/{review.version}" == api_version:
+            found.append(_review(review))
+    if not found:
+        return None
+    return _page(
+        {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": api_version, "resources": found}
+    )
+
+
+@functools.cache
+def aggregated(root: str, version_: str) -> Page:
+    """``/api`` or ``/apis`` as one document with all resources; ``version_`` is v2 or v2beta1."""
+    items = []
+    for name, group_version, members in kinds.group_versions():
+        if bool(name) == (root == "apis"):
+            items.append(_discovered(name, group_version, [_discovered_kind(k) for k in members]))
+    if root == "apis":
+        items += [_discovered(r.group, r.version, [_discovered_review(r)]) for r in _REVIEWS]
+    document = {
+        "kind": "APIGroupDiscoveryList",
+        "apiVersion": f"apidiscovery.k8s.io/{version_}",
+        "metadata": {},
+        "items": items,
+    }
+    return _page(document, AGGREGATED_TYPE.format(version_))
+
+
+def _named() -> list[tuple[str, str]]:
+    found = [(g, v) for g, v, _ in kinds.group_versions() if g]
+    return found + [(r.group, r.version) for r in _REVIEWS]
+
+
+def _group(name: str, version_: str) -> dict[str, Any]:
+    preferred = {"groupVersion": f"{name}/{version_}", "version": version_}
+    return {"name": name, "versions": [preferred], "preferredVersion": preferred}
+
+
+def _resource(kind: Kind) -> dict[str, Any]:
+    resource: dict[str, Any] = {
+        "name": kind.plural,
+        "singularName": kind.singular,
+        "namespaced": kind.namespaced,
+        "kind": kind.kind,
+        "verbs": list(VERBS),
+    }
+    if kind.short_names:
+        resource["shortNames"] = list(kind.short_names)
+    if kind.categories:
+        resource["categories"] = list(kind.categories)
+    return resource
+
+
+def _subresource(kind: Kind, subresource: Subresource) -> dict[str, Any]:
+    resource: dict[str, Any] = {
+        "name": f"{kind.plural}/{subresource.name}",
+        "singularName": "",
+        "namespaced": kind.namespaced,
+    }
+    if subresource.version:
+        resource |= {"group": subresource.group, "version": subresource.version}
+    return resource | {"kind": subresource.kind, "verbs": list(subresource.verbs)}
+
+
+def _review(review: Subresource) -> dict[str, Any]:
+    return {
+        "name": review.name,
+        "singularName": review.kind.lower(),
+        "namespaced": False,
+        "kind": review.kind,
+        "verbs": list(review.verbs),
+    }
+
+
+def _discovered(name: str, version_: str, resources_: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "creationTimestamp": None},
+        "versions": [{"version": version_, "resources": resources_, "freshness": "Current"}],
+    }
+
+
+def _discovered_kind(kind: Kind) -> dict[str, Any]:
+    resource: dict[str, Any] = {
+        "resource": kind.plural,
+        "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
+        "scope": "Namespaced" if kind.namespaced else "Cluster",
+        "singularResource": kind.singular,
+        "verbs": list(VERBS),
+    }
+    if kind.short_names:
+        resource["shortNames"] = list(kind.short_names)
+    if kind.categories:
+        resource["categories"] = list(kind.categories)
+    if kind.subresources:
+        resource["subresources"] = [
+            {
+                "subresource": s.name,
+                "responseKind": {
+                    "group": s.group if s.version else kind.group,
+                    "version": s.version or kind.version,
+                    "kind": s.kind,
+                },
+                "verbs": list(s.verbs),
+            }
+            for s in sorted(kind.subresources, key=lambda s: s.name)
+        ]
+    return resource
+
+
+def _discovered_review(review: Subresource) -> dict[str, Any]:
+    return {
+        "resource": review.name,
+        "responseKind": {"group": review.group, "version": review.version, "kind": review.kind},
+        "scope": "Cluster",
+        "singularResource": review.kind.lower(),
+        "verbs": list(review.verbs),
+    }

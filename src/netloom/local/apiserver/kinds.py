@@ -1,0 +1,163 @@
+"""The kinds that are served: names, scope, verbs, subresources, and which fields a field selector may name.
+
+Pure data. What a kind's fields mean is elsewhere (defaults, validation, columns). Source: Kubernetes API reference 1.34.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import msgspec
+
+VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
+_WRITE = ("get", "patch", "update")
+
+
+class Subresource(msgspec.Struct, frozen=True):
+    """A part of an object under a path of its own; group and version only where its kind is of another group."""
+
+    name: str
+    kind: str
+    verbs: tuple[str, ...]
+    group: str = ""
+    version: str = ""
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """A kind as it is served. ``counts_generations``: ``metadata.generation`` follows the spec."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    singular: str
+    namespaced: bool = True
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: tuple[Subresource, ...] = ()
+    selectable: tuple[str, ...] = ()
+    counts_generations: bool = False
+
+    @property
+    def api_version(self) -> str:
+        """``apiVersion`` of documents of this kind."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    @property
+    def gvk(self) -> str:
+        """apiVersion and kind in one word, such as ``apps/v1/Deployment``; the key of schemas."""
+        return f"{self.api_version}/{self.kind}"
+
+    @property
+    def qualified(self) -> str:
+        """Plural and group in one word, such as ``deployments.apps``; the key of the store."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def has_status(self) -> bool:
+        """There is a status subresource: the main resource ignores status."""
+        return self.subresource("status") is not None
+
+    def subresource(self, name: str) -> Subresource | None:
+        """The subresource of this name, or None."""
+        return next((s for s in self.subresources if s.name == name), None)
+
+
+def _status(kind: str) -> Subresource:
+    return Subresource("status", kind, _WRITE)
+
+
+_SCALE = Subresource("scale", "Scale", _WRITE, "autoscaling", "v1")
+
+NAMESPACES = Kind(
+    "", "v1", "Namespace", "namespaces", "namespace", namespaced=False, short_names=("ns",),
+    subresources=(Subresource("finalize", "Namespace", ("update",)), _status("Namespace")),
+    selectable=("status.phase",),
+)  # fmt: skip
+NODES = Kind(
+    "", "v1", "Node", "nodes", "node", namespaced=False, short_names=("no",),
+    subresources=(_status("Node"),),
+    selectable=("spec.unschedulable",),
+)  # fmt: skip
+PODS = Kind(
+    "", "v1", "Pod", "pods", "pod", short_names=("po",), categories=("all",),
+    subresources=(
+        Subresource("attach", "PodAttachOptions", ("create", "get")),
+        Subresource("binding", "Binding", ("create",)),
+        Subresource("eviction", "Eviction", ("create",), "policy", "v1"),
+        Subresource("exec", "PodExecOptions", ("create", "get")),
+        Subresource("log", "Pod", ("get",)),
+        Subresource("portforward", "PodPortForwardOptions", ("create", "get")),
+        _status("Pod"),
+    ),
+    selectable=(
+        "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
+        "spec.hostNetwork", "status.phase", "status.podIP", "status.podIPs", "status.nominatedNodeName",
+    ),
+    counts_generations=True,
+)  # fmt: skip
+SERVICES = Kind(
+    "", "v1", "Service", "services", "service", short_names=("svc",), categories=("all",),
+    subresources=(_status("Service"),),
+    selectable=("spec.clusterIP", "spec.type"),
+)  # fmt: skip
+ENDPOINTS = Kind("", "v1", "Endpoints", "endpoints", "endpoints", short_names=("ep",))
+CONFIG_MAPS = Kind("", "v1", "ConfigMap", "configmaps", "configmap", short_names=("cm",))
+SECRETS = Kind("", "v1", "Secret", "secrets", "secret", selectable=("type",))
+SERVICE_ACCOUNTS = Kind("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", short_names=("sa",))
+EVENTS = Kind(
+    "", "v1", "Event", "events", "event", short_names=("ev",),
+    selectable=(
+        "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
+        "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath",
+        "reason", "reportingComponent", "source", "type",
+    ),
+)  # fmt: skip
+LEASES = Kind("coordination.k8s.io", "v1", "Lease", "leases", "lease")
+DEPLOYMENTS = Kind(
+    "apps", "v1", "Deployment", "deployments", "deployment", short_names=("deploy",), categories=("all",),
+    subresources=(_SCALE, _status("Deployment")),
+    counts_generations=True,
+)  # fmt: skip
+REPLICA_SETS = Kind(
+    "apps", "v1", "ReplicaSet", "replicasets", "replicaset", short_names=("rs",), categories=("all",),
+    subresources=(_SCALE, _status("ReplicaSet")),
+    selectable=("status.replicas",),
+    counts_generations=True,
+)  # fmt: skip
+ENDPOINT_SLICES = Kind(
+    "discovery.k8s.io", "v1", "EndpointSlice", "endpointslices", "endpointslice", counts_generations=True
+)
+NETWORK_POLICIES = Kind(
+    "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "networkpolicy", short_names=("netpol",),
+    counts_generations=True,
+)  # fmt: skip
+
+ALL: tuple[Kind, ...] = (
+    CONFIG_MAPS, ENDPOINTS, EVENTS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
+    DEPLOYMENTS, REPLICA_SETS, LEASES, ENDPOINT_SLICES, NETWORK_POLICIES,
+)  # fmt: skip
+"""Every kind; core first, then group by group as discovery lists them."""
+
+BY_QUALIFIED = {kind.qualified: kind for kind in ALL}
+_BY_PATH = {(kind.api_version, kind.plural): kind for kind in ALL}
+_BY_TYPE = {(kind.api_version, kind.kind): kind for kind in ALL}
+
+
+def at(api_version: str, plural: str) -> Kind | None:
+    """The kind served at this group, version and plural, or None."""
+    return _BY_PATH.get((api_version, plural))
+
+
+def of(api_version: str, kind: str) -> Kind | None:
+    """The kind that a document or an owner reference names, or None."""
+    return _BY_TYPE.get((api_version, kind))
+
+
+def group_versions() -> Iterable[tuple[str, str, tuple[Kind, ...]]]:
+    """Group, version, and the kinds in it; the core group (empty name) first."""
+    seen: dict[tuple[str, str], list[Kind]] = {}
+    for kind in ALL:
+        seen.setdefault((kind.group, kind.version), []).append(kind)
+    for (group, version), kinds in seen.items():
+        yield group, version, tuple(kinds)

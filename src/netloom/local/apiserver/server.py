@@ -1,0 +1,269 @@
+"""The API server as a whole: HTTP in front of a store.
+
+Comes in: bound sockets and what the server depends on. Goes out: answers, until cancelled. Here is the one place where
+errors become HTTP. Not here: what the verbs do (rest.py), certificates (the TLS contexts come with the listeners).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import unquote
+
+import msgspec
+from aiohttp import web
+
+from netloom.clock import Clock
+from netloom.errors import NetloomError, StorageError
+from netloom.local.apiserver import (
+    auth,
+    bodies,
+    bootstrap,
+    discovery,
+    negotiate,
+    openapi,
+    status,
+    subresources,
+)
+from netloom.local.apiserver.allocate import NODE_PORTS, ServiceAddresses
+from netloom.local.apiserver.bootstrap import Advertised
+from netloom.local.apiserver.deletion import Deletions
+from netloom.local.apiserver.gc import Collector
+from netloom.local.apiserver.kinds import PODS
+from netloom.local.apiserver.objects import Objects
+from netloom.local.apiserver.proxy import Proxy
+from netloom.local.apiserver.rest import Rest, Target, answer, read, target_of
+from netloom.local.apiserver.status import ApiError
+from netloom.local.apiserver.store import Store
+from netloom.local.apiserver.watches import Hub
+from netloom.local.apiserver.watchstream import BOOKMARK_S, Watches
+from netloom.units import Cidr
+
+_LOG = logging.getLogger(__name__)
+_SHUTDOWN_S = 2.0
+_REVIEWS = {
+    ("authentication.k8s.io", "selfsubjectreviews"): "SelfSubjectReview",
+    ("authorization.k8s.io", "selfsubjectaccessreviews"): "SelfSubjectAccessReview",
+}
+
+
+class Listener(NamedTuple):
+    """A bound socket, and TLS for it; a unix socket has none and needs none."""
+
+    socket: socket.socket
+    context: ssl.SSLContext | None = None
+
+
+class ApiServer:
+    """The Kubernetes API over one store.
+
+    Args:
+        store: where objects are; the caller closes it after `serve` has ended.
+        clock: for timestamps and timeouts.
+        service_cidrs: ranges of ClusterIPs, the default family first.
+        node_ports: first and last port of NodePort Services.
+        runner_socket: the unix socket of a node's runner (logs, exec ...), or None where there is no such node.
+        advertised: where the ``kubernetes`` Service leads; None makes no such Service.
+        bookmark_s: seconds between bookmarks of watches.
+    """
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        service_cidrs: Sequence[Cidr],
+        runner_socket: Callable[[str], Path | None],
+        node_ports: tuple[int, int] = NODE_PORTS,
+        advertised: Advertised | None = None,
+        bookmark_s: float = BOOKMARK_S,
+    ) -> None:
+        self.started = asyncio.Event()
+        """Set once requests are accepted."""
+        services = ServiceAddresses(store=store, cidrs=service_cidrs, node_ports=node_ports)
+        self._objects = Objects(store=store, clock=clock, services=services)
+        deletions = Deletions(self._objects)
+        self._collector = Collector(objects=self._objects, deletions=deletions)
+        self._hub = Hub(store)
+        self._proxy = Proxy(runner_socket)
+        watches = Watches(store=store, hub=self._hub, clock=clock, bookmark_s=bookmark_s)
+        self._rest = Rest(
+            objects=self._objects, deletions=deletions, watches=watches, proxy=self._proxy, clock=clock
+        )
+        self._cidrs = tuple(service_cidrs)
+        self._advertised = advertised
+
+    def app(self) -> web.Application:
+        """The HTTP application: one handler, which reads paths itself."""
+        app = web.Application(client_max_size=bodies.LIMIT)
+        app.router.add_route("*", "/{path:.*}", self._answer)
+        return app
+
+    async def serve(self, listeners: Sequence[Listener]) -> None:
+        """Serve until cancelled; then end all watches and streams and close the sockets.
+
+        Raises:
+            StorageError: the store cannot be written at the start.
+        """
+        bootstrap.ensure(self._objects, cidrs=self._cidrs, advertised=self._advertised)
+        runner = web.AppRunner(
+            self.app(),
+            handle_signals=False,
+            access_log=None,
+            handler_cancellation=True,  # a watch whose client is gone must not wait for the next event to notice
+            shutdown_timeout=_SHUTDOWN_S,
+        )
+        await runner.setup()
+        try:
+            for listener in listeners:
+                await web.SockSite(runner, listener.socket, ssl_context=listener.context, backlog=512).start()
+            self.started.set()
+            await self._collector.run()
+        finally:
+            self._hub.close()
+            self._proxy.close()
+            await runner.cleanup()
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        """The boundary: whatever goes wrong below becomes a Status here."""
+        try:
+            return await self._route(request)
+        except ApiError as error:
+            return _refusal(error)
+        except web.HTTPRequestEntityTooLarge:
+            return _refusal(status.too_big(bodies.LIMIT))
+        except StorageError as error:
+            _LOG.error("%s %s: %s", request.method, request.path, error)
+            return _refusal(status.no_storage(str(error)))
+        except NetloomError as error:
+            return _refusal(status.bad_request(str(error)))
+        except ConnectionError:
+            raise  # the client is gone; there is nobody to tell
+        except Exception:
+            _LOG.exception("%s %s", request.method, request.path)
+            return _refusal(status.internal("an error in the server itself; its log has the details"))
+
+    async def _route(self, request: web.Request) -> web.StreamResponse:
+        path = request.rel_url.raw_path
+        identity = auth.identify(request.transport)
+        auth.admit(identity, path)
+        if (request.content_length or 0) > bodies.LIMIT:
+            raise status.too_big(bodies.LIMIT)
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        match parts:
+            case ["api", version, *rest] if rest:
+                api_version = version
+            case ["apis", group, version, *rest] if rest:
+                api_version = f"{group}/{version}"
+                kind = _REVIEWS.get((group, rest[0]))
+                if kind and version == "v1" and len(rest) == 1 and identity is not None:
+                    return await _review(request, identity, kind)
+            case _:
+                return _fixed(request, parts)
+        if api_version == "v1" and rest[0] == "namespaces" and rest[2:] == ["bindings"]:
+            if request.method != "POST":
+                raise status.method_not_allowed()
+            return await self._rest.bind(request, Target(PODS, rest[1]))
+        return await self._rest.handle(request, target_of(api_version, rest))
+
+
+def _refusal(error: ApiError) -> web.Response:
+    response = answer(error.render(), code=error.code)
+    if "retryAfterSeconds" in error.details:
+        response.headers["Retry-After"] = str(error.details["retryAfterSeconds"])
+    return response
+
+
+async def _review(request: web.Request, identity: auth.Identity, kind: str) -> web.Response:
+    if request.method != "POST":
+        raise status.method_not_allowed()
+    body = await read(request)
+    review = subresources.self_review(identity, kind, body if isinstance(body, dict) else {})
+    return answer(msgspec.json.encode(review), code=201)
+
+
+def _fixed(request: web.Request, parts: list[str]) -> web.Response:
+    """Paths that are not resources: discovery, schemas, health."""
+    if request.method not in {"GET", "HEAD"}:
+        raise status.method_not_allowed()
+    match parts:
+        case [("healthz" | "livez" | "readyz"), *_]:
+            return web.Response(text="ok")
+        case ["version"]:
+            return _page(request, discovery.version())
+        case ["openapi", "v2"]:
+            negotiate.view(request.headers.get("Accept", ""))
+            return answer(openapi.v2_document())
+        case ["openapi", "v3"]:
+            return answer(openapi.v3_index())
+        case ["openapi", "v3", *rest]:
+            return _schema(rest)
+        case [""]:
+            return answer(msgspec.json.encode({"paths": _paths()}))
+        case _:
+            return _discovery(request, parts)
+
+
+def _discovery(request: web.Request, parts: list[str]) -> web.Response:
+    view = negotiate.view(request.headers.get("Accept", ""))
+    match parts:
+        case [("api" | "apis") as root]:
+            if view.shape == "aggregated":
+                return _page(request, discovery.aggregated(root, view.version))
+            return _page(request, discovery.core_versions() if root == "api" else discovery.groups())
+        case ["apis", group]:
+            page = discovery.group(group)
+        case ["api", version]:
+            page = discovery.resources(version)
+        case ["apis", group, version]:
+            page = discovery.resources(f"{group}/{version}")
+        case _:
+            page = None
+    if page is None:
+        raise status.unknown_path()
+    return _page(request, page)
+
+
+def _schema(parts: list[str]) -> web.Response:
+    match parts:
+        case ["api", version]:
+            group_version = version
+        case ["apis", group, version]:
+            group_version = f"{group}/{version}"
+        case _:
+            raise status.unknown_path()
+    if discovery.resources(group_version) is None:
+        raise status.unknown_path()
+    return answer(openapi.v3_group(group_version))
+
+
+def _page(request: web.Request, page: discovery.Page) -> web.Response:
+    if request.headers.get("If-None-Match") == page.etag:
+        return web.Response(status=304, headers={"ETag": page.etag})
+    response = answer(page.body, media_type=page.media_type)
+    response.headers["ETag"] = page.etag
+    response.headers["Vary"] = "Accept"
+    return response
+
+
+def _paths() -> list[str]:
+    found = [
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/healthz",
+        "/livez",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/readyz",
+        "/version",
+    ]
+    groups = msgspec.json.decode(discovery.groups().body)["groups"]
+    for group in groups:
+        found += [f"/apis/{group['name']}", f"/apis/{group['preferredVersion']['groupVersion']}"]
+    return sorted(found)

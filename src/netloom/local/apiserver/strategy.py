@@ -1,0 +1,149 @@
+"""What the server itself does to objects of a kind when they are written: parts that clients may not set, parts it fills in.
+
+Comes in: documents that are about to be stored. Goes out: the same documents, changed in place. Pure. Not here: defaults
+that clients own (defaults.py), addresses (allocate.py), rules (validate.py). Source: core/v1, apps/v1 API reference.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+from netloom.local.apiserver import kinds
+from netloom.local.apiserver.kinds import Kind
+
+_SPEC_AND_ANNOTATIONS = (kinds.DEPLOYMENTS,)
+_OWN_FIELDS = frozenset({"apiVersion", "kind", "metadata", "status"})
+_LABELS_THROUGH_STATUS = (kinds.PODS, kinds.NODES, kinds.SERVICES, kinds.NAMESPACES)
+"""Kinds whose status subresource also takes labels and annotations, as kubelets and CNI agents rely on."""
+
+
+def strip_for_create(kind: Kind, document: dict[str, Any]) -> None:
+    """Take away what a creator may not set."""
+    if kind.has_status and kind is not kinds.NODES:  # a kubelet registers its node with status
+        document.pop("status", None)
+    if kind is kinds.SECRETS:
+        _merge_string_data(document)
+
+
+def fill_for_create(kind: Kind, document: dict[str, Any]) -> None:
+    """Add what the server knows."""
+    if kind.counts_generations:
+        document["metadata"]["generation"] = 1
+    if kind is kinds.PODS:
+        spec = document["spec"]
+        account = spec.get("serviceAccountName") or spec.get("serviceAccount") or "default"
+        spec["serviceAccountName"] = spec["serviceAccount"] = account
+        document["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+    elif kind is kinds.SERVICES:
+        document["status"] = {"loadBalancer": {}}
+    elif kind is kinds.NAMESPACES:
+        metadata = document["metadata"]
+        metadata.setdefault("labels", {})["kubernetes.io/metadata.name"] = metadata["name"]
+        finalizers = document.setdefault("spec", {}).setdefault("finalizers", [])
+        if "kubernetes" not in finalizers:
+            finalizers.append("kubernetes")
+        document["status"] = {"phase": "Active"}
+    elif kind.has_status:
+        document.setdefault("status", {})
+
+
+def restrict(kind: Kind, subresource: str, old: Mapping[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
+    """The document that an update through this path means: the rest stays as it was."""
+    match subresource:
+        case "status":
+            return _status_only(kind, old, sent)
+        case "finalize":
+            kept = copy.deepcopy(dict(old))
+            kept.setdefault("spec", {})["finalizers"] = (sent.get("spec") or {}).get("finalizers") or []
+            return kept
+    new = dict(sent)
+    if kind.has_status:
+        if "status" in old:
+            new["status"] = old["status"]
+        else:
+            new.pop("status", None)
+    if kind is kinds.NAMESPACES:
+        new["spec"] = old.get("spec", {})
+    elif kind is kinds.SECRETS:
+        _merge_string_data(new)
+    _keep_identity(new, old)
+    return new
+
+
+def _status_only(kind: Kind, old: Mapping[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
+    kept = copy.deepcopy(dict(old))
+    kept.pop("status", None)
+    if "status" in sent:
+        kept["status"] = sent["status"]
+    sent_meta = sent["metadata"]
+    if kind in _LABELS_THROUGH_STATUS:
+        for field in ("labels", "annotations"):
+            kept["metadata"].pop(field, None)
+            if field in sent_meta:
+                kept["metadata"][field] = sent_meta[field]
+    if "managedFields" in sent_meta:
+        kept["metadata"]["managedFields"] = sent_meta["managedFields"]
+    return kept
+
+
+def _keep_identity(new: dict[str, Any], old: Mapping[str, Any]) -> None:
+    metadata, before = dict(new["metadata"]), old["metadata"]
+    new["metadata"] = metadata
+    for field in ("uid", "creationTimestamp", "generateName"):
+        if not metadata.get(field) and before.get(field):
+            metadata[field] = before[field]
+    for field in ("generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"):
+        metadata.pop(field, None)
+        if field in before:
+            metadata[field] = before[field]
+    metadata["name"] = before["name"]
+    if "namespace" in before:
+        metadata["namespace"] = before["namespace"]
+
+
+def changes_generation(kind: Kind, new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
+    """The update changes what the object is to be, so ``metadata.generation`` goes up."""
+    if not kind.counts_generations:
+        return False
+    if kind in _SPEC_AND_ANNOTATIONS and (
+        (new["metadata"].get("annotations") or {}) != (old["metadata"].get("annotations") or {})
+    ):
+        return True
+    wanted = {k: v for k, v in new.items() if k not in _OWN_FIELDS}
+    return wanted != {k: v for k, v in old.items() if k not in _OWN_FIELDS}
+
+
+def is_finished(kind: Kind, document: Mapping[str, Any]) -> bool:
+    """The object is being deleted and nothing holds it any more."""
+    metadata = document["metadata"]
+    if "deletionTimestamp" not in metadata or metadata.get("finalizers"):
+        return False
+    if kind is kinds.NAMESPACES:
+        return not (document.get("spec") or {}).get("finalizers")
+    return not metadata.get("deletionGracePeriodSeconds")
+
+
+def qos_class(spec: Mapping[str, Any]) -> str:
+    """``status.qosClass`` of a pod: Guaranteed where every container limits cpu and memory to what it requests."""
+    containers = [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    resources = [c.get("resources") or {} for c in containers]
+    if not any(r.get("requests") or r.get("limits") for r in resources):
+        return "BestEffort"
+    for resource in resources:
+        limits = resource.get("limits") or {}
+        requests = {**limits, **(resource.get("requests") or {})}
+        if not {"cpu", "memory"} <= limits.keys() or any(requests[k] != limits[k] for k in ("cpu", "memory")):
+            return "Burstable"
+    return "Guaranteed"
+
+
+def _merge_string_data(secret: dict[str, Any]) -> None:
+    """``stringData`` is for writing only: it ends up in ``data``, base64 (core/v1 Secret)."""
+    clear = secret.pop("stringData", None)
+    if isinstance(clear, dict):
+        data = dict(secret.get("data") or {})
+        data.update({k: base64.b64encode(str(v).encode()).decode() for k, v in clear.items()})
+        secret["data"] = data
