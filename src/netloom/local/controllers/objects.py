@@ -289,10 +289,17 @@ class NamespaceSpec(msgspec.Struct, frozen=True):
     finalizers: tuple[str, ...] = ()
 
 
+class NamespaceStatus(msgspec.Struct, frozen=True):
+    """core/v1 NamespaceStatus."""
+
+    conditions: tuple[Condition, ...] = ()
+
+
 class Namespace(Loaded, frozen=True):
     """core/v1 Namespace."""
 
     spec: NamespaceSpec = NamespaceSpec()
+    status: NamespaceStatus = NamespaceStatus()
 
 
 class ReplicaSetSpec(msgspec.Struct, frozen=True, rename="camel"):

@@ -1,0 +1,87 @@
+"""All control loops of a local cluster in one task group. In: how to reach the API server, the cluster's settings. Wiring only."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from netloom.clock import Clock, SystemClock
+from netloom.kube.client import KubeClient
+from netloom.kube.events import EventRecorder
+from netloom.kube.kubeconfig import ClientConfig
+from netloom.local.bootstrap import bootstrap
+from netloom.local.controllers.deployment import DeploymentLoop
+from netloom.local.controllers.endpoints import EndpointsLoop
+from netloom.local.controllers.endpointslice import EndpointSliceLoop
+from netloom.local.controllers.informers import Informers
+from netloom.local.controllers.namespace import NamespaceLoop
+from netloom.local.controllers.node_ipam import NodeIpamLoop
+from netloom.local.controllers.replicaset import ReplicaSetLoop
+from netloom.local.controllers.selected import Selected
+from netloom.local.controllers.workqueue import WorkQueue
+from netloom.local.scheduler import SchedulerLoop
+from netloom.local.settings import ClusterSettings
+from netloom.units import Addr, ObjectKey, parse_cidr
+
+API_PORT = 6443
+"""Port of the API server on the underlay, where nodes and pods reach it."""
+
+
+class Loops:
+    """Every loop over one set of caches; tests look into the queues."""
+
+    def __init__(
+        self, client: KubeClient, pod_cidrs: Sequence[str], *, ca_pem: bytes, clock: Clock | None = None
+    ) -> None:
+        clock = clock or SystemClock()
+        self.informers = Informers(client)
+        self._recorders = {
+            name: EventRecorder(client, name, clock=clock)
+            for name in ("deployment-controller", "replicaset-controller", "node-ipam", "default-scheduler")
+        }
+        selected = Selected(self.informers)
+        cidrs = [c for text in pod_cidrs if (c := parse_cidr(text)) is not None]
+        self.queues: list[tuple[WorkQueue[ObjectKey], int]] = [
+            (EndpointSliceLoop(self.informers, selected).queue, 4),
+            (EndpointsLoop(self.informers, selected).queue, 2),
+            (DeploymentLoop(self.informers, self._recorders["deployment-controller"], clock).queue, 4),
+            (ReplicaSetLoop(self.informers, self._recorders["replicaset-controller"], clock).queue, 4),
+            (SchedulerLoop(self.informers, self._recorders["default-scheduler"], clock).queue, 8),
+            (NamespaceLoop(self.informers, ca_pem=ca_pem, clock=clock).queue, 2),
+            # One worker: two at once could give the same range to two nodes.
+            (NodeIpamLoop(self.informers, cidrs, self._recorders["node-ipam"]).queue, 1),
+        ]
+
+    async def run(self) -> None:
+        """Run until cancelled. No loop acts before every cache is full: half a view would lead to wrong deletions."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.informers.run(), name="informers")
+            await self.informers.synced()
+            for name, recorder in self._recorders.items():
+                group.create_task(recorder.run(), name=f"events-{name}")
+            for queue, workers in self.queues:
+                group.create_task(queue.run(workers=workers), name=queue.name)
+
+
+async def run(
+    client_config: ClientConfig, settings: ClusterSettings, *, api_addresses: Sequence[Addr] = ()
+) -> None:
+    """Make what a fresh cluster has, then run all loops until cancelled.
+
+    Args:
+        client_config: an administrator's; its ``ca_data`` becomes the ConfigMap kube-root-ca.crt of each namespace.
+        settings: the cluster's.
+        api_addresses: where nodes and pods reach the API server; by default the underlay's gateway.
+
+    Raises:
+        Unavailable: the API server does not answer at the start; later it may come and go.
+    """
+    async with KubeClient(client_config, user_agent="netloom-controllers") as client:
+        await bootstrap(
+            client,
+            kubernetes=settings.kubernetes_addresses,
+            dns=settings.dns_addresses,
+            api_addresses=api_addresses or (settings.gateway,),
+            api_port=API_PORT,
+        )
+        await Loops(client, settings.pod_cidrs, ca_pem=client_config.ca_data).run()
