@@ -51,3 +51,13 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     cluster_domain: str = "cluster.local"
     node_port_range: tuple[int, int] = (30000, 32767)
     """First and last NodePort, both included (kube-apiserver ``--service-node-port-range``)."""
+
+
+class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The settings that all nodes of a cluster share; with a Node they make its ``NodeFacts`` (``facts.py``)."""
+
+    cluster_cidrs: tuple[Cidr, ...] = ()
+    service_cidrs: tuple[Cidr, ...] = ()
+    dns_addresses: tuple[Addr, ...] = ()
+    cluster_domain: str = "cluster.local"
+    node_port_range: tuple[int, int] = (30000, 32767)

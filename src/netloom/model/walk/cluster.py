@@ -1,0 +1,112 @@
+"""All nodes of a cluster side by side, computed when a walk comes by.
+
+Comes in: a ``ClusterView`` and ``ClusterFacts``. Goes out: what each node knows. Not here: any path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from netloom.api.core import Pod, Service
+from netloom.api.discovery import EndpointSlice
+from netloom.model.claims import seniority
+from netloom.model.facts import facts_of
+from netloom.model.inputs import Changes, ClusterFacts, ClusterView, NodeFacts
+from netloom.model.names.names import Names
+from netloom.model.names.records import NameSettings, RecordSets
+from netloom.model.network import Network
+from netloom.model.routes.local_pods import local_addresses
+from netloom.model.routes.peers import peer_routes, read_node
+from netloom.model.state import NetworkState, PeerRoute
+from netloom.units import Addr, Cidr, ObjectKey
+
+
+class ClusterModel:
+    """A cluster at one moment. What is asked for is computed once and kept; the objects never change."""
+
+    def __init__(self, view: ClusterView, facts: ClusterFacts) -> None:
+        self.view = view
+        self.facts = facts
+        self.nodes: dict[str, NodeFacts] = {
+            node.metadata.name: facts_of(node, facts)
+            for node in sorted(view.nodes.values(), key=lambda n: seniority(n.metadata))
+        }
+        self._states: dict[str, NetworkState] = {}
+        self._routes: dict[str, dict[Cidr, PeerRoute]] = {}
+
+    def state(self, node: str) -> NetworkState:
+        """The whole network of one node."""
+        if node not in self._states:
+            self._states[node] = Network.compute(self.view, self.nodes[node])
+        return self._states[node]
+
+    def route(self, node: str, address: Addr) -> PeerRoute | None:
+        """The node's route to a pod of another node. Ranges of nodes do not overlap, so at most one fits."""
+        return next((route for cidr, route in self._routes_of(node).items() if address in cidr), None)
+
+    def is_peer(self, node: str, address: Addr) -> bool:
+        """True for an address of a node that this one routes pods to."""
+        return any(route.via == address for route in self._routes_of(node).values())
+
+    def node_at(self, address: Addr) -> str | None:
+        """The node whose own address this is."""
+        return next((name for name, facts in self.nodes.items() if address in facts.addresses), None)
+
+    def pod_at(self, address: Addr, node: str | None = None) -> Pod | None:
+        """The pod with this address in a network of its own (on this node); the oldest where several say so."""
+        found = (pod for pod in self._pods_at.get(address, ()) if node in (None, pod.spec.node_name))
+        return next(found, None)
+
+    def _routes_of(self, node: str) -> dict[Cidr, PeerRoute]:
+        if node not in self._routes:
+            ranges = [read_node(n) for n in self.view.nodes.values()]
+            self._routes[node], _ = peer_routes(ranges, self.nodes[node])
+        return self._routes[node]
+
+    @cached_property
+    def _pods_at(self) -> dict[Addr, list[Pod]]:
+        found: dict[Addr, list[Pod]] = {}
+        for pod in sorted(self.view.pods.values(), key=lambda p: seniority(p.metadata)):
+            for local in local_addresses(pod, pod.spec.node_name).addresses:
+                found.setdefault(local.address, []).append(pod)
+        return found
+
+    @cached_property
+    def names(self) -> Names:
+        """Every name of the cluster."""
+        names = Names(
+            NameSettings(
+                cluster_domain=self.facts.cluster_domain.lower().rstrip("."),
+                reverse_cidrs=self.facts.cluster_cidrs + self.facts.service_cidrs,
+                dns_addresses=self.facts.dns_addresses,
+            )
+        )
+        view = self.view
+        names.update(
+            Changes(services=view.services, slices=view.slices, pods=view.pods, namespaces=view.namespaces)
+        )
+        return names
+
+    @cached_property
+    def records(self) -> Mapping[str, RecordSets]:
+        """The records of every name."""
+        return self.names.state.names
+
+    def service_with(self, address: Addr) -> Service | None:
+        """The Service that has this ClusterIP; the oldest where several say so."""
+        return self._services_at.get(str(address))
+
+    @cached_property
+    def _services_at(self) -> dict[str, Service]:
+        found: dict[str, Service] = {}
+        for service in sorted(self.view.services.values(), key=lambda s: seniority(s.metadata)):
+            for text in service.spec.cluster_ips or (service.spec.cluster_ip,):
+                found.setdefault(text, service)
+        return found
+
+    def slices_of(self, service: ObjectKey) -> list[EndpointSlice]:
+        """The slices of a Service, by name."""
+        return sorted(
+            (s for s in self.view.slices.values() if s.service == service), key=lambda s: s.metadata.name
+        )

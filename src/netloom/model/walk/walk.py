@@ -1,0 +1,36 @@
+"""walk(cluster, origin, destination): the whole way of a new connection, and why.
+
+Comes in: a cluster, who sends, to whom. Goes out: a ``Walk``. It needs nothing but the API's objects: what a kernel really has
+is compared elsewhere (observe/drift).
+"""
+
+from __future__ import annotations
+
+from netloom.model.walk.cluster import ClusterModel
+from netloom.model.walk.packet import Destination, Origin
+from netloom.model.walk.path import Paths, Trail
+from netloom.model.walk.resolve import Start, resolve
+from netloom.model.walk.steps import Branch, Walk, walk_of
+
+
+def walk(cluster: ClusterModel, origin: Origin, destination: Destination) -> Walk:
+    """What happens to a new connection from ``origin`` to ``destination``.
+
+    Raises:
+        UsageError: the destination leaves open which port is meant.
+    """
+    paths = Paths(cluster, origin)
+    branches: list[Branch] = []
+    for start in resolve(cluster, origin, destination):
+        if isinstance(start, Start):
+            branches.extend(paths.send(Trail(start.share, start.packet, steps=start.steps)))
+        else:
+            branches.append(start)
+    return walk_of(_described(origin), destination.text, branches)
+
+
+def _described(origin: Origin) -> str:
+    where = f" on {origin.node}" if origin.pod is not None and origin.node else ""
+    addresses = f" ({', '.join(map(str, origin.addresses))})" if origin.addresses else ""
+    note = f"; {origin.note}" if origin.note else ""
+    return f"{origin.text}{addresses}{where}{note}"
