@@ -99,7 +99,7 @@ class Nft:
             NftError: the kernel refused, naming the operation; nothing has changed.
             Unsupported: there is no ``nft`` program, and the transactions touch more than elements.
         """
-        wanted = [transaction for transaction in transactions if transaction.ops]
+        wanted = [transaction for transaction in transactions if transaction.count]
         if not wanted:
             return
         if not all(transaction.only_elements for transaction in wanted):
@@ -148,8 +148,8 @@ class Nft:
     def _run_batch(self, transactions: list[Transaction]) -> None:
         first = self._socket.next_seq()
         batch = encode_batch(transactions, first)
-        while self._socket.next_seq() != batch.last_seq + 1:
-            pass
+        for _ in range(len(batch.parts) + 1):
+            self._socket.next_seq()
         try:
             self._socket.send(batch.datagram)
         except KernelError as error:
@@ -158,22 +158,24 @@ class Nft:
 
     def _await(self, batch: Batch) -> None:
         """Wait for the ack of the last operation; the first refusal in the order of operations is raised."""
-        refused: list[tuple[int, NftError]] = []
+        refused: dict[int, NftError] = {}
+        last = len(batch.parts)
         ended = False
         while not ended:
             for message in self._socket.receive():
-                if message.type != NLMSG_ERROR or not batch.first_seq <= message.seq <= batch.last_seq + 1:
+                index = batch.index(message.seq)
+                if message.type != NLMSG_ERROR or index > last + 1:
                     continue
                 answer = refusal(message)
                 if answer is not None:
                     words = answer.text or os.strerror(answer.errno)
-                    operation = batch.operation(message.seq, _offset(message))
-                    refused.append((message.seq, NftError(operation, answer.errno, words)))
+                    operation = batch.operation(index, _offset(message))
+                    refused.setdefault(index, NftError(operation, answer.errno, words))
                 # Refusals of single operations come in their order, the last one's ack or refusal at the end; what
                 # concerns the batch as a whole is said of its first message, and is all that comes.
-                ended = ended or message.seq in (batch.first_seq, batch.last_seq)
+                ended = ended or index in (0, last)
         if refused:
-            raise min(refused, key=lambda one: one[0])[1]
+            raise refused[min(refused)]
 
     async def _run_text(self, program: str) -> None:
         namespaces = None if self._netns_fd is None else netns.Namespaces(net=self._netns_fd)

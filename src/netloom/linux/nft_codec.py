@@ -77,6 +77,7 @@ ELEMENT_BYTES = 140
 """What one element takes at most in a batch, its share of the headers included."""
 
 _HEADER = struct.Struct("=IHHII")
+_SEQ_MASK = 0xFFFF_FFFF
 _SLOTS: dict[Atom, bytes] = {}
 """Encoded slots, at most as many as the largest frontend has."""
 
@@ -86,16 +87,15 @@ class Batch(msgspec.Struct, frozen=True):
 
     datagram: bytes
     first_seq: int
-    last_seq: int
-    """The message that asks for an ack."""
     parts: tuple[Part, ...]
 
-    def operation(self, seq: int, offset: int | None) -> str:
-        """In words, the operation of the message ``seq``; ``offset`` of the attribute that the kernel did not like."""
-        index = seq - self.first_seq - 1
-        if not 0 <= index < len(self.parts):
-            return "nft batch"
-        return self.parts[index].describe(offset)
+    def index(self, seq: int) -> int:
+        """Which message of the batch has this sequence number: 0 is its begin, the last part asks for an ack."""
+        return (seq - self.first_seq) & _SEQ_MASK
+
+    def operation(self, index: int, offset: int | None) -> str:
+        """In words, the operation of a message; ``offset`` of the attribute that the kernel did not like."""
+        return self.parts[index - 1].describe(offset) if 1 <= index <= len(self.parts) else "nft batch"
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -147,7 +147,7 @@ def encode_batch(transactions: Sequence[Transaction], first_seq: int) -> Batch:
         ack = NLM_F_ACK if index == len(bodies) - 1 else 0
         chunks.append(_message(kind, flags | ack, seq, body))
     chunks.append(_message(_BATCH_END, 0, seq + 1, generic(None, SUBSYSTEM)))
-    return Batch(b"".join(chunks), first_seq, seq, tuple(parts))
+    return Batch(b"".join(chunks), first_seq, tuple(parts))
 
 
 def decode_elements(container: Container, family: Family, body: bytes) -> Iterator[Element]:
@@ -210,7 +210,7 @@ def _body(
 
 def _message(kind: int, flags: int, seq: int, body: bytes) -> bytes:
     # Every body here is a multiple of four bytes already.
-    return _HEADER.pack(_HEADER.size + len(body), kind, flags | NLM_F_REQUEST, seq & 0xFFFF_FFFF, 0) + body
+    return _HEADER.pack(_HEADER.size + len(body), kind, flags | NLM_F_REQUEST, seq & _SEQ_MASK, 0) + body
 
 
 def _element_writer(container: Container, family: Family) -> Callable[[Key, Value], bytes]:
