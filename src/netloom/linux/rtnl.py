@@ -7,12 +7,13 @@ Not here: bytes (``rtmsg``), and what should be there.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from netloom.errors import KernelError
 from netloom.linux import rtmsg
+from netloom.linux.libc import kernel_error
 from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket, Request, u32
 from netloom.program.links import Interface, Link, LinkAddress, Veth
 from netloom.program.neighbours import Neighbour
@@ -150,6 +151,18 @@ class Rtnl:
                     found.append(route)
         return found
 
+    def change_routes(self, *, replace: Sequence[Route] = (), delete: Sequence[Route] = ()) -> None:
+        """Put many routes in force, then take others away, in one send; no error for those that are gone."""
+        index = {link.name: link.index for link in self.links()}
+        gone = [r for r in delete if r.device not in index]
+        requests = [rtmsg.new_route(_number(index, r), r) for r in replace]
+        requests += [rtmsg.delete_route(index[r.device], r) for r in delete if r not in gone]
+        results = self._netlink.try_batch(requests)
+        for request, refused in zip(requests, results, strict=True):
+            if refused is None or (request.type == rtmsg.RTM_DELROUTE and refused.errno in _GONE):
+                continue
+            raise refused.error(request.operation)
+
     # --- neighbours
 
     def replace_neighbour(self, name: str, address: Addr, mac: str) -> None:
@@ -176,3 +189,9 @@ class Rtnl:
         except KernelError as error:
             if error.errno not in _GONE:
                 raise
+
+
+def _number(index: Mapping[str, int], route: Route) -> int:
+    if route.device not in index:
+        raise kernel_error(f"route {route}", errno.ENODEV)
+    return index[route.device]

@@ -1,0 +1,44 @@
+"""What all tests share: where kernel tests may run, and the proof that they leave this machine's own namespace alone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from netloom.testing.netns import fingerprint, has_rights
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Two busy cores make deadlines lie; the number of examples is what bounds the time.
+settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", parent=settings.get_profile("dev"), max_examples=500)
+settings.load_profile("dev")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Kernel tests need the right to make namespaces: as root, or under ``unshare -rmn`` as ``make test-netns`` does."""
+    if any(item.get_closest_marker("netns") for item in items) and not has_rights():
+        skip = pytest.mark.skip(reason="no right to make network namespaces; run: make test-netns")
+        for item in items:
+            if item.get_closest_marker("netns"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_namespace_untouched() -> Iterator[None]:
+    """No test may leave a link or a route of ours in the namespace that the tests were started in."""
+    before = fingerprint()
+    yield
+    assert fingerprint() == before, "a test changed the network namespace that the tests were started in"
+
+
+@pytest.fixture(scope="session")
+def cni_shim() -> Path:
+    """The compiled CNI shim."""
+    subprocess.run([sys.executable, str(ROOT / "tools/build_shim.py")], check=True)
+    return ROOT / "build/netloom-cni"
