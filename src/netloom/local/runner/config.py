@@ -34,8 +34,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     cluster_domain: str = "cluster.local"
     dns_addresses: tuple[str, ...] = ("10.96.0.10",)
     """Cluster DNS, the ``nameserver`` of dnsPolicy ClusterFirst."""
-    upstream_resolv_conf: str = "/etc/resolv.conf"
-    """What dnsPolicy Default gives to pods (resolv.conf(5))."""
+    upstream_dns_addresses: tuple[str, ...] = ("172.30.0.1",)
+    """Resolvers that a node itself asks, the ``nameserver`` of dnsPolicy Default; a node's resolv.conf has only these."""
     hidden_dirs: tuple[str, ...] = ()
     """Directories of the host that pods see empty: the cluster's own state with its keys."""
     labels: dict[str, str] = {}

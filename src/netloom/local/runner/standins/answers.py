@@ -1,7 +1,8 @@
 """What a stand-in answers: who it is, and whom it sees. Pure.
 
 In: the container's identity, the peer's and our own address, the request. Out: bytes. HTTP clients get text or (with
-``Accept: application/json``) JSON; plain TCP and UDP clients get one line of the same facts.
+``Accept: application/json``) JSON; plain TCP and UDP clients get one line of JSON
+with the same facts.
 """
 
 from __future__ import annotations
@@ -40,6 +41,18 @@ class _Facts(msgspec.Struct, frozen=True):
     headers: dict[str, str]
 
 
+class _Line(msgspec.Struct, frozen=True):
+    """The answer outside of HTTP."""
+
+    pod: str
+    namespace: str
+    node: str
+    container: str
+    peer: str
+    local: str
+    said: str
+
+
 def spoken(address: Address) -> str:
     """``address:port`` as URLs write it."""
     host, port = address
@@ -69,13 +82,22 @@ def http(identity: Identity, request: Request, *, peer: Address, local: Address,
 
 
 def line(identity: Identity, *, peer: Address, local: Address, said: bytes) -> bytes:
-    """One line for clients that do not speak HTTP; ``said`` is repeated at its end, cut to 200 bytes."""
+    """One line of JSON for clients that do not speak HTTP; ``said`` repeats the first 200 bytes of what they sent."""
     quoted = said[:200].decode("utf-8", "backslashreplace").strip()
-    text = (
-        f"hostname={identity.pod} namespace={identity.namespace} node={identity.node} container={identity.container} "
-        f"peer={spoken(peer)} local={spoken(local)} said={''.join(c if c.isprintable() else '?' for c in quoted)}\n"
+    return (
+        _encode(
+            _Line(
+                pod=identity.pod,
+                namespace=identity.namespace,
+                node=identity.node,
+                container=identity.container,
+                peer=spoken(peer),
+                local=spoken(local),
+                said=quoted,
+            )
+        )
+        + b"\n"
     )
-    return text.encode("utf-8", "replace")
 
 
 def _text(identity: Identity, request: Request, peer: Address, local: Address) -> bytes:
