@@ -26,6 +26,7 @@ class NodePaths:
         self.cni_socket = root / "cni.sock"
         self.dns_socket = root / "dns.sock"
         self.runner_socket = root / "runner.sock"
+        self.standin_socket = root / "standin.sock"
         self.ipam = root / "ipam.db"
 
 
@@ -63,7 +64,7 @@ def cluster_paths(name: str) -> ClusterPaths:
         UsageError: the path is too long for the unix sockets in it.
     """
     paths = ClusterPaths(clusters_home() / name)
-    longest = paths.node("node-99").runner_socket
+    longest = paths.node("node-99").standin_socket
     if len(os.fsencode(longest)) > _SOCKET_PATH_LIMIT:
         raise UsageError(
             f"{paths.root}: too long a path for unix sockets", "set NETLOOM_HOME to a shorter directory"

@@ -17,6 +17,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
@@ -25,6 +26,7 @@ from netloom.errors import NetloomError, StorageError, UsageError
 from netloom.linux import namespaces
 from netloom.linux.mounts import make_private, mount
 from netloom.local import certs
+from netloom.local.control_plane import Listeners
 from netloom.local.init import Init, log_to
 from netloom.local.lock import Lock
 from netloom.local.paths import ClusterPaths
@@ -215,8 +217,7 @@ def _first(inside: _Inside) -> None:
             paths=paths,
             settings=inside.settings,
             rooms=rooms,
-            api=inside.api,
-            underlay_api=underlay.api,
+            listeners=Listeners(inside.api, underlay.api, _unix_listener(paths.api_socket)),
             clock=inside.clock,
         )
         init = Init(children=children, log_directory=paths.log, clock=inside.clock)
@@ -251,6 +252,15 @@ def _bind_underlay(settings: ClusterSettings) -> _Underlay:
         dns_udp=_datagram(host, 53),
         dns_tcp=socket.create_server((host, 53)),
     )
+
+
+def _unix_listener(path: Path) -> socket.socket:
+    path.unlink(missing_ok=True)  # of a run that was killed
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener.bind(str(path))
+    path.chmod(0o600)
+    listener.listen(_BACKLOG)
+    return listener
 
 
 def _datagram(host: str, port: int) -> socket.socket:

@@ -1,0 +1,93 @@
+"""The two control-plane processes of a local cluster: the API server, and everything that reconciles objects."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from netloom.clock import Clock
+from netloom.kube.kubeconfig import ClientConfig
+from netloom.local.apiserver.bootstrap import Advertised
+from netloom.local.apiserver.server import ApiServer, Listener
+from netloom.local.apiserver.store import Store
+from netloom.local.certs import server_context
+from netloom.local.controllers import main as controllers
+from netloom.local.paths import ClusterPaths
+from netloom.local.settings import ClusterSettings
+from netloom.units import parse_cidr
+
+
+class Listeners(msgspec.Struct, frozen=True):
+    """Sockets of the API server, opened before anything runs: whoever connects early waits in the backlog."""
+
+    host: socket.socket
+    """On 127.0.0.1 of the host."""
+    underlay: socket.socket
+    """On the underlay's gateway, for nodes and pods."""
+    local: socket.socket
+    """A unix socket with full rights, for the controllers."""
+
+
+def serve_api(paths: ClusterPaths, settings: ClusterSettings, listeners: Listeners, clock: Clock) -> None:
+    """The API server, until SIGTERM: on TLS for people, nodes and pods, on a unix socket for the controllers."""
+    gc.set_threshold(50_000, 50, 1_000)
+    store = Store(paths.store)
+    try:
+        _run_until_signal(_serve_api(store, paths, settings, listeners, clock))
+    finally:
+        store.close()
+
+
+async def _serve_api(
+    store: Store,
+    paths: ClusterPaths,
+    settings: ClusterSettings,
+    listeners: Listeners,
+    clock: Clock,
+) -> None:
+    def runner_socket(node: str) -> Path | None:
+        path = paths.node(node).runner_socket
+        return path if node in settings.node_names and path.exists() else None
+
+    server = ApiServer(
+        store=store,
+        clock=clock,
+        service_cidrs=[c for text in settings.service_cidrs if (c := parse_cidr(text)) is not None],
+        runner_socket=runner_socket,
+        node_ports=settings.node_port_range,
+        advertised=Advertised(settings.gateway, listeners.underlay.getsockname()[1]),
+    )
+    context = server_context(paths.pki)
+    await server.serve(
+        [Listener(listeners.host, context), Listener(listeners.underlay, context), Listener(listeners.local)]
+    )
+
+
+def serve_controllers(paths: ClusterPaths, settings: ClusterSettings) -> None:
+    """Controllers and scheduler, until SIGTERM."""
+    gc.set_threshold(50_000, 50, 1_000)
+    config = ClientConfig(
+        server="", unix_socket=str(paths.api_socket), ca_data=(paths.pki / "ca.crt").read_bytes()
+    )
+    _run_until_signal(controllers.run(config, settings))
+
+
+def _run_until_signal(work: Coroutine[Any, Any, None]) -> None:
+    async def until_signal() -> None:
+        loop = asyncio.get_running_loop()
+        stopped = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopped.set)
+        async with asyncio.TaskGroup() as tasks:
+            serving = tasks.create_task(work, name="serve")
+            await stopped.wait()
+            serving.cancel()
+
+    asyncio.run(until_signal())

@@ -1,0 +1,128 @@
+"""What runs in a local cluster, and what each process is told: configuration files, and the children of process 1.
+
+In: settings, paths, the nodes' namespaces, listening sockets. Out: `Child` values. All imports are made here and now, in
+the warm process, so that no child pays for them.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from netloom.agent import main as agent
+from netloom.agent.config import AgentConfig
+from netloom.clock import Clock
+from netloom.dns import main as dns
+from netloom.dns.main import DnsConfig
+from netloom.errors import Unsupported
+from netloom.local import control_plane
+from netloom.local.init import Child
+from netloom.local.paths import ClusterPaths, NodePaths
+from netloom.local.runner import main as runner
+from netloom.local.runner.config import RunnerConfig
+from netloom.local.runner.standins import process as standins
+from netloom.local.settings import ClusterSettings
+from netloom.local.underlay import NodeRoom
+
+
+def children_of(
+    *,
+    paths: ClusterPaths,
+    settings: ClusterSettings,
+    rooms: Sequence[NodeRoom],
+    listeners: control_plane.Listeners,
+    clock: Clock,
+) -> tuple[Child, ...]:
+    """Everything that process 1 keeps running, the API server first."""
+    children = [
+        Child("apiserver", functools.partial(control_plane.serve_api, paths, settings, listeners, clock)),
+        Child("controllers", functools.partial(control_plane.serve_controllers, paths, settings)),
+    ]
+    for room in rooms:
+        children += _node(paths, settings, room)
+    return tuple(children)
+
+
+def _node(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -> Iterator[Child]:
+    files = paths.node(room.name)
+    agent_config = _agent_config(files, settings, room)
+    dns_config = _dns_config(files, settings)
+    _write(files.agent_config, agent_config)
+    _write(files.dns_config, dns_config)
+    _write(files.runner_config, _runner_config(paths, files, settings, room))
+    yield Child(f"{room.name}-agent", functools.partial(_exit_code, agent.run, agent_config), room.netns)
+    yield Child(f"{room.name}-dns", functools.partial(_exit_code, dns.run, dns_config), room.netns)
+    runner_config = str(files.runner_config)
+    yield Child(f"{room.name}-standins", functools.partial(standins.main, runner_config), room.netns)
+    yield Child(f"{room.name}-runner", functools.partial(runner.main, runner_config), room.netns)
+
+
+def _exit_code(run: object, config: object) -> None:
+    code = run(config)  # type: ignore[operator] # one of the two processes that say their exit code
+    if code:
+        raise SystemExit(code)
+
+
+def _agent_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -> AgentConfig:
+    return AgentConfig(
+        node=room.name,
+        kubeconfig=str(files.kubeconfig),
+        cluster_cidrs=settings.pod_cidrs,
+        service_cidrs=settings.service_cidrs,
+        dns_addresses=tuple(map(str, settings.dns_addresses)),
+        cluster_domain=settings.cluster_domain,
+        node_port_range=settings.node_port_range,
+        cni_socket=str(files.cni_socket),
+        dns_feed_socket=str(files.dns_socket),
+        address_store=str(files.ipam),
+    )
+
+
+def _dns_config(files: NodePaths, settings: ClusterSettings) -> DnsConfig:
+    return DnsConfig(
+        listen=tuple(map(str, settings.dns_addresses)),
+        feed_socket=str(files.dns_socket),
+        cluster_domain=settings.cluster_domain,
+        upstreams=(str(settings.gateway),),
+    )
+
+
+def _runner_config(
+    paths: ClusterPaths, files: NodePaths, settings: ClusterSettings, room: NodeRoom
+) -> RunnerConfig:
+    return RunnerConfig(
+        node_name=room.name,
+        node_addresses=(str(room.address),),
+        kubeconfig=str(files.kubeconfig),
+        state_dir=str(files.root),
+        cni_shim=str(shim_path()),
+        cni_socket=str(files.cni_socket),
+        runner_socket=str(files.runner_socket),
+        standin_socket=str(files.standin_socket),
+        cluster_domain=settings.cluster_domain,
+        dns_addresses=tuple(map(str, settings.dns_addresses)),
+        hidden_dirs=(str(paths.root.parent),),
+    )
+
+
+def shim_path() -> Path:
+    """The compiled CNI client: of this checkout, or ``$NETLOOM_SHIM``.
+
+    Raises:
+        Unsupported: it has not been compiled.
+    """
+    checkout = Path(__file__).parents[3] / "build" / "netloom-cni"
+    path = Path(os.environ.get("NETLOOM_SHIM") or checkout)
+    if not path.is_file():
+        raise Unsupported(
+            f"the CNI client {path} is not there", "compile it: tools/setup.sh, or name it with NETLOOM_SHIM"
+        )
+    return path
+
+
+def _write(path: Path, config: msgspec.Struct) -> None:
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(config), indent=2))
