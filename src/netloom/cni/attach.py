@@ -141,7 +141,6 @@ def _add_pair(host: Rtnl, pod_netns: int, wanted: PodInterface) -> None:
         mac=names.HOST_SIDE_MAC,
         peer_mac=wanted.mac,
         mtu=wanted.mtu,
-        alias=f"netloom pod {wanted.pod}" if wanted.pod else "netloom pod",
     )
     request = rtmsg.new_veth(veth, pod_netns)
     try:
@@ -165,10 +164,15 @@ def _add_pair(host: Rtnl, pod_netns: int, wanted: PodInterface) -> None:
 def _host_requests(wanted: PodInterface, index: int) -> list[Request]:
     return [
         rtmsg.quieten_link(index, wanted.host_link),
-        rtmsg.set_link(index, f"set {wanted.host_link} up", up=True),
+        # The kernel does not take the note for people when the interface is made, only afterwards.
+        rtmsg.set_link(index, f"set {wanted.host_link} up", up=True, alias=_note(wanted)),
         *(rtmsg.new_neighbour(index, n) for n in wanted.host_neighbours()),
         *(rtmsg.new_route(index, r) for r in wanted.host_routes()),
     ]
+
+
+def _note(wanted: PodInterface) -> bytes:
+    return f"netloom pod {wanted.pod}".strip().encode()[:255]
 
 
 def _pod_requests(wanted: PodInterface, index: int, loopback: int) -> list[Request]:

@@ -83,8 +83,6 @@ def new_veth(veth: Veth, peer_netns_fd: int | None) -> Request:
         there.append(attr(_IFLA_NET_NS_FD, u32(peer_netns_fd)))
     peer = _IFINFO.pack(socket.AF_UNSPEC, 0, 0, 0, 0) + b"".join(there)
     here = [attr(_IFLA_IFNAME, string(veth.name)), *_link_settings(veth.mac, veth.mtu)]
-    if veth.alias:
-        here.append(attr(_IFLA_IFALIAS, veth.alias.encode()[:255]))
     here.append(_link_info("veth", nested(_IFLA_INFO_DATA, attr(_VETH_INFO_PEER, peer))))
     return _new_link(here, f"make veth {veth.name}")
 
@@ -95,8 +93,8 @@ def new_bridge(name: str) -> Request:
 
 
 def set_link(index: int, operation: str, *, up: bool | None = None, **changes: bytes) -> Request:
-    """Change an interface; ``changes`` are ``mtu``, ``master``, ``address`` as payloads."""
-    kinds = {"mtu": _IFLA_MTU, "master": _IFLA_MASTER, "address": _IFLA_ADDRESS}
+    """Change an interface; ``changes`` are ``mtu``, ``master``, ``address``, ``alias`` as payloads."""
+    kinds = {"mtu": _IFLA_MTU, "master": _IFLA_MASTER, "address": _IFLA_ADDRESS, "alias": _IFLA_IFALIAS}
     flags, mask = (_IFF_UP if up else 0, _IFF_UP) if up is not None else (0, 0)
     body = _IFINFO.pack(socket.AF_UNSPEC, 0, index, flags, mask)
     return Request(RTM_NEWLINK, 0, body + b"".join(attr(kinds[k], v) for k, v in changes.items()), operation)

@@ -40,7 +40,7 @@ class LinkAddress(msgspec.Struct, frozen=True, kw_only=True):
 class Veth(msgspec.Struct, frozen=True, kw_only=True):
     """A pair of interfaces to be made: ``name`` here, ``peer`` in another namespace or here.
 
-    MACs are chosen by the kernel where empty, the MTU (bytes) where 0. ``alias`` is a note for people, on this end only.
+    MACs are chosen by the kernel where empty, the MTU (bytes) where 0.
     """
 
     name: str
@@ -48,4 +48,3 @@ class Veth(msgspec.Struct, frozen=True, kw_only=True):
     mac: str = ""
     peer_mac: str = ""
     mtu: int = 0
-    alias: str = ""
