@@ -22,6 +22,7 @@ class Command:
 
     def __init__(self, home: Path) -> None:
         self.home = home
+        self.netloom_path = NETLOOM
         self.environment = {**os.environ, "NETLOOM_HOME": str(home)}
 
     def netloom(self, *words, check=True, timeout=120):

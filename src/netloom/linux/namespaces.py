@@ -55,20 +55,27 @@ def become_root_of_a_user_namespace() -> None:
 
 
 def forbidden(error: OSError) -> Unsupported:
-    """What to say where user namespaces, or capabilities in them, are not to be had."""
-    apparmor = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
-    debian = Path("/proc/sys/kernel/unprivileged_userns_clone")
-    most = Path("/proc/sys/user/max_user_namespaces")
+    """What to say where namespaces, or capabilities in them, are not to be had: why, and how to go on."""
+    number = error.errno or 0
+    if number == errno.ENOSPC:
+        return Unsupported(
+            "this system's limit of namespaces is reached (user_namespaces(7))",
+            "raise what is too low of: sysctl user.max_user_namespaces user.max_net_namespaces user.max_mnt_namespaces",
+        )
+    if os.geteuid() == 0:
+        return Unsupported(
+            f"root may not make namespaces here ({os.strerror(number)}): a container without CAP_SYS_ADMIN?",
+            "run it on the machine itself, or give the container CAP_SYS_ADMIN",
+        )
     hint = "run it as root: sudo netloom up"
-    if _reads(apparmor, "1"):
-        hint += "; or allow them: sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0"
-    elif _reads(debian, "0"):
-        hint += "; or allow them: sudo sysctl kernel.unprivileged_userns_clone=1"
-    elif _reads(most, "0") or error.errno == errno.ENOSPC:
-        hint += "; or allow them: sudo sysctl user.max_user_namespaces=15000"
-    return Unsupported(
-        f"this system forbids user namespaces to ordinary users ({os.strerror(error.errno or 0)})", hint
-    )
+    for name, value in _SWITCHES:
+        if _reads(Path("/proc/sys") / name.replace(".", "/"), value):
+            hint += f"; or allow them: sudo sysctl {name}={1 - int(value)}"
+    return Unsupported(f"this system forbids user namespaces to ordinary users ({os.strerror(number)})", hint)
+
+
+_SWITCHES = (("kernel.apparmor_restrict_unprivileged_userns", "1"), ("kernel.unprivileged_userns_clone", "0"))
+"""Settings by which distributions forbid it, and the value that forbids (Ubuntu 24.04, Debian before 11)."""
 
 
 def _reads(path: Path, value: str) -> bool:

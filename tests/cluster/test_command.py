@@ -1,0 +1,75 @@
+"""The command as its user types it, on a cluster with the example shop."""
+
+import json
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+
+def pod_of(command, cluster, app):
+    names = command.kubectl(
+        cluster, "-n", "shop", "get", "pods", "-l", f"app={app}", "-o", "name"
+    ).stdout.split()
+    return names[0].removeprefix("pod/")
+
+
+def test_the_demo_ends_with_a_report_in_which_everything_holds(command):
+    done = command.netloom("demo", "--output", "json")
+    try:
+        report = json.loads(done.stdout)
+        assert {"pod", "localhost", "service-name", "service-address", "node-port"} <= report["checks"].keys()
+        for kind, counts in report["checks"].items():
+            assert counts["asked"] > 10, kind
+            assert counts["wrong"] == 0, report["wrong"]
+        again = command.netloom("demo")
+        assert "every pod reaches every pod" in again.stdout
+        assert "NO " not in again.stdout
+        assert "kubectl" in again.stdout
+    finally:
+        command.down("demo")
+
+
+def test_status_shows_nodes_and_pods(command, shop):
+    lines = json.loads(command.netloom("status", "--name", shop, "--output", "json").stdout)
+    assert [n["name"] for n in lines[0]["nodes"]] == ["node-1", "node-2", "node-3"]
+    assert all(n["ready"] for n in lines[0]["nodes"])
+    assert len(lines[0]["pods"]) == 16
+    assert all(p["ready"] and p["address"] for p in lines[0]["pods"])
+    assert "NODE" in command.netloom("status", "--name", shop).stdout
+
+
+def test_exec_runs_inside_the_pod_and_passes_the_exit_code_on(command, shop):
+    pod = pod_of(command, shop, "web")
+    done = command.netloom("exec", "--name", shop, f"shop/{pod}", "--", "curl", "-s", "http://cart")
+    assert "cart" in done.stdout
+    assert (
+        command.netloom(
+            "exec", "--name", shop, f"shop/{pod}", "--", "sh", "-c", "exit 7", check=False
+        ).returncode
+        == 7
+    )
+    assert command.netloom("exec", "--name", shop, f"shop/{pod}", "--", "hostname").stdout.strip() == pod
+    gone = command.netloom("exec", "--name", shop, "shop/ghost", "--", "true", check=False)
+    assert gone.returncode == 4
+    assert "ghost" in gone.stderr
+
+
+def test_two_clusters_live_side_by_side(command, shop):
+    command.up("second", "--nodes", "1")
+    try:
+        names = [line["name"] for line in json.loads(command.netloom("status", "--output", "json").stdout)]
+        assert {"second", shop} <= set(names)
+        assert command.kubectl("second", "get", "nodes", "-o", "name").stdout.split() == ["node/node-1"]
+        assert command.kubectl("second", "get", "namespace", "shop", check=False).returncode == 1
+    finally:
+        command.netloom("down", "--name", "second")
+    assert command.kubectl(shop, "get", "namespace", "shop").returncode == 0
+
+
+def test_why_names_the_service_and_its_backends(command, shop):
+    done = command.netloom("why", "--name", shop, "shop/web", "shop/cart:80")
+    assert "Service shop/cart" in done.stdout
+    assert "EndpointSlice" in done.stdout
+    refused = command.netloom("why", "--name", shop, "shop/web", "shop/cart:81", check=False)
+    assert "81" in refused.stdout
