@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.status import Cause
 
 _WORDS = {
@@ -36,7 +37,7 @@ class FieldError(msgspec.Struct, frozen=True):
 
     field: str
     type: str
-    value: Any
+    value: Json
     message: str
 
     @property
@@ -58,7 +59,7 @@ class FieldError(msgspec.Struct, frozen=True):
         return Cause(self.type, self.body, self.field)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
@@ -67,18 +68,18 @@ def required(field: str, message: str = "") -> FieldError:
     return FieldError(field, "FieldValueRequired", "", message)
 
 
-def invalid(field: str, value: Any, message: str) -> FieldError:
+def invalid(field: str, value: Json, message: str) -> FieldError:
     """A value that the field cannot have."""
     return FieldError(field, "FieldValueInvalid", value, message)
 
 
-def not_supported(field: str, value: Any, supported: Iterable[str]) -> FieldError:
+def not_supported(field: str, value: Json, supported: Iterable[str]) -> FieldError:
     """A word that is not among the field's words."""
     words = ", ".join(json.dumps(word) for word in sorted(supported))
     return FieldError(field, "FieldValueNotSupported", value, f"supported values: {words}")
 
 
-def duplicate(field: str, value: Any) -> FieldError:
+def duplicate(field: str, value: Json) -> FieldError:
     """A value that another item of the list has already."""
     return FieldError(field, "FieldValueDuplicate", value, "")
 
@@ -98,11 +99,11 @@ def too_many(field: str, count: int, limit: int) -> FieldError:
     return FieldError(field, "FieldValueTooMany", count, f"{count}: must have at most {limit} items")
 
 
-def mapping(value: Any) -> Mapping[str, Any]:
+def mapping(value: Json) -> Mapping[str, Any]:
     """The value where it is an object, else an empty one; its wrong type is told by schema.type_errors."""
     return value if isinstance(value, dict) else {}
 
 
-def items(value: Any) -> list[Any]:
+def items(value: Json) -> list[Any]:
     """The value where it is a list, else an empty one; its wrong type is told by schema.type_errors."""
     return value if isinstance(value, list) else []

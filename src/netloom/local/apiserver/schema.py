@@ -15,16 +15,16 @@ import binascii
 import functools
 import importlib.resources
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from netloom.local.apiserver.fielderrors import FieldError
+from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.quantity import QUANTITY
 
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z")
-_INT_LIMITS = {"int32": 2**31, "int64": 2**63}
 
 
 class FieldData(msgspec.Struct, frozen=True):
@@ -170,7 +170,7 @@ def root(gvk: str) -> Node:
 
 
 def gvk_of(document: Mapping[str, Any]) -> str:
-    """apiVersion and kind of a document, in one word."""
+    """Kind of a document: apiVersion and kind, in one word."""
     return f"{document.get('apiVersion', '')}/{document.get('kind', '')}"
 
 
@@ -183,7 +183,7 @@ def unknown_fields(gvk: str, document: Mapping[str, Any]) -> list[str]:
     return list(_unknown(root(gvk), document, ""))
 
 
-def _unknown(node: Node, value: Any, path: str) -> Iterator[str]:
+def _unknown(node: Node, value: Json, path: str) -> Iterator[str]:
     if isinstance(value, Mapping):
         if node.shape == "object":
             for name, member in value.items():
@@ -218,7 +218,7 @@ _WORDS = {
 }  # fmt: skip
 
 
-def _mistyped(node: Node, value: Any, path: str) -> Iterator[FieldError]:
+def _mistyped(node: Node, value: Json, path: str) -> Iterator[FieldError]:
     if value is None or node.shape == "any":
         return
     if node.shape == "object" and isinstance(value, dict):
@@ -235,33 +235,29 @@ def _mistyped(node: Node, value: Any, path: str) -> Iterator[FieldError]:
         yield FieldError(path, "FieldValueTypeInvalid", value, f"must be {_WORDS[node.shape]}")
 
 
-def fits(shape: str, value: Any) -> bool:
-    """Whether a value that is not null is of a scalar type."""
-    match shape:
-        case "string":
-            return isinstance(value, str)
-        case "int32" | "int64":
-            limit = _INT_LIMITS[shape]
-            return isinstance(value, int) and not isinstance(value, bool) and -limit <= value < limit
-        case "bool":
-            return isinstance(value, bool)
-        case "int-or-string":
-            return isinstance(value, str) or fits("int32", value)
-        case "quantity":
-            return isinstance(value, int | float) and not isinstance(value, bool) or (
-                isinstance(value, str) and QUANTITY.match(value) is not None
-            )
-        case "time" | "microtime":
-            return isinstance(value, str) and _TIME.match(value) is not None
-        case "number":
-            return isinstance(value, int | float) and not isinstance(value, bool)
-        case "bytes":
-            return isinstance(value, str) and _is_base64(value)
-        case _:
-            return False
+def _is_int(value: Json, bits: int) -> bool:
+    return (
+        isinstance(value, int)
+        and not isinstance(value, bool)
+        and -(2 ** (bits - 1)) <= value < 2 ** (bits - 1)
+    )
 
 
-def _is_base64(text: str) -> bool:
+def _is_number(value: Json) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_quantity(value: Json) -> bool:
+    return _is_number(value) or (isinstance(value, str) and QUANTITY.match(value) is not None)
+
+
+def _is_time(value: Json) -> bool:
+    return isinstance(value, str) and _TIME.match(value) is not None
+
+
+def _is_base64(text: Json) -> bool:
+    if not isinstance(text, str):
+        return False
     try:
         base64.b64decode(text.replace("\n", "").replace("\r", ""), validate=True)
     except (binascii.Error, ValueError):
@@ -269,7 +265,27 @@ def _is_base64(text: str) -> bool:
     return True
 
 
-def without_nulls(value: Any) -> Any:
+_CHECKS: Mapping[str, Callable[[Json], bool]] = {
+    "string": lambda value: isinstance(value, str),
+    "bool": lambda value: isinstance(value, bool),
+    "int32": lambda value: _is_int(value, 32),
+    "int64": lambda value: _is_int(value, 64),
+    "int-or-string": lambda value: isinstance(value, str) or _is_int(value, 32),
+    "number": _is_number,
+    "quantity": _is_quantity,
+    "time": _is_time,
+    "microtime": _is_time,
+    "bytes": _is_base64,
+}
+
+
+def fits(shape: str, value: Json) -> bool:
+    """Whether a value that is not null is of a scalar type."""
+    check = _CHECKS.get(shape)
+    return check is not None and check(value)
+
+
+def without_nulls(value: Json) -> Json:
     """The document without members that are null, which the API reads as absent; containers are copied."""
     if isinstance(value, dict):
         return {name: without_nulls(member) for name, member in value.items() if member is not None}

@@ -1,0 +1,73 @@
+"""Rules of the API on values: which documents of a kind can be stored. Pure.
+
+Comes in: kind, a document with defaults (types were checked before), and the one it replaces. Goes out: FieldErrors with
+paths, none where all is well. Not here: types (schema.py), what is free (allocate.py). One module for each family of kinds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from netloom.local.apiserver import (
+    validate_names,
+    validate_objects,
+    validate_pods,
+    validate_policies,
+    validate_services,
+    validate_workloads,
+)
+from netloom.local.apiserver.fielderrors import FieldError, mapping
+from netloom.local.apiserver.validate_names import Errors
+
+__all__ = ["FieldError", "validate"]
+
+Document = Mapping[str, Any]
+_CLUSTER_SCOPED = {"v1/Namespace", "v1/Node"}
+_NAMES: Mapping[str, Callable[[str], str]] = {
+    "v1/Namespace": validate_names.label_problem,
+    "v1/Service": validate_names.label_1035_problem,
+}
+
+
+def validate(gvk: str, document: Document, old: Document | None) -> list[FieldError]:
+    """What is wrong with a document, field by field, in the document's order; kinds without rules get those of metadata.
+
+    ``old`` is the stored document on an update: fields that may not change are compared with it.
+    """
+    meta = mapping(document.get("metadata"))
+    name_problem = _NAMES.get(gvk, validate_names.subdomain_problem)
+    found = list(
+        validate_names.metadata(meta, namespaced=gvk not in _CLUSTER_SCOPED, name_problem=name_problem)
+    )
+    if rules := _RULES.get(gvk):
+        found.extend(rules(document, old))
+    # two rules may see the same fault of the same field
+    unique: dict[tuple[str, str, bytes], FieldError] = {}
+    for error in found:
+        unique.setdefault((error.field, error.type, msgspec.json.encode(error.value)), error)
+    return list(unique.values())
+
+
+def _alone(rules: Callable[[Document], Errors]) -> Callable[[Document, Document | None], Errors]:
+    """Rules that do not compare with the stored document."""
+    return lambda document, _old: rules(document)
+
+
+_RULES: Mapping[str, Callable[[Document, Document | None], Errors]] = {
+    "v1/Pod": validate_pods.pod,
+    "v1/Service": validate_services.service,
+    "v1/Endpoints": _alone(validate_services.endpoints),
+    "discovery.k8s.io/v1/EndpointSlice": validate_services.endpoint_slice,
+    "v1/ConfigMap": validate_objects.config_map,
+    "v1/Secret": validate_objects.secret,
+    "v1/Node": validate_objects.node,
+    "v1/Event": _alone(validate_objects.event),
+    "coordination.k8s.io/v1/Lease": _alone(validate_objects.lease),
+    "apps/v1/Deployment": validate_workloads.deployment,
+    "apps/v1/ReplicaSet": validate_workloads.replica_set,
+    "autoscaling/v1/Scale": _alone(validate_workloads.scale),
+    "networking.k8s.io/v1/NetworkPolicy": _alone(validate_policies.network_policy),
+}
