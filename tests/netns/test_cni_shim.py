@@ -62,7 +62,11 @@ class Runtime:
         self._socket = socket_path
 
     async def call(
-        self, command: str, container: str = "", netns_fd: int | None = None, **config: Any
+        self,
+        command: str,
+        container: str = "",
+        netns_fd: int | None = None,
+        **config: Any,  # noqa: ANN401 - any JSON
     ) -> Said:
         variables = {
             "CNI_COMMAND": command,
@@ -287,10 +291,11 @@ async def test_the_nodes_own_namespace_is_refused(bench: Bench):
     assert bench.store.leases() == []
 
 
-async def test_add_to_a_namespace_that_is_gone_says_so(bench: Bench, tmp_path: Path):
-    with open(tmp_path / "no-namespace", "w") as file:
-        said = await bench.runtime.call("ADD", "pod-a", file.fileno())
-        assert said.body["code"] == 4
+async def test_add_to_what_is_no_namespace_says_so(bench: Bench):
+    fd = os.memfd_create("no-namespace")
+    said = await bench.runtime.call("ADD", "pod-a", fd)
+    os.close(fd)
+    assert said.body["code"] == 4
     said = await bench.runtime.call("ADD", "pod-a", 999)
     assert said.body["code"] == 3
 
