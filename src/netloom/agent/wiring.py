@@ -26,7 +26,7 @@ from netloom.dataplane.nftables.apply import NftablesPlane
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending
 from netloom.engine.reconcile import Engine
-from netloom.fabric.hostgw.apply import HostGw
+from netloom.fabric.hostgw.apply import HostGateway
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import in_cluster, load
@@ -54,7 +54,7 @@ class NodeAgent:
         self._facts_known = asyncio.Event()
         self._pending = Pending()
         self._engine: Engine | None = None
-        self._fabric = HostGw()
+        self._fabric = HostGateway()
         kinds = (
             ("services", resources.SERVICES, Service),
             ("slices", resources.ENDPOINT_SLICES, EndpointSlice),

@@ -12,6 +12,7 @@ import re
 import msgspec
 
 from netloom.errors import UsageError
+from netloom.model.inputs import ClusterFacts
 from netloom.units import Addr, Cidr, Family, family_of
 
 MAX_NODES = 50
@@ -161,3 +162,14 @@ def _least_prefix(flag: str, nodes: int) -> tuple[int, str]:
     if flag == "--service-cidr":
         return 27, "cluster DNS takes its tenth address"
     return 25 if nodes > 40 else 26, f"{nodes} nodes take addresses from the eleventh on"
+
+
+def cluster_facts(settings: ClusterSettings) -> ClusterFacts:
+    """What the model needs to know of the cluster."""
+    return ClusterFacts(
+        cluster_cidrs=tuple(ipaddress.ip_network(c) for c in settings.pod_cidrs),
+        service_cidrs=tuple(ipaddress.ip_network(c) for c in settings.service_cidrs),
+        dns_addresses=settings.dns_addresses,
+        cluster_domain=settings.cluster_domain,
+        node_port_range=settings.node_port_range,
+    )
