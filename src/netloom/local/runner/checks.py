@@ -1,0 +1,102 @@
+"""One run of a probe: http, tcp, exec or gRPC (core/v1 ProbeHandler). In: the action and the pod's address; out: an Outcome.
+
+They go from the node to the pod, as a kubelet's do; exec runs inside the pod. Two allowances for stand-ins, each said in
+the container's log: a program that the host does not have counts as success (the image would have had it), and HTTPS and
+gRPC are only connected to (a stand-in has no certificate and no service).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from netloom.errors import NetloomError, NotFound
+from netloom.linux import process
+from netloom.local.runner.probes import Check, Outcome
+from netloom.local.runner.spec import Container, HttpGet, Probe, port_number
+
+_HEAD_LIMIT = 16 << 10
+RunInPod = Callable[[tuple[str, ...], float], Awaitable[process.Completed]]
+"""Runs a command in the pod's namespaces within so many seconds."""
+
+
+def check_of(probe: Probe, container: Container, address: str, run: RunInPod) -> Check | None:
+    """How to run a probe; None where it has no action or its port's name is not declared."""
+    if probe.exec is not None:
+        command = probe.exec.command
+        return lambda: exec_check(command, run, probe.timeout_seconds)
+    action = probe.http_get or probe.tcp_socket or probe.grpc
+    if action is None:
+        return None
+    port = port_number(action.port, container)
+    if port is None:
+        return None
+    host = getattr(action, "host", "") or address
+    if isinstance(action, HttpGet) and action.scheme.upper() == "HTTP":
+        get = action
+        return lambda: http_check(get, host, port)
+    return lambda: tcp_check(host, port)
+
+
+async def tcp_check(host: str, port: int) -> Outcome:
+    """Success where a connection is accepted."""
+    try:
+        _, writer = await asyncio.open_connection(host, port)
+    except OSError as error:
+        return Outcome(False, f"dial tcp {host}:{port}: {error.strerror or error}")
+    await _close(writer)
+    return Outcome(True)
+
+
+async def http_check(get: HttpGet, host: str, port: int) -> Outcome:
+    """Success where a GET is answered with a status of 200 to 399."""
+    try:
+        reader, writer = await asyncio.open_connection(host, port, limit=_HEAD_LIMIT)
+    except OSError as error:
+        return Outcome(False, f"dial tcp {host}:{port}: {error.strerror or error}")
+    try:
+        writer.write(_request(get, host, port))
+        line = await reader.readline()
+    except (OSError, ValueError) as error:
+        return Outcome(False, f"GET http://{host}:{port}{get.path}: {error}")
+    finally:
+        await _close(writer)
+    words = line.split()
+    if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
+        return Outcome(False, f"GET http://{host}:{port}{get.path}: no HTTP answer")
+    code = int(words[1])
+    return Outcome(200 <= code < 400, f"HTTP probe failed with statuscode: {code}")
+
+
+async def exec_check(command: tuple[str, ...], run: RunInPod, timeout_s: float) -> Outcome:
+    """Success where the command exits with 0, or where this host has no such program."""
+    try:
+        done = await run(command, timeout_s)
+    except NotFound:
+        return Outcome(True, f"{command[0]} is not on this host; counted as success")
+    except NetloomError as error:
+        return Outcome(False, str(error))
+    if done.returncode == 0:
+        return Outcome(True)
+    said = (done.stdout + done.stderr)[:200].decode("utf-8", "replace").strip()
+    return Outcome(False, said or f"exit code {done.returncode}")
+
+
+def _request(get: HttpGet, host: str, port: int) -> bytes:
+    headers = {
+        "host": f"{host}:{port}",
+        "user-agent": "kube-probe/netloom",
+        "accept": "*/*",
+        "connection": "close",
+    }
+    headers |= {h.name.lower(): h.value for h in get.http_headers}
+    path = get.path if get.path.startswith("/") else f"/{get.path}"
+    lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

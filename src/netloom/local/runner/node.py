@@ -1,0 +1,244 @@
+"""The Node object and its lease: what a kubelet says of its machine. In: configuration, the agent's readiness; out: API objects.
+
+Ready (core/v1 NodeCondition) is true while the agent serves CNI; the lease is renewed as long as this process lives.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import platform
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+from netloom.clock import Clock, rfc3339
+from netloom.errors import AlreadyExists, NetloomError, NotFound
+from netloom.kube.client import KubeClient
+from netloom.kube.resources import LEASES, NAMESPACES, NODES
+from netloom.local.runner.config import RunnerConfig
+from netloom.units import ObjectKey
+
+log = logging.getLogger(__name__)
+
+KUBELET_VERSION = "v1.32.0-netloom"
+"""What `kubectl get nodes` shows; the API level that the runner follows."""
+LEASE_NAMESPACE = "kube-node-lease"
+LEASE_S = 40
+RENEW_S = 10.0
+_SOON_S = 0.1
+"""Seconds between two looks while the agent is not ready."""
+_LATER_S = 5.0
+_STRATEGIC = "application/strategic-merge-patch+json"
+_ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class NodeRegistration:
+    """One node in the API.
+
+    Args:
+        config: the node.
+        client: the API.
+        clock: the time.
+        agent_ready: asks whether the node's agent serves pods now.
+    """
+
+    def __init__(
+        self,
+        *,
+        config: RunnerConfig,
+        client: KubeClient,
+        clock: Clock,
+        agent_ready: Callable[[], Awaitable[bool]],
+    ) -> None:
+        self._config = config
+        self._client = client
+        self._clock = clock
+        self._agent_ready = agent_ready
+        self._uid = ""
+        self._ready: bool | None = None
+
+    async def run(self) -> None:
+        """Register, then follow the agent and renew the lease, until cancelled."""
+        await self._insist(self.register, "register")
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_agent(), name="node readiness")
+            group.create_task(self._renew(), name="node lease")
+
+    async def register(self) -> None:
+        """Create the Node, or bring its labels up to date.
+
+        Raises:
+            NetloomError: the API did not take it.
+        """
+        arch = _ARCH.get(platform.machine(), platform.machine())
+        name = self._config.node_name
+        labels = {
+            "kubernetes.io/hostname": name,
+            "kubernetes.io/os": "linux",
+            "kubernetes.io/arch": arch,
+            **self._config.labels,
+        }
+        body = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": labels},
+            "spec": {},
+            "status": self._status(ready=False),
+        }
+        try:
+            made = await self._client.create(NODES, body)
+        except AlreadyExists:
+            made = await self._client.patch(NODES, ObjectKey("", name), {"metadata": {"labels": labels}})
+        self._uid = made["metadata"]["uid"]
+
+    async def set_ready(self, ready: bool) -> None:
+        """Say whether pods can run here; nothing is sent where that was said last.
+
+        Raises:
+            NetloomError: the API did not take it.
+        """
+        if ready == self._ready:
+            return
+        await self._client.patch(
+            NODES,
+            ObjectKey("", self._config.node_name),
+            {"status": self._status(ready=ready)},
+            content_type=_STRATEGIC,
+            subresource="status",
+        )
+        self._ready = ready
+
+    async def _follow_agent(self) -> None:
+        while True:
+            ready = await self._agent_ready()
+            try:
+                await self.set_ready(ready)
+            except NotFound:
+                await self._insist(self.register, "register")  # somebody deleted the Node
+                self._ready = None
+            except NetloomError as error:
+                log.warning("status of node %s: %s", self._config.node_name, error)
+            await asyncio.sleep(_LATER_S if ready and self._ready else _SOON_S)
+
+    async def _renew(self) -> None:
+        while True:
+            try:
+                await self.renew_once()
+            except NetloomError as error:
+                log.warning("lease of node %s: %s", self._config.node_name, error)
+            await asyncio.sleep(RENEW_S)
+
+    async def renew_once(self) -> None:
+        """Renew the lease (coordination.k8s.io/v1), which is made where it is missing.
+
+        Raises:
+            NetloomError: the API did not take it.
+        """
+        name = self._config.node_name
+        now = rfc3339(self._clock.wall()).removesuffix("Z") + ".000000Z"  # metav1.MicroTime
+        spec = {"holderIdentity": name, "leaseDurationSeconds": LEASE_S, "renewTime": now}
+        try:
+            await self._client.patch(LEASES, ObjectKey(LEASE_NAMESPACE, name), {"spec": spec})
+        except NotFound:
+            await self._create_lease(name, spec)
+
+    async def _create_lease(self, name: str, spec: dict[str, Any]) -> None:
+        owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": self._uid}
+        body = {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {"name": name, "namespace": LEASE_NAMESPACE, "ownerReferences": [owner]},
+            "spec": spec,
+        }
+        try:
+            await self._client.create(LEASES, body)
+        except NotFound:
+            await self._client.create(
+                NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": LEASE_NAMESPACE}}
+            )
+            await self._client.create(LEASES, body)
+        except AlreadyExists:
+            return  # made by ourselves, when the answer got lost
+
+    async def _insist(self, attempt: Callable[[], Awaitable[None]], what: str) -> None:
+        wait_s = 0.05
+        while True:
+            try:
+                await attempt()
+            except NetloomError as error:
+                log.info("%s node %s: %s", what, self._config.node_name, error)
+            else:
+                return
+            await asyncio.sleep(wait_s)
+            wait_s = min(2 * wait_s, 2.0)
+
+    def _status(self, *, ready: bool) -> dict[str, Any]:
+        now = rfc3339(self._clock.wall())
+        quantities = {
+            "cpu": str(os.cpu_count() or 1),
+            "memory": f"{_memory_kib()}Ki",
+            "pods": str(self._config.max_pods),
+        }
+        addresses = [{"type": "InternalIP", "address": a} for a in self._config.node_addresses]
+        return {
+            "addresses": [*addresses, {"type": "Hostname", "address": self._config.node_name}],
+            "capacity": quantities,
+            "allocatable": quantities,
+            "conditions": [
+                _condition("MemoryPressure", "False", "KubeletHasSufficientMemory", now),
+                _condition("DiskPressure", "False", "KubeletHasNoDiskPressure", now),
+                _condition("PIDPressure", "False", "KubeletHasSufficientPID", now),
+                _condition("Ready", "True", "KubeletReady", now, "the node's agent serves pods")
+                if ready
+                else _condition(
+                    "Ready", "False", "NetworkPluginNotReady", now, "the node's agent is not ready"
+                ),
+            ],
+            "nodeInfo": _node_info(),
+        }
+
+
+def _condition(kind: str, status: str, reason: str, now: str, message: str = "") -> dict[str, str]:
+    return {
+        "type": kind,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastHeartbeatTime": now,
+        "lastTransitionTime": now,
+    }
+
+
+def _node_info() -> dict[str, str]:
+    return {
+        "architecture": _ARCH.get(platform.machine(), platform.machine()),
+        "bootID": _first_line("/proc/sys/kernel/random/boot_id"),
+        "containerRuntimeVersion": "netloom://0.1.0",
+        "kernelVersion": platform.release(),
+        "kubeProxyVersion": "",
+        "kubeletVersion": KUBELET_VERSION,
+        "machineID": "",
+        "operatingSystem": "linux",
+        "osImage": _os_image(),
+        "systemUUID": "",
+    }
+
+
+def _os_image() -> str:
+    try:
+        return platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        return "Linux"
+
+
+def _first_line(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _memory_kib() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 1024

@@ -1,0 +1,163 @@
+"""All pods of one node: each gets a life of its own, and what a former runner left is taken up or cleared away.
+
+In: watches on this node's Pods and on Services. Out: PodLife tasks. Not here: what a life consists of.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+
+from netloom.api.core import Service
+from netloom.errors import NotFound
+from netloom.kube.client import KubeClient
+from netloom.kube.resources import PODS, SERVICES
+from netloom.kube.watch import Reflector
+from netloom.local.runner import sandbox
+from netloom.local.runner.interface import detach
+from netloom.local.runner.lifecycle import PodLife, Tools
+from netloom.local.runner.records import SandboxRecord
+from netloom.local.runner.sandbox import Sandbox
+from netloom.local.runner.spec import Pod
+from netloom.local.runner.standins.feed import State
+from netloom.units import ObjectKey
+
+log = logging.getLogger(__name__)
+
+Former = tuple[SandboxRecord, Sandbox | None]
+
+
+class ServicesByNamespace:
+    """The Services, found by namespace."""
+
+    def __init__(self) -> None:
+        self._namespaces: dict[str, dict[str, Service]] = {}
+
+    def put(self, key: ObjectKey, service: Service | None) -> None:
+        """Take note of a change."""
+        known = self._namespaces.setdefault(key.namespace, {})
+        if service is None:
+            known.pop(key.name, None)
+        else:
+            known[key.name] = service
+
+    def of(self, namespace: str) -> Sequence[Service]:
+        """The Services of a namespace."""
+        return tuple(self._namespaces.get(namespace, {}).values())
+
+    def get(self, key: ObjectKey) -> Service | None:
+        """One Service."""
+        return self._namespaces.get(key.namespace, {}).get(key.name)
+
+
+class Pods:
+    """The pods of this node.
+
+    Args:
+        tools: shared by all of them.
+        services: kept up to date here.
+    """
+
+    def __init__(self, *, tools: Tools, services: ServicesByNamespace) -> None:
+        self._tools = tools
+        self._services = services
+        self._lives: dict[str, PodLife] = {}
+        self._names: dict[ObjectKey, str] = {}
+        self._former: dict[str, Former] = {}
+        self._group: asyncio.TaskGroup | None = None
+        self._began = False
+
+    def find(self, key: ObjectKey) -> PodLife:
+        """A pod by its name.
+
+        Raises:
+            NotFound: it does not run here.
+        """
+        life = self._lives.get(self._names.get(key, ""))
+        if life is None:
+            raise NotFound(
+                f"pod {key} does not run on node {self._tools.config.node_name}",
+                "see: kubectl get pods -o wide",
+            )
+        return life
+
+    def hear(self, state: State) -> None:
+        """The stand-in process says how a container fares."""
+        if (life := self._lives.get(state.uid)) is not None:
+            life.hear(state)
+
+    def standins_lost(self) -> None:
+        """The stand-in process went away."""
+        for life in self._lives.values():
+            life.standins_lost()
+
+    async def run(self, client: KubeClient) -> None:
+        """Follow the API until cancelled; the sandboxes stay."""
+        self._former = dict(self._look_back())
+        self._tools.standins.expect(uid for uid, (_, made) in self._former.items() if made is not None)
+        node = self._tools.config.node_name
+        services = Reflector(client, SERVICES, Service, on_change=self._service_changed)
+        pods = Reflector(
+            client, PODS, Pod, on_change=self._pod_changed, field_selector=f"spec.nodeName={node}"
+        )
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(services.run(), name="watch services")
+            await services.synced.wait()
+            self._began = True
+            group.create_task(pods.run(), name="watch pods")
+            await pods.synced.wait()
+            for uid, former in self._former.items():
+                group.create_task(self._clear(uid, former), name=f"clear {uid}")
+            self._former = {}
+            group.create_task(self._tools.standins.run(), name="stand-ins")
+
+    def _look_back(self) -> Iterator[tuple[str, Former]]:
+        for record in self._tools.records.all():
+            yield record.uid, (record, sandbox.adopt(record))
+
+    def _pod_changed(self, key: ObjectKey, pod: Pod | None) -> None:
+        uid = self._names.get(key, "")
+        life = self._lives.get(uid)
+        if life is not None and (pod is None or pod.uid != uid):
+            life.update(None)
+            self._names.pop(key, None)
+            life = None
+        if pod is None:
+            return
+        if life is not None:
+            life.update(pod)
+            return
+        if self._group is not None:
+            self._names[key] = pod.uid
+            life = self._lives[pod.uid] = PodLife(
+                pod, tools=self._tools, former=self._former.pop(pod.uid, None)
+            )
+            self._group.create_task(self._live(life), name=f"pod {key}")
+
+    async def _live(self, life: PodLife) -> None:
+        try:
+            await life.run()
+        finally:
+            self._lives.pop(life.pod.uid, None)
+            if self._names.get(life.pod.key) == life.pod.uid:
+                del self._names[life.pod.key]
+
+    def _service_changed(self, key: ObjectKey, service: Service | None) -> None:
+        self._services.put(key, service)
+        if not self._began:
+            return
+        for life in self._lives.values():
+            if life.pod.metadata.namespace == key.namespace:
+                life.announce()
+
+    async def _clear(self, uid: str, former: Former) -> None:
+        """Remove what a former runner left of a pod that is gone."""
+        record, made = former
+        log.info("clearing what is left of pod %s/%s (%s)", record.namespace, record.name, uid)
+        self._tools.standins.drop(uid)
+        await detach(self._tools.cni, record, made.netns_path if made is not None else "")
+        if made is not None:
+            await made.destroy()
+        self._tools.records.delete(record.container_id)
