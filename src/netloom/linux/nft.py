@@ -7,6 +7,7 @@ Not here: what the transactions are (``program/nft``), the encoding (``nft_codec
 
 from __future__ import annotations
 
+import collections
 import errno
 import os
 import re
@@ -28,11 +29,13 @@ from netloom.linux.netlink import (
 )
 from netloom.linux.nft_codec import (
     CHAIN_NAME,
-    CHAIN_TABLE,
     ELEMENT_BYTES,
     GETCHAIN,
+    GETRULE,
     GETSETELEM,
     GETTABLE,
+    OBJECT_TABLE,
+    RULE_CHAIN,
     TABLE_NAME,
     Batch,
     decode_elements,
@@ -117,18 +120,22 @@ class Nft:
         """
         return await netns.run_in_async(None, lambda: self._elements(family, table, container))
 
-    async def chains(self, family: Family, table: str) -> frozenset[str] | None:
-        """Names of the table's chains; None where there is no such table."""
+    async def chains(self, family: Family, table: str) -> dict[str, int] | None:
+        """The table's chains and how many rules each has; None where there is no such table."""
         tables = self._socket.dump(Request(GETTABLE, 0, generic(family), "nft list tables"))
         if table not in {text(attributes(message.body, 4).get(TABLE_NAME, b"")) for message in tables}:
             return None
+        chains = self._names(family, table, GETCHAIN, CHAIN_NAME)
+        rules = collections.Counter(self._names(family, table, GETRULE, RULE_CHAIN))
+        return {chain: rules[chain] for chain in chains}
+
+    def _names(self, family: Family, table: str, kind: int, name: int) -> list[str]:
+        """The text of one attribute of each object of a table; chains and rules have the table in the same one."""
         found = (
             attributes(message.body, 4)
-            for message in self._socket.dump(Request(GETCHAIN, 0, generic(family), "nft list chains"))
+            for message in self._socket.dump(Request(kind, 0, generic(family), f"nft list table {table}"))
         )
-        return frozenset(
-            text(chain.get(CHAIN_NAME, b"")) for chain in found if text(chain.get(CHAIN_TABLE, b"")) == table
-        )
+        return [text(one.get(name, b"")) for one in found if text(one.get(OBJECT_TABLE, b"")) == table]
 
     def _elements(self, family: Family, table: str, container: Container) -> dict[Key, Value]:
         operation = f"list {family.value} {table} {container.name}"

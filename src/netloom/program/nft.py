@@ -248,14 +248,15 @@ _ATOMS: dict[Field, Callable[[Atom], str]] = {
 }
 
 
-def _typeof(family: Family, fields: tuple[Field, ...], *, data: bool = False) -> str:
-    # The value's port reads `tcp dport`: with `th dport` nft 1.0.6 cannot add a rule that uses a map which is in the kernel
-    # already ("conflicting protocols specified: ip vs. th"). It means the same: a port number of two bytes.
+def _typeof(family: Family, fields: tuple[Field, ...]) -> str:
+    # With `th dport` in a map's data, nft 1.0.6 refuses to add a rule that translates by a map which is in the kernel already
+    # ("conflicting protocols specified: ip vs. th"): such rules come with their map. What else it takes is worse: `tcp
+    # dport` makes the rule match TCP only, and integers are listed as 0.
     words = {
         Field.SLOT: "numgen random mod 65536",
         Field.ADDRESS: f"{family.value} daddr",
         Field.PROTOCOL: "meta l4proto",
-        Field.PORT: "tcp dport" if data else "th dport",
+        Field.PORT: "th dport",
     }
     return " . ".join(words[field] for field in fields)
 
@@ -265,7 +266,7 @@ def _declaration(family: Family, container: Container) -> str:
     if container.verdicts:
         return f"{{ typeof {key} : verdict; }}"
     if container.data:
-        return f"{{ typeof {key} : {_typeof(family, container.data, data=True)}; }}"
+        return f"{{ typeof {key} : {_typeof(family, container.data)}; }}"
     return f"{{ typeof {key}; }}"
 
 

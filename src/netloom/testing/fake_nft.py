@@ -111,10 +111,10 @@ class FakeNft:
             raise NftError(operation, errno.EINVAL, "it has another shape")
         return dict(found.elements[container.name])
 
-    async def chains(self, family: Family, table: str) -> frozenset[str] | None:
-        """Names of the table's chains; None where there is no such table."""
+    async def chains(self, family: Family, table: str) -> dict[str, int] | None:
+        """The table's chains and how many rules each has; None where there is no such table."""
         found = self.tables.get((family, table))
-        return None if found is None else frozenset(found.chains)
+        return None if found is None else {name: len(rules) for name, rules in found.rules.items()}
 
 
 def _apply(tables: Tables, transaction: Transaction, op: Op) -> None:

@@ -45,8 +45,8 @@ class Nft(Protocol):
     async def elements(self, family: Family, table: str, container: Container) -> dict[Key, Value]:
         """What is in a container; NftError where it is not there."""
 
-    async def chains(self, family: Family, table: str) -> frozenset[str] | None:
-        """Names of a table's chains; None without the table."""
+    async def chains(self, family: Family, table: str) -> dict[str, int] | None:
+        """A table's chains and how many rules each has; None without the table."""
 
 
 class Conntrack(Protocol):
@@ -143,11 +143,13 @@ class NftablesPlane:
         chains = await self._nft.chains(node.family, names.NFT_TABLE)
         if chains is None:
             return await self._create(state, node)
-        try:
-            return await self._renew(state, node, chains)
-        except NftError:
-            # Maps of another shape, a chain in use that we do not know: nothing of that table can be kept.
-            return await self._replace(state, node)
+        if program.is_renewable(node.family, chains):
+            try:
+                return await self._renew(state, node, chains)
+            except NftError:
+                # A map is missing, or a chain that we do not know is in use: nothing of that table can be kept.
+                return await self._replace(state, node)
+        return await self._replace(state, node)
 
     async def _create(self, state: NetworkState, node: Layout) -> TableState:
         """Where there is no table: fill it in pieces while it stands at no hook, and hook it last."""
@@ -163,7 +165,7 @@ class NftablesPlane:
             raise
         return table
 
-    async def _renew(self, state: NetworkState, node: Layout, chains: frozenset[str]) -> TableState:
+    async def _renew(self, state: NetworkState, node: Layout, chains: dict[str, int]) -> TableState:
         """Where there is a table of ours: chains anew in one transaction, then only those elements that differ."""
         await self._nft.run(program.renewal(node, chains))
         present = {

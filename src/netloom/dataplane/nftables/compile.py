@@ -24,6 +24,8 @@ from netloom.dataplane.nftables.skeleton import (
     RuledChain,
     base_chains,
     class_chain,
+    class_chains,
+    edition,
     regular_chains,
 )
 from netloom.dataplane.nftables.slots import MOST_TARGETS, Target, assign, class_size
@@ -37,6 +39,7 @@ from netloom.program.nft import (
     AddElements,
     AddRule,
     AddTable,
+    Chain,
     Container,
     DeleteChain,
     DeleteElements,
@@ -165,7 +168,7 @@ def slots_in(present: Elements, family: Family, state: NetworkState) -> dict[Fro
 
 def foundations(node: Layout) -> Transaction:
     """Table, maps and chains, not yet at any hook."""
-    return _transaction(node.family, [*_containers(), *_chains(regular_chains(node))])
+    return _transaction(node.family, _foundations(node))
 
 
 def hooks(node: Layout) -> Transaction:
@@ -173,15 +176,21 @@ def hooks(node: Layout) -> Transaction:
     return _transaction(node.family, _chains(base_chains(node)))
 
 
-def renewal(node: Layout, present_chains: Iterable[str]) -> Transaction:
-    """All chains and rules anew in a table that is there, leaving the maps as they are; chains that we do not know go."""
+def is_renewable(family: Family, present: Mapping[str, int]) -> bool:
+    """Whether a table with these chains, and so many rules in each, can be kept: its maps and class chains are ours."""
+    return edition(family) in present and all(
+        present.get(chain.name) == len(rules) for chain, rules in class_chains(family)
+    )
+
+
+def renewal(node: Layout, present: Iterable[str]) -> Transaction:
+    """Chains and rules anew in a table that is there, save class chains and maps; chains that we do not know go."""
     chains = [*regular_chains(node), *base_chains(node)]
-    known = {chain.name for chain, _ in chains}
-    strange = sorted(set(present_chains) - known)
+    known = {chain.name for chain, _ in (*chains, *class_chains(node.family))} | {edition(node.family)}
+    strange = sorted(set(present) - known)
     return _transaction(
         node.family,
         [
-            *_containers(),
             *(FlushChain(name) for name in strange),
             *_chains(chains),
             *(DeleteChain(name) for name in strange),
@@ -197,8 +206,7 @@ def replacement(node: Layout, state: TableState) -> Transaction:
         [
             AddTable(),
             DeleteTable(),
-            *_containers(),
-            *_chains(regular_chains(node)),
+            *_foundations(node),
             *fill,
             *_chains(base_chains(node)),
         ],
@@ -324,8 +332,13 @@ def _joined(ops: Iterable[Op]) -> list[Op]:
     ]
 
 
-def _containers() -> list[Op]:
-    return [AddTable(), *(AddContainer(container) for container in CONTAINERS)]
+def _foundations(node: Layout) -> list[Op]:
+    return [
+        AddTable(),
+        *(AddContainer(container) for container in CONTAINERS),
+        AddChain(Chain(edition(node.family))),
+        *_chains([*class_chains(node.family), *regular_chains(node)]),
+    ]
 
 
 def _chains(chains: Iterable[RuledChain]) -> list[Op]:

@@ -6,6 +6,7 @@ Not here: the elements (``compile``). The family is an argument; the rules of bo
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 from collections.abc import Iterable, Iterator
 
@@ -71,17 +72,27 @@ def class_chain(size: int, *, node_port: bool, masquerade: bool = False) -> str:
     return f"{'node-port' if node_port else 'balance'}-{size}{'-masquerade' if masquerade else ''}"
 
 
+def class_chains(family: Family) -> tuple[RuledChain, ...]:
+    """Chains that draw an endpoint. They come with their maps and are never renewed: see ``program.nft`` on nft 1.0.6."""
+    return tuple(
+        _chain(class_chain(size, node_port=node_port), _draws(family, size, node_port=node_port))
+        for node_port in (False, True)
+        for size in SIZES
+    )
+
+
+def edition(family: Family) -> str:
+    """Name of the chain that says which maps and class chains a table has."""
+    content = repr((CONTAINERS, class_chains(family))).encode()
+    return names.NFT_EDITION_PREFIX + hashlib.sha256(content).hexdigest()[:12]
+
+
 def regular_chains(node: Layout) -> tuple[RuledChain, ...]:
-    """Chains that packets only come to from others; whoever is gone to stands before who goes."""
+    """Chains that packets come to from others, and that can be renewed in place."""
     return (
         _chain(names.NFT_REFUSE, _refuse()),
         _chain(names.NFT_STRAY, _stray()),
         _chain(names.NFT_NODE_SOURCE, _node_source(node)),
-        *(
-            _chain(class_chain(size, node_port=node_port), _draws(node.family, size, node_port=node_port))
-            for node_port in (False, True)
-            for size in SIZES
-        ),
         *(
             _chain(class_chain(size, node_port=node_port, masquerade=True), _marks(size, node_port=node_port))
             for node_port in (False, True)
@@ -93,7 +104,8 @@ def regular_chains(node: Layout) -> tuple[RuledChain, ...]:
 
 def base_chains(node: Layout) -> tuple[RuledChain, ...]:
     """Chains that stand at the hooks: without them nothing of ours is in force."""
-    jump = [(f"jump {names.NFT_DISPATCH}", "")]
+    # NAT chains see our own refusals too, as answers related to what they refuse.
+    jump = [(f"ct state new jump {names.NFT_DISPATCH}", "")]
     return (
         _chain(names.NFT_PREROUTING, jump, Hook("nat", "prerouting", _DSTNAT)),
         _chain(names.NFT_OUTPUT, jump, Hook("nat", "output", _DSTNAT)),
