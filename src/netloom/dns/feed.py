@@ -286,6 +286,10 @@ class FeedClient:
                 self.connected = False
                 self.acknowledged = 0  # whoever comes next has heard nothing yet
                 writer.transport.abort()
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # Python 3.11: a TaskGroup whose child fails while it is being cancelled raises the failure alone
+                raise asyncio.CancelledError
             await asyncio.sleep(retry_s)
 
     async def _write(self, writer: asyncio.StreamWriter) -> None:

@@ -7,6 +7,7 @@ No threads and no event loop here: a process that forks must have neither.
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import logging
 import logging.handlers
@@ -139,6 +140,7 @@ def _live(child: Child, log_directory: Path) -> None:
             enter(child.netns)
         set_process_name(f"nl-{child.name}")
         log_to(log_directory / f"{child.name}.log")
+        faulthandler.register(signal.SIGUSR1)  # what a process is doing, into output.log, for whoever asks
         child.run()
         code = 0
     except NetloomError as error:
