@@ -107,6 +107,7 @@ class Reflector(Generic[T]):
         self._page = page
         self._version = ""
         self._seen = ""
+        self._moved = asyncio.Event()
         self._decode = msgspec.json.Decoder(type_).decode
         self._failures = 0
 
@@ -114,6 +115,12 @@ class Reflector(Generic[T]):
     def version(self) -> int:
         """The newest resourceVersion that ``items`` reflects, as a number; 0 before the first list."""
         return int(self._seen) if self._seen.isdecimal() else 0
+
+    async def reached(self, version: int) -> None:
+        """Wait until ``items`` reflects this resourceVersion: whoever wrote it may then read it."""
+        while self.version < version:
+            self._moved.clear()
+            await self._moved.wait()
 
     async def run(self) -> None:
         """Follow the server until cancelled."""
@@ -159,6 +166,7 @@ class Reflector(Generic[T]):
             if self.items.get(key) != item:
                 self._set(key, item)
         self._version = version
+        self._moved.set()
         self.synced.set()
 
     async def _watch(self) -> None:
@@ -198,6 +206,7 @@ class Reflector(Generic[T]):
             if item is not None or key in self.items:
                 self._set(key, item)
         self._version = self._seen
+        self._moved.set()
         self._failures = 0
 
     def _decode_object(self, raw: msgspec.Raw) -> tuple[ObjectKey, T | None]:

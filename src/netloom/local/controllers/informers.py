@@ -54,6 +54,10 @@ class Informer(Generic[T]):
         """The object as last seen."""
         return self.items.get(key)
 
+    async def reached(self, version: int) -> None:
+        """Wait until the cache reflects this resourceVersion."""
+        await self._reflector.reached(version)
+
     async def run(self) -> None:
         """Follow the server until cancelled."""
         await self._reflector.run()
@@ -102,3 +106,8 @@ class Informers:
         """Wait until every kind has been listed once."""
         for informer in self._by_resource.values():
             await informer.synced.wait()
+
+    async def reached(self, version: int) -> None:
+        """Wait until every cache reflects this resourceVersion."""
+        for informer in self._by_resource.values():
+            await informer.reached(version)

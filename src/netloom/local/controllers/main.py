@@ -21,10 +21,7 @@ from netloom.local.controllers.selected import Selected
 from netloom.local.controllers.workqueue import WorkQueue
 from netloom.local.scheduler import SchedulerLoop
 from netloom.local.settings import ClusterSettings
-from netloom.units import Addr, ObjectKey, parse_cidr
-
-API_PORT = 6443
-"""Port of the API server on the underlay, where nodes and pods reach it."""
+from netloom.units import ObjectKey, parse_cidr
 
 
 class Loops:
@@ -63,25 +60,16 @@ class Loops:
                 group.create_task(queue.run(workers=workers), name=queue.name)
 
 
-async def run(
-    client_config: ClientConfig, settings: ClusterSettings, *, api_addresses: Sequence[Addr] = ()
-) -> None:
+async def run(client_config: ClientConfig, settings: ClusterSettings) -> None:
     """Make what a fresh cluster has, then run all loops until cancelled.
 
     Args:
         client_config: an administrator's; its ``ca_data`` becomes the ConfigMap kube-root-ca.crt of each namespace.
         settings: the cluster's.
-        api_addresses: where nodes and pods reach the API server; by default the underlay's gateway.
 
     Raises:
         Unavailable: the API server does not answer at the start; later it may come and go.
     """
     async with KubeClient(client_config, user_agent="netloom-controllers") as client:
-        await bootstrap(
-            client,
-            kubernetes=settings.kubernetes_addresses,
-            dns=settings.dns_addresses,
-            api_addresses=api_addresses or (settings.gateway,),
-            api_port=API_PORT,
-        )
+        await bootstrap(client, dns=settings.dns_addresses)
         await Loops(client, settings.pod_cidrs, ca_pem=client_config.ca_data).run()

@@ -166,7 +166,12 @@ def scaled(d: Deployment, new: ReplicaSet | None, old: Sequence[ReplicaSet]) -> 
         share = _share(d, rs, change, given)
         given += share
         sizes[rs.uid] = rs.spec.replicas + share
-    sizes[order[0].uid] = max(0, sizes[order[0].uid] + change - given)
+    left = change - given
+    for rs in order:
+        # What rounding left over: all of it to the biggest, or as far as it goes from each.
+        share = max(left, -sizes[rs.uid])
+        sizes[rs.uid] += share
+        left -= share
     return sizes
 
 

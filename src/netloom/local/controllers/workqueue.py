@@ -45,6 +45,7 @@ class WorkQueue(Generic[K]):
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._some = asyncio.Event()
+        self._idle = asyncio.Event()
 
     def mark(self, key: K) -> None:
         """This key needs work."""
@@ -72,6 +73,12 @@ class WorkQueue(Generic[K]):
     def is_idle(self) -> bool:
         """Nothing waits and nothing is being worked on; timers do not count."""
         return not self._waiting and not self._working
+
+    async def drained(self) -> None:
+        """Wait until the queue is idle."""
+        while not self.is_idle:
+            self._idle.clear()
+            await self._idle.wait()
 
     async def run(self, *, workers: int = 4) -> None:
         """Work until cancelled."""
@@ -105,6 +112,8 @@ class WorkQueue(Generic[K]):
             if key in self._dirty:
                 self._waiting.append(key)
                 self._some.set()
+            elif self.is_idle:
+                self._idle.set()
 
     async def _work(self) -> None:
         while True:
