@@ -32,7 +32,7 @@ _ARRIVES = (Outcome.DELIVERED, Outcome.EXTERNAL)
 _MOST_WHOLE_BRANCHES = 4
 _MOST_BRANCHES = 20
 _MOST_LEFT_OUT = 8
-_WIDEST_TEXT = 76
+_WIDEST_TEXT = 80
 
 T = TypeVar("T", bound=KubeObject)
 
@@ -136,8 +136,10 @@ def render_text(report: WhyReport) -> str:
     shown = report.branches[:_MOST_WHOLE_BRANCHES] if single is None else ()
     rows = [step for branch in shown for step in branch.steps]
     columns = _Columns([*steps, *rows])
-    lines = [f"{report.source}", f"  -> {report.destination}", ""]
-    lines.extend(columns.rows(steps, ""))
+    lines = [report.source, f"  -> {report.destination}"]
+    if steps:
+        lines.append("")
+        lines.extend(columns.rows(steps, ""))
     for branch in shown:
         lines.extend(("", f"{branch.share}:"))
         lines.extend(columns.rows(branch.steps, "  "))

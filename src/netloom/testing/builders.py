@@ -217,21 +217,31 @@ def load_view(text: str) -> ClusterView:
         ) from error
     objects: list[tuple[ObjectKey, str, KubeObject | None]] = []
     for document in documents:
-        for raw in document.get("items", ()) if document.get("kind") == "List" else (document,):
-            kind = raw.get("kind", "")
-            if kind not in _FIELDS:
-                continue
-            if kind not in _CLUSTER_SCOPED:
-                raw.setdefault("metadata", {}).setdefault("namespace", "default")
-            try:
-                obj = msgspec.convert(raw, _FIELDS[kind][0])
-            except msgspec.ValidationError as error:
-                name = raw.get("metadata", {}).get("name", "?")
-                raise InvalidObject(
-                    f"{kind} {name}", "", str(error), "correct the field that is named"
-                ) from error
-            objects.append((obj.key, kind, obj))
+        is_list = isinstance(document, dict) and document.get("kind") == "List"
+        for raw in document.get("items", ()) if is_list else (document,):
+            obj = _read_manifest(raw)
+            if obj is not None:
+                objects.append((obj.key, type(obj).__name__, obj))
     return ClusterView(**_by_field(objects))
+
+
+def _read_manifest(raw: Any) -> KubeObject | None:  # noqa: ANN401 - any YAML
+    """One object; None of a kind that the network does not read."""
+    if not isinstance(raw, dict):
+        raise InvalidObject(
+            "manifest", "", f"is no object: {raw!r}", "begin with apiVersion, kind and metadata"
+        )
+    kind = raw.get("kind", "")
+    if kind not in _FIELDS:
+        return None
+    meta_of = raw.setdefault("metadata", {})
+    if kind not in _CLUSTER_SCOPED:
+        meta_of.setdefault("namespace", "default")
+    try:
+        return msgspec.convert(raw, _FIELDS[kind][0])
+    except msgspec.ValidationError as error:
+        subject = f"{kind} {meta_of.get('name', '?')}"
+        raise InvalidObject(subject, "", str(error), "correct the field that is named") from error
 
 
 def _by_field(objects: Iterable[tuple[ObjectKey, str, KubeObject | None]]) -> dict[str, Any]:

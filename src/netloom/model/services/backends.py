@@ -172,8 +172,8 @@ def choose(given: Candidates, locality: Locality | None) -> tuple[tuple[Backend,
 
 
 def _not_local(candidate: Candidate, locality: Locality) -> LeftOut:
-    where = f"on node {candidate.backend.node}" if candidate.backend.node else "on no known node"
-    reason = f"{where}, not on {locality.node} ({locality.field} is Local)"
+    where = f"on {candidate.backend.node}" if candidate.backend.node else "on no known node"
+    reason = f"{where}, and {locality.field} is Local"
     return LeftOut(str(candidate.backend), reason, _field_of(candidate.source, "nodeName"))
 
 

@@ -9,17 +9,17 @@ from collections.abc import Mapping
 from functools import cached_property
 
 from netloom.api.core import Pod, Service
-from netloom.api.discovery import EndpointSlice
 from netloom.model.claims import seniority
 from netloom.model.facts import facts_of
 from netloom.model.inputs import Changes, ClusterFacts, ClusterView, NodeFacts
 from netloom.model.names.names import Names
 from netloom.model.names.records import NameSettings, RecordSets
 from netloom.model.network import Network
+from netloom.model.provenance import Finding
 from netloom.model.routes.local_pods import local_addresses
 from netloom.model.routes.peers import peer_routes, read_node
 from netloom.model.state import NetworkState, PeerRoute
-from netloom.units import Addr, Cidr, ObjectKey
+from netloom.units import Addr, Cidr
 
 
 class ClusterModel:
@@ -33,7 +33,7 @@ class ClusterModel:
             for node in sorted(view.nodes.values(), key=lambda n: seniority(n.metadata))
         }
         self._states: dict[str, NetworkState] = {}
-        self._routes: dict[str, dict[Cidr, PeerRoute]] = {}
+        self._routings: dict[str, tuple[dict[Cidr, PeerRoute], tuple[Finding, ...]]] = {}
 
     def state(self, node: str) -> NetworkState:
         """The whole network of one node."""
@@ -43,11 +43,11 @@ class ClusterModel:
 
     def route(self, node: str, address: Addr) -> PeerRoute | None:
         """The node's route to a pod of another node. Ranges of nodes do not overlap, so at most one fits."""
-        return next((route for cidr, route in self._routes_of(node).items() if address in cidr), None)
+        return next((route for cidr, route in self._routing(node)[0].items() if address in cidr), None)
 
     def is_peer(self, node: str, address: Addr) -> bool:
         """True for an address of a node that this one routes pods to."""
-        return any(route.via == address for route in self._routes_of(node).values())
+        return any(route.via == address for route in self._routing(node)[0].values())
 
     def node_at(self, address: Addr) -> str | None:
         """The node whose own address this is."""
@@ -58,11 +58,15 @@ class ClusterModel:
         found = (pod for pod in self._pods_at.get(address, ()) if node in (None, pod.spec.node_name))
         return next(found, None)
 
-    def _routes_of(self, node: str) -> dict[Cidr, PeerRoute]:
-        if node not in self._routes:
+    def route_findings(self, node: str) -> tuple[Finding, ...]:
+        """What of other Nodes this one could not use for routes."""
+        return self._routing(node)[1]
+
+    def _routing(self, node: str) -> tuple[dict[Cidr, PeerRoute], tuple[Finding, ...]]:
+        if node not in self._routings:
             ranges = [read_node(n) for n in self.view.nodes.values()]
-            self._routes[node], _ = peer_routes(ranges, self.nodes[node])
-        return self._routes[node]
+            self._routings[node] = peer_routes(ranges, self.nodes[node])
+        return self._routings[node]
 
     @cached_property
     def _pods_at(self) -> dict[Addr, list[Pod]]:
@@ -104,9 +108,3 @@ class ClusterModel:
             for text in service.spec.cluster_ips or (service.spec.cluster_ip,):
                 found.setdefault(text, service)
         return found
-
-    def slices_of(self, service: ObjectKey) -> list[EndpointSlice]:
-        """The slices of a Service, by name."""
-        return sorted(
-            (s for s in self.view.slices.values() if s.service == service), key=lambda s: s.metadata.name
-        )

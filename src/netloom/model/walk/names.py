@@ -51,10 +51,9 @@ def ask(cluster: ClusterModel, origin: Origin, name: str, families: tuple[Family
     for candidate in candidates:
         if _is_foreign(candidate, cluster, domain):
             steps.append(Step(Stage.NAME, origin.node, f"{candidate}: not of this cluster, asked upstream"))
-            reason = f"what addresses {candidate} has is known outside of the cluster only"
-            return Answer(
-                tuple(steps), ending=Ending(Outcome.EXTERNAL, reason, "walk to one of its addresses")
-            )
+            if not _is_meant_inside(candidate, cluster):
+                return Answer(tuple(steps), ending=_known_elsewhere(candidate))
+            continue
         answer = _follow(cluster, origin.node, candidate, families, domain)
         steps.extend(answer.steps)
         if answer.addresses or answer.ending is not None:
@@ -69,8 +68,7 @@ def _ask_elsewhere(cluster: ClusterModel, origin: Origin, name: str, candidates:
     )
     known = next((c for c in candidates if c in cluster.records), None)
     if known is None:
-        reason = f"what addresses {name} has is known outside of the cluster only"
-        return Answer((step,), ending=Ending(Outcome.EXTERNAL, reason, "walk to one of its addresses"))
+        return Answer((step,), ending=_known_elsewhere(name))
     hint = "name the object (svc/namespace/name) or its address"
     reason = f"{known} is a name of the cluster, which only pods ask for"
     return Answer((step,), ending=Ending(Outcome.UNREACHABLE, reason, hint, cluster.names.sources(known)))
@@ -134,8 +132,11 @@ def _no_such_name(
                 return _nameless(service)
     first, *rest = name.rstrip(".").split(".")
     wanted = rest[0] if rest else namespace
+    if ObjectKey(wanted, first) in cluster.view.pods:
+        hint = f"{first} is a pod, and DNS knows pods by their addresses only: write pod/{wanted}/{first}"
+        return Ending(Outcome.UNREACHABLE, f"DNS knows no name {name}", hint)
     known = sorted({k.name for k in cluster.view.services if k.namespace == wanted})
-    near = [f"{n}.{wanted}" for n in difflib.get_close_matches(first, known, n=3, cutoff=0.5)]
+    near = [f"{n}.{wanted}" for n in difflib.get_close_matches(first, known, n=3, cutoff=0.6)]
     near += sorted(str(f"{k.name}.{k.namespace}") for k in cluster.view.services if k.name == first)
     hint = f"did you mean {' or '.join(dict.fromkeys(near))}?" if near else "see kubectl get services -A"
     return Ending(Outcome.UNREACHABLE, f"DNS knows no name {name}", hint)
@@ -152,6 +153,17 @@ def _nameless(service: Service) -> Ending:
     return Ending(
         Outcome.UNREACHABLE, f"{subject.subject} has no usable {field} yet", "", (subject.at(field),)
     )
+
+
+def _known_elsewhere(name: str) -> Ending:
+    reason = f"what addresses {name} has is known outside of the cluster only"
+    return Ending(Outcome.EXTERNAL, reason, "walk to one of its addresses")
+
+
+def _is_meant_inside(name: str, cluster: ClusterModel) -> bool:
+    """A name of one label, or of a Service and a namespace that is there: upstream servers will hardly know it."""
+    _, dot, rest = name.partition(".")
+    return not dot or any(rest == key.name for key in cluster.view.namespaces)
 
 
 def _is_foreign(name: str, cluster: ClusterModel, domain: str) -> bool:

@@ -23,8 +23,8 @@ from netloom.model.walk.ports import listed, pod_ports, service_ports
 from netloom.model.walk.steps import Branch, Ending, Outcome, Stage, Step
 from netloom.units import Addr, Family, ObjectKey, family_of
 
-_MOST_NODES = 8
-"""A packet that has crossed this many nodes is going round: NodePorts whose endpoints are NodePorts."""
+_MOST_TRANSLATIONS = 2
+"""A packet that is translated more often is going round, between NodePorts whose endpoints are NodePorts of other nodes."""
 
 
 class Trail(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class Trail(msgspec.Struct, frozen=True):
     packet: Packet
     node: str = ""
     steps: tuple[Step, ...] = ()
-    nodes: int = 0
+    translations: int = 0
     is_translated: bool = False
     """The destination was translated on this node (conntrack status dnat)."""
 
@@ -48,7 +48,7 @@ class Trail(msgspec.Struct, frozen=True):
 
     def at(self, node: str) -> Trail:
         """Arrived at a node."""
-        return msgspec.structs.replace(self, node=node, nodes=self.nodes + 1, is_translated=False)
+        return msgspec.structs.replace(self, node=node, is_translated=False)
 
     def ends(self, outcome: Outcome, reason: str, hint: str = "", sources: tuple[Source, ...] = ()) -> Branch:
         """Here the way is over."""
@@ -67,15 +67,16 @@ class Paths:
         origin, to = self._origin, trail.packet.destination
         if to.is_loopback or (origin.kind is OriginKind.POD and to in origin.addresses):
             text = f"{to} is the sender's own address: the packet does not leave it"
-            yield trail.then(Stage.ROUTE, text).ends(Outcome.DELIVERED, f"{origin.text} itself")
+            here = msgspec.structs.replace(trail, node=origin.node)
+            yield here.then(Stage.ROUTE, text).ends(Outcome.DELIVERED, f"{origin.text} itself")
         elif origin.kind is OriginKind.OUTSIDE:
             yield from self._from_outside(trail)
         elif origin.node not in self._cluster.nodes:
             reason = f"{origin.text} is on no node" if not origin.node else f"there is no node {origin.node}"
-            source = _pod_source(self._cluster, origin.pod)
+            source = _pod_source(self._cluster, origin.pod, "spec.nodeName")
             yield trail.ends(Outcome.UNREACHABLE, reason, "see kubectl get pods -o wide", source)
         elif trail.packet.source is None:
-            source = _pod_source(self._cluster, origin.pod)
+            source = _pod_source(self._cluster, origin.pod, "spec.nodeName")
             yield trail.ends(
                 Outcome.UNREACHABLE, f"{origin.text} has no address", "wait until it runs", source
             )
@@ -86,7 +87,7 @@ class Paths:
         to = trail.packet.destination
         node = self._cluster.node_at(to)
         if node is not None:
-            yield from self._on_node(trail.then(Stage.ROUTE, f"{to} is the address of node {node}").at(node))
+            yield from self._on_node(trail.then(Stage.ROUTE, f"{to} is the address of {node}").at(node))
             return
         inside = [*self._cluster.facts.cluster_cidrs, *self._cluster.facts.service_cidrs]
         is_inside = any(to in cidr for cidr in inside) or self._cluster.pod_at(to) is not None
@@ -98,10 +99,6 @@ class Paths:
 
     def _on_node(self, trail: Trail) -> Iterator[Branch]:
         """Arrived at a node, or sent by it: first the Services."""
-        if trail.nodes > _MOST_NODES:
-            reason = f"the packet goes round: it has crossed {_MOST_NODES} nodes"
-            yield trail.ends(Outcome.UNREACHABLE, reason, "an endpoint must not be a NodePort")
-            return
         facts = self._cluster.nodes[trail.node]
         packet = trail.packet
         family = family_of(packet.destination)
@@ -138,11 +135,14 @@ class Paths:
         match frontend.action:
             case FrontendAction.NODE_LOCAL:
                 text = f"the DNS server of {trail.node} has this address itself: not translated"
-                yield trail.then(Stage.DELIVERY, text, frontend.source).ends(
-                    Outcome.DELIVERED, f"DNS server of {trail.node}"
-                )
+                trail = trail.then(Stage.DELIVERY, text, frontend.source)
+                yield trail.ends(Outcome.DELIVERED, f"DNS server of {trail.node}")
             case FrontendAction.REJECT:
                 yield self._nobody(trail, frontend)
+            case FrontendAction.BALANCE if trail.translations == _MOST_TRANSLATIONS:
+                reason = f"the packet goes round: it was translated {_MOST_TRANSLATIONS} times already"
+                hint = "let no endpoint be the NodePort of a node"
+                yield trail.ends(Outcome.UNREACHABLE, reason, hint, (frontend.source,))
             case FrontendAction.BALANCE:
                 for backend in frontend.backends:
                     yield from self._route(_translated(trail, frontend, backend, facts))
@@ -170,7 +170,8 @@ class Paths:
         ]
         shown = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
         if pods:
-            reason = f"{name}: {shown} selects {len(pods)} pods, none with an endpoint for this port"
+            found = "1 pod, which has no" if len(pods) == 1 else f"{len(pods)} pods, none with an"
+            reason = f"{name}: {shown} selects {found} endpoint for this port"
             hint = "compare targetPort with the ports of the pods' containers"
         else:
             reason = f"{name}: {shown} selects no pod"
@@ -187,30 +188,53 @@ class Paths:
         elif to in facts.addresses:
             yield self._to_node(trail)
         elif any(to in cidr for cidr in facts.pod_cidrs):
-            reason = f"no pod has the address {to}, which is in the range of node {trail.node}"
+            reason = f"no pod has the address {to}, which is in the range of {trail.node}"
             yield trail.ends(Outcome.UNREACHABLE, reason, "see kubectl get pods -A -o wide")
         elif (route := cluster.route(trail.node, to)) is not None:
-            onward = trail.then(
-                Stage.ROUTE, f"{to} is in {route.destination} of node {route.node}", route.source
-            )
+            onward = trail.then(Stage.ROUTE, f"{to} is in {route.destination} of {route.node}", route.source)
             onward = onward.then(
-                Stage.FABRIC, f"to node {route.node} at {route.via}", _node_source(cluster, route.node)
+                Stage.FABRIC, f"to {route.node} at {route.via}", _node_source(cluster, route.node)
             )
             yield from self._on_node(onward.at(route.node))
         elif (node := cluster.node_at(to)) is not None:
             leaving = self._leaving(trail, facts)
-            onward = leaving.then(
-                Stage.ROUTE, f"{to} is the address of node {node}", _node_source(cluster, node)
-            )
+            onward = leaving.then(Stage.ROUTE, f"{to} is the address of {node}", _node_source(cluster, node))
             yield from self._on_node(onward.at(node))
         elif any(to in cidr for cidr in facts.cluster_cidrs):
-            reason = f"node {trail.node} has no route to {to}: no node has a range with it"
-            yield trail.ends(Outcome.UNREACHABLE, reason, "see the podCIDRs of the nodes")
+            yield self._no_route(trail)
         else:
-            leaving = self._leaving(trail, facts)
-            yield leaving.then(Stage.ROUTE, f"{to} is not of the cluster: default route").ends(
-                Outcome.EXTERNAL, f"leaves the cluster at node {trail.node}"
+            leaving = self._leaving(trail, facts).then(
+                Stage.ROUTE, f"{to} is not of the cluster: default route"
             )
+            yield self._past_policies(leaving, None).ends(
+                Outcome.EXTERNAL, f"leaves the cluster at {trail.node}"
+            )
+
+    def _no_route(self, trail: Trail) -> Branch:
+        """An address of the pods' range that no node's route holds: whose it is, and what is wrong with that node."""
+        to = trail.packet.destination
+        pod = self._cluster.pod_at(to)
+        if pod is None:
+            reason = f"{trail.node} has no route to {to}: it is in no node's range"
+            return trail.ends(Outcome.UNREACHABLE, reason, "see the podCIDRs of the nodes")
+        home = pod.spec.node_name
+        reason = f"{trail.node} has no route to {to} (pod {pod.key} on {home})"
+        return trail.ends(Outcome.UNREACHABLE, reason, *self._route_trouble(trail.node, home))
+
+    def _route_trouble(self, node: str, home: str) -> tuple[str, tuple[Source, ...]]:
+        """What of the Node ``home`` keeps ``node`` from having a route to its pods."""
+        if home not in self._cluster.nodes:
+            return f"there is no node {home}", ()
+        for finding in self._cluster.route_findings(node):
+            if finding.source.name == home:
+                return f"{finding.problem}; {finding.hint}", (finding.source,)
+        source = source_of("Node", self._cluster.view.nodes[ObjectKey("", home)].metadata, "spec.podCIDRs")
+        return f"the address is not in the range of {home}", (source,)
+
+    def _past_policies(self, trail: Trail, receiver: Pod | None) -> Trail:
+        sender = self._cluster.view.pods.get(self._origin.pod) if self._origin.pod else None
+        step = policy_step(self._cluster, sender, receiver, trail.node)
+        return trail if step is None else msgspec.structs.replace(trail, steps=(*trail.steps, step))
 
     def _leaving(self, trail: Trail, facts: NodeFacts) -> Trail:
         """Pods' packets to what is no part of the cluster carry the node's address: nobody out there has a way back to a pod.
@@ -242,14 +266,15 @@ class Paths:
         ]
         text = f"{packet.destination} is the node's own address"
         source = _node_source(self._cluster, trail.node)
-        trail = trail.then(Stage.ROUTE, text, source)
+        trail = self._past_policies(trail.then(Stage.ROUTE, text, source), None)
         if guests:
-            pod, port = min(guests, key=lambda guest: guest[0].key)
-            text = f"hostNetwork pod {pod.key} declares port {port}, sees source {_seen(packet)}"
-            return trail.then(Stage.DELIVERY, text, port.source).ends(
-                Outcome.DELIVERED, f"pod {pod.key} on node {trail.node}"
+            pod, declared = min(guests, key=lambda guest: guest[0].key)
+            text = f"hostNetwork pod {pod.key} declares {declared}; it sees {_seen(packet)}"
+            return trail.then(Stage.DELIVERY, text, declared.source).ends(
+                Outcome.DELIVERED, f"pod {pod.key} on {trail.node}"
             )
-        text = f"a process of the node, if one listens on {packet.port}/{packet.protocol.word}; sees source {_seen(packet)}"
+        port = f"{packet.port}/{packet.protocol.word}"
+        text = f"port {port}, if a process of the node listens there; it sees {_seen(packet)}"
         return trail.then(Stage.DELIVERY, text).ends(Outcome.DELIVERED, f"node {trail.node}")
 
     def _to_pod(self, trail: Trail, pod: Pod) -> Branch:
@@ -258,23 +283,19 @@ class Paths:
         trail = trail.then(
             Stage.ROUTE, f"{packet.destination} is pod {pod.key} on this node", subject.at("status.podIPs")
         )
-        sender = self._cluster.view.pods.get(self._origin.pod) if self._origin.pod else None
-        policies = policy_step(self._cluster, sender, pod, trail.node)
-        if policies is not None:
-            trail = msgspec.structs.replace(trail, steps=(*trail.steps, policies))
+        trail = self._past_policies(trail, pod)
         if (trouble := self._no_way_back(trail)) is not None:
             return trouble
         declared = next(
             (p for p in pod_ports(pod) if (p.number, p.protocol) == (packet.port, packet.protocol)), None
         )
         if declared is not None:
-            text, source = f"port {declared} is declared", declared.source
+            text, source = f"port {declared}, declared", declared.source
         else:
-            text = f"no container declares port {packet.port}/{packet.protocol.word} (it may listen all the same)"
+            text = f"port {packet.port}/{packet.protocol.word}, which no container declares"
             source = subject.at("spec.containers")
-        if not pod.is_ready:
-            text += "; the pod is not ready"
-        trail = trail.then(Stage.DELIVERY, f"{text}, sees source {_seen(packet)}", source)
+        unready = "" if pod.is_ready else "; the pod is not ready"
+        trail = trail.then(Stage.DELIVERY, f"{text}; it sees {_seen(packet)}{unready}", source)
         return trail.ends(
             Outcome.DELIVERED, f"pod {pod.key} at {endpoint_text(packet.destination, packet.port)}"
         )
@@ -286,9 +307,8 @@ class Paths:
             return None
         if source is None or self._cluster.route(trail.node, source) is not None:
             return None
-        reason = f"node {trail.node} has no route back to {source} of {origin.text}"
-        hint = f"see the podCIDRs of node {origin.node}"
-        return trail.ends(Outcome.UNREACHABLE, reason, hint, (_node_source(self._cluster, origin.node),))
+        reason = f"{trail.node} has no route back to {source} of {origin.text}"
+        return trail.ends(Outcome.UNREACHABLE, reason, *self._route_trouble(trail.node, origin.node))
 
 
 def _translated(trail: Trail, frontend: Frontend, backend: Backend, facts: NodeFacts) -> Trail:
@@ -302,7 +322,9 @@ def _translated(trail: Trail, frontend: Frontend, backend: Backend, facts: NodeF
     trail = trail.then(Stage.ENDPOINT, f"{backend} {who}{where} ({chance})", *sources)
     trail = trail.then(Stage.NAT, f"destination becomes {backend}", frontend.source)
     packet = msgspec.structs.replace(trail.packet, destination=backend.address, port=backend.port)
-    trail = msgspec.structs.replace(trail, share=share, packet=packet, is_translated=True)
+    trail = msgspec.structs.replace(
+        trail, share=share, packet=packet, translations=trail.translations + 1, is_translated=True
+    )
     if frontend.masquerade:
         source = _own_address(facts, packet)
         field = frontend.source.at("spec.externalTrafficPolicy")
@@ -327,14 +349,14 @@ def _own_address(facts: NodeFacts, packet: Packet) -> Addr | None:
 
 
 def _seen(packet: Packet) -> str:
-    return str(packet.source) if packet.source is not None else "the client's own"
+    return f"source {packet.source}" if packet.source is not None else "the client's own address"
 
 
 def _node_source(cluster: ClusterModel, node: str) -> Source:
     return source_of("Node", cluster.view.nodes[ObjectKey("", node)].metadata, "status.addresses")
 
 
-def _pod_source(cluster: ClusterModel, pod: ObjectKey | None) -> tuple[Source, ...]:
+def _pod_source(cluster: ClusterModel, pod: ObjectKey | None, field: str) -> tuple[Source, ...]:
     if pod is None:
         return ()
-    return (source_of("Pod", cluster.view.pods[pod].metadata, "spec.nodeName"),)
+    return (source_of("Pod", cluster.view.pods[pod].metadata, field),)

@@ -192,7 +192,7 @@ class _Resolver:
         return [a for family in self._families for a in addresses if family_of(a) is family]
 
     def _start(self, address: Addr, port: Port, steps: tuple[Step, ...], share: Fraction) -> Start | Branch:
-        if family_of(address) not in self._families:
+        if family_of(address) not in self._families and not address.is_loopback:
             reason = f"{self._origin.text} has no address of the family of {address}"
             return Branch(share, steps, Ending(Outcome.UNREACHABLE, reason))
         source = self._origin.address(family_of(address))

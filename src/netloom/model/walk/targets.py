@@ -185,7 +185,8 @@ def _find_pod(kind: str, key: ObjectKey, cluster: ClusterModel) -> tuple[Pod | N
         members, key=lambda p: (is_finished(p), not given_addresses(p), not p.is_ready, p.metadata.name)
     )
     owner = kind or _workload(best)[0]
-    return best, f"{best.metadata.name} stands for {owner} {key} (1 of {len(members)} pods)"
+    of_several = f" (1 of {len(members)} pods)" if len(members) > 1 else ""
+    return best, f"{best.metadata.name} stands for {owner} {key}{of_several}"
 
 
 def _pod_named(key: ObjectKey, cluster: ClusterModel) -> Pod | None:
@@ -239,7 +240,7 @@ def _pod_origin(pod: Pod, note: str, cluster: ClusterModel) -> Origin:
     text = f"pod {pod.key}"
     if pod.spec.host_network:
         own = cluster.nodes[node].addresses if node in cluster.nodes else addresses
-        return Origin(OriginKind.NODE, f"{text} (hostNetwork, on {node})", own, node, pod.key, note)
+        return Origin(OriginKind.NODE, f"{text} (hostNetwork)", own, node, pod.key, note)
     return Origin(OriginKind.POD, text, () if is_finished(pod) else addresses, node, pod.key, note)
 
 
@@ -269,5 +270,5 @@ def _known(cluster: ClusterModel, kind: str) -> set[ObjectKey]:
 
 
 def _near(name: str, known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.5)
+    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.6)
     return f"did you mean {' or '.join(near)}?" if near else ""

@@ -7,7 +7,7 @@ is compared elsewhere (observe/drift).
 from __future__ import annotations
 
 from netloom.model.walk.cluster import ClusterModel
-from netloom.model.walk.packet import Destination, Origin
+from netloom.model.walk.packet import Destination, Origin, OriginKind
 from netloom.model.walk.path import Paths, Trail
 from netloom.model.walk.resolve import Start, resolve
 from netloom.model.walk.steps import Branch, Walk, walk_of
@@ -31,6 +31,7 @@ def walk(cluster: ClusterModel, origin: Origin, destination: Destination) -> Wal
 
 def _described(origin: Origin) -> str:
     where = f" on {origin.node}" if origin.pod is not None and origin.node else ""
-    addresses = f" ({', '.join(map(str, origin.addresses))})" if origin.addresses else ""
+    is_outside = origin.kind is OriginKind.OUTSIDE  # its text is its address
+    addresses = "" if is_outside or not origin.addresses else f" ({', '.join(map(str, origin.addresses))})"
     note = f"; {origin.note}" if origin.note else ""
     return f"{origin.text}{addresses}{where}{note}"

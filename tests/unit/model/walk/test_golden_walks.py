@@ -1,0 +1,57 @@
+"""Whole walks as files: a cluster as a user writes it, questions, and what is answered.
+
+Each ``tests/golden/walk/<case>`` holds ``in.yaml`` (beside the three nodes of ``nodes.yaml``) and ``walk.txt``: questions
+after ``$ why``, each followed by its answer. With NETLOOM_UPDATE_GOLDEN=1 the answers are written anew; review the diff.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from netloom.errors import NetloomError
+from netloom.model.inputs import ClusterFacts
+from netloom.observe.why import explain, render_text
+from netloom.testing.builders import load_view
+
+GOLDEN = Path(__file__).parents[3] / "golden" / "walk"
+FACTS = ClusterFacts(
+    cluster_cidrs=(ip_network("10.244.0.0/16"), ip_network("2001:db8:f::/48")),
+    service_cidrs=(ip_network("10.96.0.0/16"), ip_network("2001:db8:c::/112")),
+    dns_addresses=(ip_address("10.96.0.10"),),
+)
+CASES = sorted(path.parent.name for path in GOLDEN.glob("*/in.yaml"))
+
+
+def answers(case: str, asked: str) -> str:
+    nodes = load_view((GOLDEN / "nodes.yaml").read_text())
+    view = load_view((GOLDEN / case / "in.yaml").read_text())
+    view = msgspec.structs.replace(view, nodes={**nodes.nodes, **view.nodes})
+    blocks = []
+    for question in re.findall(r"^\$ why (.+)$", asked, re.MULTILINE):
+        source, destination = question.split()
+        try:
+            report = explain(view, FACTS, source, destination)
+        except NetloomError as error:
+            text, code = f"error: {error}\n", error.exit_code
+        else:
+            text, code = render_text(report), report.exit_code
+        blocks.append(f"$ why {question}\n{text}exit code {code}\n")
+    return "\n".join(blocks)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_walk(case):
+    path = GOLDEN / case / "walk.txt"
+    expected = path.read_text()
+    got = answers(case, expected)
+    assert got, "walk.txt asks nothing"
+    if os.environ.get("NETLOOM_UPDATE_GOLDEN"):
+        path.write_text(got)
+    else:
+        assert got == expected
