@@ -278,7 +278,7 @@ class FeedClient:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._read_acks(reader), name="dns-feed-acks")
-                    tasks.create_task(self._write(writer), name="dns-feed-write")
+                    await self._write(writer)  # not a task: a failure of the other one then ends this wait properly
             except* (OSError, Unavailable, asyncio.IncompleteReadError, msgspec.DecodeError):
                 pass  # the connection ended; the next one begins with a whole set
             finally:
@@ -288,7 +288,7 @@ class FeedClient:
                 writer.transport.abort()
             task = asyncio.current_task()
             if task is not None and task.cancelling():
-                # Python 3.11: a TaskGroup whose child fails while it is being cancelled raises the failure alone
+                # Python 3.11: a TaskGroup whose child fails while it is cancelled raises the failure alone
                 raise asyncio.CancelledError
             await asyncio.sleep(retry_s)
 
