@@ -46,8 +46,8 @@ def parse_server(text: str) -> Server:
     """
     host, port = text, "53"
     if text.startswith("["):
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":") or "53"
+        host, bracket, rest = text[1:].partition("]")
+        port = rest.removeprefix(":") if rest else "53" if bracket else ""
     elif text.count(":") == 1:
         host, _, port = text.partition(":")
     try:
