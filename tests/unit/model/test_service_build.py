@@ -370,3 +370,14 @@ def test_the_pod_behind_an_endpoint(target, pod):
     endpoint = msgspec.structs.replace(READY, target_ref=ref)
     (backend,) = only(build(svc(), [web(endpoint)], FACTS)).backends
     assert (str(backend.pod) if backend.pod else None) == pod
+
+
+def test_frontend_keys_have_a_total_order():
+    service = svc("10.96.0.1", "fd00::1", type="NodePort", ports=[b.port(80, node_port=30080)])
+    keys = [f.key for f in build(service, [], FACTS).frontends]
+    assert [str(key) for key in sorted(keys, key=lambda k: k.sort_key)] == [
+        "*:30080/tcp",
+        "10.96.0.1:80/tcp",
+        "*:30080/tcp",
+        "[fd00::1]:80/tcp",
+    ]

@@ -67,6 +67,15 @@ def test_many_endpoints_are_summed_up():
     assert text.endswith("DELIVERED: to 30 backends, 1/30 of new connections each\n")
 
 
+def test_some_endpoints_more_than_are_shown_whole():
+    report = explain(
+        view_with(*(b.endpoint(f"10.244.1.{i}") for i in range(1, 7))), FACTS, "shop/web", "shop/cart"
+    )
+    text = render_text(report)
+    assert text.count("1/6: DELIVERED") == 2
+    assert "more" not in text
+
+
 def test_many_left_out_endpoints_are_summed_up():
     unready = [b.endpoint(f"10.244.1.{i}", ready=False) for i in range(1, 31)]
     text = render_text(explain(view_with(*unready), FACTS, "shop/web", "shop/cart"))

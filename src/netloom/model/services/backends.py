@@ -14,12 +14,13 @@ import msgspec
 
 from netloom.api.discovery import Endpoint, EndpointSlice
 from netloom.model.provenance import Finding, Source, source_of
-from netloom.model.services.addresses import read_address, unusable_as_target
+from netloom.model.services.addresses import read_address
 from netloom.model.services.frontends import Backend, LeftOut
 from netloom.model.services.ports import ServedPort, is_port, read_protocol
-from netloom.units import Addr, Family, ObjectKey, Protocol, family_of
+from netloom.units import Addr, Family, ObjectKey, Protocol
 
 _FAMILIES = {family.address_type: family for family in Family}
+_VERSIONS = {Family.V4: 4, Family.V6: 6}
 
 
 class Usability(enum.IntEnum):
@@ -35,6 +36,8 @@ class ReadEndpoint(msgspec.Struct, frozen=True, gc=False):
     """One entry of ``endpoints`` with an address that packets can be sent to."""
 
     address: Addr
+    packed: bytes
+    """The same; hashed and compared far more cheaply."""
     node: str
     pod: ObjectKey | None
     usability: Usability
@@ -66,6 +69,7 @@ class Candidates(msgspec.Struct, frozen=True, gc=False):
     """All endpoints of one Service port in one family, before conditions and traffic policies are looked at."""
 
     candidates: tuple[Candidate, ...]
+    """In order of ``Backend.sort_key``."""
     left_out: tuple[LeftOut, ...]
 
 
@@ -100,6 +104,7 @@ def read_slice(slice_: EndpointSlice) -> ReadSlice:
         endpoints.append(
             ReadEndpoint(
                 address,
+                address.packed,
                 endpoint.node_name or "",
                 _pod_of(endpoint, slice_.metadata.namespace),
                 _usability(endpoint),
@@ -116,7 +121,7 @@ def candidates_of(slices: Sequence[ReadSlice], family: Family, port: ServedPort)
     Where two slices hold the same endpoint (the controller moves it from one to the other), the more usable entry
     counts; of equals the first in the order of ``slices``.
     """
-    best: dict[tuple[Addr, int], Candidate] = {}
+    best: dict[tuple[bytes, int], Candidate] = {}
     left_out: list[LeftOut] = []
     portless: list[ReadEndpoint] = []
     for slice_ in slices:
@@ -128,13 +133,13 @@ def candidates_of(slices: Sequence[ReadSlice], family: Family, port: ServedPort)
             portless.extend(slice_.endpoints)
             continue
         for endpoint in slice_.endpoints:
-            key = (endpoint.address, number)
+            key = (endpoint.packed, number)
             rival = best.get(key)
             if rival is None or endpoint.usability < rival.usability:
                 backend = Backend(endpoint.address, number, endpoint.node, endpoint.pod, endpoint.source)
                 best[key] = Candidate(backend, endpoint.usability, endpoint.is_terminating, endpoint.source)
     if portless:
-        carried = {address for address, _ in best}
+        carried = {packed for packed, _ in best}
         named = f'port "{port.name}"' if port.name else "unnamed port"
         left_out.extend(
             LeftOut(
@@ -143,9 +148,10 @@ def candidates_of(slices: Sequence[ReadSlice], family: Family, port: ServedPort)
                 _ports_of(e.source),
             )
             for e in portless
-            if e.address not in carried
+            if e.packed not in carried
         )
-    return Candidates(tuple(best.values()), tuple(left_out))
+    # Packed addresses of one family sort as Backend.sort_key does.
+    return Candidates(tuple(best[key] for key in sorted(best)), tuple(left_out))
 
 
 def choose(given: Candidates, locality: Locality | None) -> tuple[tuple[Backend, ...], tuple[LeftOut, ...]]:
@@ -166,8 +172,8 @@ def choose(given: Candidates, locality: Locality | None) -> tuple[tuple[Backend,
         else:
             left_out.append(_unwilling(candidate))
     return (
-        tuple(sorted(chosen, key=lambda b: b.sort_key)) if len(chosen) > 1 else tuple(chosen),
-        tuple(sorted(left_out, key=lambda out: (out.source, out.address, out.reason))),
+        tuple(chosen),
+        tuple(sorted(left_out, key=lambda out: (out.source, out.address, out.reason))) if left_out else (),
     )
 
 
@@ -218,14 +224,10 @@ def _read_address(endpoint: Endpoint, family: Family) -> tuple[Addr | None, str]
     if not endpoint.addresses:
         return None, "has no address"
     text = endpoint.addresses[0]
-    address = read_address(text)
-    if address is None:
-        return None, f'"{text}" is no IP address'
-    if family_of(address) is not family:
+    address, trouble = read_address(text)
+    if address is not None and address.version != _VERSIONS[family]:
         return None, f"{text} is not of addressType {family.address_type}"
-    if trouble := unusable_as_target(address):
-        return None, f"{text} {trouble}"
-    return address, ""
+    return address, trouble
 
 
 def _read_slice_ports(

@@ -160,12 +160,17 @@ class _Resolver:
         if found is None or not found.node_port:
             reason = f"{subject.subject} has no NodePort for {number}/{protocol.word}; it has {listed(ports)}"
             return (_no_way(reason, subject.at("spec.ports")),)
-        for name, facts in self._cluster.nodes.items():
-            for address in self._of_family(facts.addresses):
-                text = f"NodePort {found.node_port} on every node: the client takes {name}"
-                step = Step(Stage.SERVICE, "", text, (subject.at(f"spec.ports[{found.index}].nodePort"),))
-                return (self._start(address, (found.node_port, protocol), (step,), Fraction(1)),)
-        return (_no_way(f"no node has an address that leads to {subject.subject}", subject),)
+        doors = [
+            (name, a) for name, facts in self._cluster.nodes.items() for a in self._of_family(facts.addresses)
+        ]
+        if not doors:
+            return (
+                _no_way(f"no node has an address of the family that leads to {subject.subject}", subject),
+            )
+        name, address = doors[0]
+        text = f"NodePort {found.node_port} on every node: the client takes {name}"
+        step = Step(Stage.SERVICE, "", text, (subject.at(f"spec.ports[{found.index}].nodePort"),))
+        return (self._start(address, (found.node_port, protocol), (step,), Fraction(1)),)
 
     def _port_at(self, address: Addr) -> Port:
         """What the port may be named after: the Service or the pod that has the address."""
