@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from netloom.api.core import Service
 from netloom.errors import NotFound
@@ -94,7 +94,7 @@ class Pods:
 
     async def run(self, client: KubeClient) -> None:
         """Follow the API until cancelled; the sandboxes stay."""
-        self._former = dict(self._look_back())
+        leftovers = self._look_back()
         self._tools.standins.expect(uid for uid, (_, made) in self._former.items() if made is not None)
         node = self._tools.config.node_name
         services = Reflector(client, SERVICES, Service, on_change=self._service_changed)
@@ -108,14 +108,27 @@ class Pods:
             self._began = True
             group.create_task(pods.run(), name="watch pods")
             await pods.synced.wait()
-            for uid, former in self._former.items():
-                group.create_task(self._clear(uid, former), name=f"clear {uid}")
+            for former in (*leftovers, *self._former.values()):
+                group.create_task(self._clear(former), name=f"clear {former[0].uid}")
             self._former = {}
             group.create_task(self._tools.standins.run(), name="stand-ins")
 
-    def _look_back(self) -> Iterator[tuple[str, Former]]:
+    def _look_back(self) -> list[Former]:
+        """Sort what a former runner left: by pod, and what is to be cleared in any case.
+
+        A runner that died while it made a sandbox anew leaves two records of one pod; the one that stands is kept.
+        """
+        leftovers = []
         for record in self._tools.records.all():
-            yield record.uid, (record, sandbox.adopt(record))
+            found: Former = (record, sandbox.adopt(record))
+            other = self._former.get(record.uid)
+            if other is not None and other[1] is not None:
+                leftovers.append(found)
+                continue
+            if other is not None:
+                leftovers.append(other)
+            self._former[record.uid] = found
+        return leftovers
 
     def _pod_changed(self, key: ObjectKey, pod: Pod | None) -> None:
         uid = self._names.get(key, "")
@@ -152,11 +165,12 @@ class Pods:
             if life.pod.metadata.namespace == key.namespace:
                 life.announce()
 
-    async def _clear(self, uid: str, former: Former) -> None:
-        """Remove what a former runner left of a pod that is gone."""
+    async def _clear(self, former: Former) -> None:
+        """Remove what a former runner left and nobody has taken up."""
         record, made = former
-        log.info("clearing what is left of pod %s/%s (%s)", record.namespace, record.name, uid)
-        self._tools.standins.drop(uid)
+        log.info("clearing what is left of pod %s/%s (%s)", record.namespace, record.name, record.uid)
+        if record.uid not in self._lives:
+            self._tools.standins.drop(record.uid)
         await detach(self._tools.cni, record, made.netns_path if made is not None else "")
         if made is not None:
             await made.destroy()

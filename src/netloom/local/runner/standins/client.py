@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
 
 from netloom.errors import NetloomError, NotFound, Unavailable
 from netloom.local.runner.standins import feed
@@ -90,7 +90,7 @@ class StandIns:
                 writer.close()
                 self._on_lost()
 
-    async def read_log(self, wish: ReadLog) -> AsyncIterator[tuple[LogLine, ...]]:
+    async def read_log(self, wish: ReadLog) -> AsyncGenerator[tuple[LogLine, ...], None]:
         """A container's log in pieces, as they come.
 
         Raises:
