@@ -25,6 +25,9 @@ from netloom.local.controllers.ownership import claim
 from netloom.local.controllers.workqueue import WorkQueue
 from netloom.units import ObjectKey
 
+_REST_S = 0.02
+"""Pods become ready in bursts; a status for each of them would be a write for each of them."""
+
 
 class DeploymentLoop:
     """Moves each Deployment on; one turn is :meth:`sync`."""
@@ -42,7 +45,7 @@ class DeploymentLoop:
         self._in = self._deployments.index(lambda d: (d.metadata.namespace,))
         self._sets_by_uid = self._sets.index(lambda s: (s.uid,))
         self._pods_by_owner = self._pods.index(lambda p: (p.controller_uid,) if p.controller_uid else ())
-        self.queue: WorkQueue[ObjectKey] = WorkQueue("deployment", self.sync)
+        self.queue: WorkQueue[ObjectKey] = WorkQueue("deployment", self.sync, rest_s=_REST_S)
         self._deployments.on_change(self._deployment_changed)
         self._sets.on_change(self._set_changed)
         self._pods.on_change(self._pod_changed)

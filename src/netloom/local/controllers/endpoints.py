@@ -12,7 +12,7 @@ from typing import Any
 from netloom.errors import AlreadyExists, NotFound
 from netloom.kube.resources import ENDPOINTS
 from netloom.local.controllers.informers import Informers
-from netloom.local.controllers.objects import HEADLESS, Endpoints, Service
+from netloom.local.controllers.objects import HEADLESS, Endpoints, Service, version_of
 from netloom.local.controllers.selected import Selected
 from netloom.local.controllers.slices import legacy_subsets
 from netloom.local.controllers.workqueue import WorkQueue
@@ -20,6 +20,9 @@ from netloom.units import ObjectKey
 
 MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
 MANAGER = "endpoint-controller"
+LOOK_AGAIN_S = 5.0
+_REST_S = 0.1
+"""Long: nobody waits for this object, and during a rollout it changes with every pod."""
 
 
 class EndpointsLoop:
@@ -29,30 +32,36 @@ class EndpointsLoop:
         self._client = informers.client
         self._selected = selected
         self._endpoints = informers.of(ENDPOINTS, Endpoints)
-        self.queue: WorkQueue[ObjectKey] = WorkQueue("endpoints", self.sync)
+        self._written: dict[ObjectKey, int] = {}
+        self.queue: WorkQueue[ObjectKey] = WorkQueue("endpoints", self.sync, rest_s=_REST_S)
         selected.services.on_change(self._changed)
         selected.follow_pods(self.queue.mark)
         self._endpoints.on_change(self._changed)
 
-    async def sync(self, key: ObjectKey) -> None:
+    async def sync(self, key: ObjectKey) -> float | None:
         """Bring one Service's Endpoints up to date."""
+        if self._endpoints.version < self._written.get(key, 0):
+            # Our own write has not come back yet. Its event marks the key again, unless a relist swallowed it.
+            return LOOK_AGAIN_S
+        self._written.pop(key, None)
         service = self._selected.services.get(key)
         there = self._endpoints.get(key)
         if service is None or service.is_terminating:
             if there is not None and there.metadata.labels.get(MANAGED_BY_LABEL) == MANAGER:
                 with contextlib.suppress(NotFound):
                     await self._client.delete(ENDPOINTS, key, preconditions_uid=there.uid)
-            return
+            return None
         if not service.spec.selector or service.spec.type == "ExternalName":
-            return
+            return None
         body = _body(service, legacy_subsets(service, self._selected.pods_of(service)))
         if there is None:
             # It may be there although the cache has not seen it yet; its event marks the key again.
             with contextlib.suppress(AlreadyExists):
-                await self._client.create(ENDPOINTS, body)
+                self._written[key] = version_of(await self._client.create(ENDPOINTS, body))
         elif there.subsets != body["subsets"] or there.metadata.labels != body["metadata"]["labels"]:
             body["metadata"]["resourceVersion"] = there.metadata.resource_version
-            await self._client.update(ENDPOINTS, body)
+            self._written[key] = version_of(await self._client.update(ENDPOINTS, body))
+        return None
 
     def _changed(self, old: Service | Endpoints | None, new: Service | Endpoints | None) -> None:
         for object_ in (new, old):

@@ -23,6 +23,7 @@ from netloom.local.controllers.objects import (
     Node,
     Service,
     owner_reference,
+    version_of,
 )
 from netloom.local.controllers.selected import Selected
 from netloom.local.controllers.slices import SliceContent, plan, wanted
@@ -31,6 +32,8 @@ from netloom.units import ObjectKey
 
 MANAGER = "endpointslice-controller.k8s.io"
 LOOK_AGAIN_S = 5.0
+_REST_S = 0.002
+"""Short: how soon traffic reaches a pod hangs on this."""
 
 
 class EndpointSliceLoop:
@@ -44,7 +47,7 @@ class EndpointSliceLoop:
         self._of_service = self._slices.index(_service_of)
         self._pods_on = selected.pods.index(lambda p: (p.spec.node_name,))
         self._written: dict[ObjectKey, int] = {}
-        self.queue: WorkQueue[ObjectKey] = WorkQueue("endpointslice", self.sync)
+        self.queue: WorkQueue[ObjectKey] = WorkQueue("endpointslice", self.sync, rest_s=_REST_S)
         selected.services.on_change(self._service_changed)
         selected.follow_pods(self.queue.mark)
         self._slices.on_change(self._slice_changed)
@@ -81,7 +84,7 @@ class EndpointSliceLoop:
     async def _create(self, service: Service, labels: dict[str, str], content: SliceContent) -> int:
         body = _body(service, labels, content)
         body["metadata"]["generateName"] = f"{service.metadata.name}-"
-        return _version(await self._client.create(ENDPOINT_SLICES, body))
+        return version_of(await self._client.create(ENDPOINT_SLICES, body))
 
     async def _update(
         self, service: Service, labels: dict[str, str], slice_: EndpointSlice, content: SliceContent
@@ -89,7 +92,7 @@ class EndpointSliceLoop:
         body = _body(service, labels, content)
         body["metadata"]["name"] = slice_.metadata.name
         body["metadata"]["resourceVersion"] = slice_.metadata.resource_version
-        return _version(await self._client.update(ENDPOINT_SLICES, body))
+        return version_of(await self._client.update(ENDPOINT_SLICES, body))
 
     async def _delete(self, slice_: EndpointSlice) -> None:
         with contextlib.suppress(NotFound):
@@ -157,8 +160,3 @@ def _body(service: Service, labels: dict[str, str], content: SliceContent) -> di
 def _endpoint_body(endpoint: Endpoint) -> dict[str, Any]:
     body: dict[str, Any] = msgspec.to_builtins(endpoint)
     return {k: v for k, v in body.items() if v is not None}
-
-
-def _version(written: dict[str, Any]) -> int:
-    text = str(written["metadata"].get("resourceVersion", ""))
-    return int(text) if text.isdecimal() else 0

@@ -393,3 +393,9 @@ def owner_reference(api_version: str, kind: str, owner: Loaded) -> dict[str, Any
         "controller": True,
         "blockOwnerDeletion": True,
     }
+
+
+def version_of(written: dict[str, Any]) -> int:
+    """``metadata.resourceVersion`` of an answer as a number, to wait until a cache reflects it (0: do not wait)."""
+    text = str(written["metadata"].get("resourceVersion", ""))
+    return int(text) if text.isdecimal() else 0

@@ -18,7 +18,7 @@ from netloom.errors import NetloomError, NotFound
 from netloom.kube.events import EventRecorder
 from netloom.kube.resources import PODS, REPLICA_SETS
 from netloom.local.controllers.informers import Informers
-from netloom.local.controllers.objects import Pod, ReplicaSet, owner_reference, status_body
+from netloom.local.controllers.objects import Pod, ReplicaSet, owner_reference, status_body, version_of
 from netloom.local.controllers.ownership import claim
 from netloom.local.controllers.replicas import Failure, next_look, status_of, victims
 from netloom.local.controllers.workqueue import WorkQueue
@@ -27,6 +27,9 @@ from netloom.units import ObjectKey
 BURST = 500
 """Pods created or deleted in one turn at most."""
 
+
+_REST_S = 0.02
+"""Pods become ready in bursts; a status for each of them would be a write for each of them."""
 
 LOOK_AGAIN_S = 5.0
 """When to look whether our own writes have come back, should the event that tells it have been lost in a relist."""
@@ -53,7 +56,7 @@ class ReplicaSetLoop:
         self._sets_by_uid = self._sets.index(lambda s: (s.uid,))
         self._sets_in = self._sets.index(lambda s: (s.metadata.namespace,))
         self._expected: dict[str, _Expected] = {}
-        self.queue: WorkQueue[ObjectKey] = WorkQueue("replicaset", self.sync)
+        self.queue: WorkQueue[ObjectKey] = WorkQueue("replicaset", self.sync, rest_s=_REST_S)
         self._sets.on_change(self._set_changed)
         self._pods.on_change(self._pod_changed)
 
@@ -115,7 +118,7 @@ class ReplicaSetLoop:
                     raise result
                 else:
                     meta = result["metadata"]
-                    expected.version = max(expected.version, int(meta["resourceVersion"]))
+                    expected.version = max(expected.version, version_of(result))
                     self._tell(rs, "SuccessfulCreate", f"Created pod: {meta['name']}")
             if failure is not None:
                 self._tell(rs, "FailedCreate", f"Error creating: {failure}", warning=True)

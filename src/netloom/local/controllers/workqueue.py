@@ -32,16 +32,22 @@ class WorkQueue(Generic[K]):
     Args:
         name: of the loop, for logs and task names.
         sync: one turn for one key.
+        rest_s: how long a key rests after its turn, at least; it rests as long as the turn took where that is more.
+            The first mark is served at once, a burst of marks costs a few turns. 0: no rest.
         rng: jitter of retries.
     """
 
-    def __init__(self, name: str, sync: Sync[K], *, rng: random.Random | None = None) -> None:
+    def __init__(
+        self, name: str, sync: Sync[K], *, rest_s: float = 0.0, rng: random.Random | None = None
+    ) -> None:
         self.name = name
         self._sync = sync
+        self._rest_s = rest_s
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
         self._waiting: deque[K] = deque()
         self._dirty: set[K] = set()
         self._working: set[K] = set()
+        self._resting: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._some = asyncio.Event()
@@ -52,7 +58,7 @@ class WorkQueue(Generic[K]):
         if key in self._dirty:
             return
         self._dirty.add(key)
-        if key not in self._working:
+        if key not in self._working and key not in self._resting:
             self._waiting.append(key)
             self._some.set()
 
@@ -71,8 +77,8 @@ class WorkQueue(Generic[K]):
 
     @property
     def is_idle(self) -> bool:
-        """Nothing waits and nothing is being worked on; timers do not count."""
-        return not self._waiting and not self._working
+        """Nothing is marked and nothing is being worked on; marks for later do not count."""
+        return not self._dirty and not self._working
 
     async def drained(self) -> None:
         """Wait until the queue is idle."""
@@ -87,9 +93,10 @@ class WorkQueue(Generic[K]):
                 for i in range(workers):
                     group.create_task(self._work(), name=f"{self.name}-{i}")
         finally:
-            for timer in self._timers.values():
+            for timer in (*self._timers.values(), *self._resting.values()):
                 timer.cancel()
             self._timers.clear()
+            self._resting.clear()
 
     async def turn(self) -> None:
         """Wait for a key and work on it once."""
@@ -99,6 +106,8 @@ class WorkQueue(Generic[K]):
         key = self._waiting.popleft()
         self._dirty.discard(key)
         self._working.add(key)
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
             again_s = await self._sync(key)
         except Exception as error:  # noqa: BLE001 - the boundary of the loop: one key's failure is its own
@@ -109,11 +118,19 @@ class WorkQueue(Generic[K]):
                 self.mark_after(key, again_s)
         finally:
             self._working.discard(key)
-            if key in self._dirty:
-                self._waiting.append(key)
-                self._some.set()
-            elif self.is_idle:
-                self._idle.set()
+            if self._rest_s:
+                rest = max(self._rest_s, loop.time() - began)
+                self._resting[key] = loop.call_later(rest, self._rested, key)
+            else:
+                self._rested(key)
+
+    def _rested(self, key: K) -> None:
+        self._resting.pop(key, None)
+        if key in self._dirty:
+            self._waiting.append(key)
+            self._some.set()
+        elif self.is_idle:
+            self._idle.set()
 
     async def _work(self) -> None:
         while True:

@@ -6,7 +6,7 @@ import asyncio
 import ipaddress
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,7 @@ from netloom.kube.resources import (
     SERVICES,
     Resource,
 )
+from netloom.kube.status import Denied
 from netloom.local.apiserver.server import ApiServer, Listener
 from netloom.local.apiserver.store import Store
 from netloom.local.controllers.main import Loops
@@ -51,10 +52,23 @@ _KINDS = (
 )
 
 
+class RefusingClient(KubeClient):
+    """A client for which the server will not create some kinds, as an admission plugin would."""
+
+    refused: frozenset[Resource] = frozenset()
+
+    async def create(
+        self, resource: Resource, body: Mapping[str, Any], *, subresource: str = ""
+    ) -> dict[str, Any]:
+        if resource in self.refused and not subresource:
+            raise Denied(f"create {resource.kind}: exceeded quota (HTTP 403)", "raise the quota")
+        return await super().create(resource, body, subresource=subresource)
+
+
 class Cluster:
     """What a test talks to."""
 
-    def __init__(self, client: KubeClient, nodes: HollowNodes) -> None:
+    def __init__(self, client: RefusingClient, nodes: HollowNodes) -> None:
         self.client = client
         self.nodes = nodes
         self.loops: Loops | None = None
@@ -86,7 +100,7 @@ class Cluster:
     async def until(self, condition: Callable[[], Awaitable[T]]) -> T:
         """Wait until the awaited condition holds; asked again after every change that the loops see."""
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while True:
                     self.changed.clear()
                     if result := await condition():
@@ -98,7 +112,7 @@ class Cluster:
     async def settled(self) -> None:
         """Wait until nobody has anything to do: all have seen the last write, and nothing was written since."""
         assert self.loops is not None
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             before = -1
             while (now := await self.version()) != before:
                 before = now
@@ -145,7 +159,9 @@ async def bare() -> AsyncIterator[Cluster]:
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve([Listener(sock)]))
             await server.started.wait()
-            async with KubeClient(ClientConfig(server="http://localhost", unix_socket=str(path))) as client:
+            async with RefusingClient(
+                ClientConfig(server="http://localhost", unix_socket=str(path))
+            ) as client:
                 nodes = HollowNodes(client, ("node-1", "node-2", "node-3"), SystemClock())
                 await nodes.register()
                 cluster = Cluster(client, nodes)

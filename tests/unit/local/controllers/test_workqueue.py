@@ -121,3 +121,42 @@ async def test_the_earlier_timer_wins():
     queue.mark_after("a", 1000)
     queue.mark_after("a", 0.01)
     await asyncio.wait_for(queue.turn(), 5)
+
+
+@pytest.mark.looptime
+async def test_a_key_rests_after_its_turn_and_a_burst_is_one_more_turn():
+    loop = asyncio.get_running_loop()
+    times: list[tuple[str, float]] = []
+
+    async def sync(key: str) -> None:
+        times.append((key, loop.time()))
+
+    queue = WorkQueue("test", sync, rest_s=1.0)
+    async with running(queue):
+        queue.mark("a")
+        await asyncio.sleep(0.5)
+        for _ in range(10):
+            queue.mark("a")
+        queue.mark("b")
+        assert not queue.is_idle
+        await queue.drained()
+    began = times[0][1]
+    assert [(k, round(t - began, 3)) for k, t in times] == [("a", 0), ("b", 0.5), ("a", 1.0)]
+
+
+@pytest.mark.looptime
+async def test_a_key_rests_as_long_as_its_turn_took():
+    loop = asyncio.get_running_loop()
+    ends: list[float] = []
+
+    async def sync(_key: str) -> None:
+        await asyncio.sleep(3)
+        ends.append(loop.time())
+
+    queue = WorkQueue("test", sync, rest_s=0.1)
+    async with running(queue):
+        queue.mark("a")
+        await asyncio.sleep(1)
+        queue.mark("a")
+        await queue.drained()
+    assert round(ends[1] - ends[0], 3) == 6
