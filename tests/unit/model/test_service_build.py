@@ -194,7 +194,7 @@ def test_nobody_left():
 
 def test_the_same_endpoint_in_two_slices_counts_once_and_the_more_usable_entry_counts():
     unready = b.endpoint("10.244.0.2", ready=False)
-    built = build(svc(), [web(READY, name="a/s2"), web(unready, name="a/s1"), web(READY, name="a/s3")], FACTS)
+    built = build(svc(), [web(READY, name="a/s3"), web(unready, name="a/s1"), web(READY, name="a/s2")], FACTS)
     frontend = only(built)
     assert [str(backend.source) for backend in frontend.backends] == ["EndpointSlice a/s2: endpoints[0]"]
     assert frontend.left_out == ()
