@@ -34,7 +34,7 @@ def test_status_shows_nodes_and_pods(command, shop):
     lines = json.loads(command.netloom("status", "--name", shop, "--output", "json").stdout)
     assert [n["name"] for n in lines[0]["nodes"]] == ["node-1", "node-2", "node-3"]
     assert all(n["ready"] for n in lines[0]["nodes"])
-    assert len(lines[0]["pods"]) == 16
+    assert len(lines[0]["pods"]) == 14
     assert all(p["ready"] and p["address"] for p in lines[0]["pods"])
     assert "NODE" in command.netloom("status", "--name", shop).stdout
 
