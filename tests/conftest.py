@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from netloom.testing.netns import fingerprint, has_rights
+
+# Otherwise a first get_event_loop() of some plugin makes a loop that nobody closes, and a later test pays for it with a
+# ResourceWarning (Python 3.11).
+asyncio.set_event_loop(None)
 
 ROOT = Path(__file__).resolve().parent.parent
 
