@@ -23,7 +23,7 @@ _TAILS = tuple(int(t).to_bytes(2, "big") + CLASS_IN.to_bytes(2, "big") for t in 
 """Type and class of the questions kept. Lower case leaves them as they are, so a whole question is folded at once."""
 _LARGEST = UDP_SIZE - len(_OPT)
 """Larger replies would only ever be cut, and that is not done here."""
-PASSING_LIMIT = 20_000
+PASSING_LIMIT = 50_000
 
 _Entry = tuple[bytes, bytes, bytes, int, int, int]
 """Head for a plain query and for one with OPT, body, length of the reply without OPT, stride, rcode."""
