@@ -278,7 +278,9 @@ class FeedClient:
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._read_acks(reader), name="dns-feed-acks")
-                    await self._write(writer)  # not a task: a failure of the other one then ends this wait properly
+                    await self._write(
+                        writer
+                    )  # not a task: a failure of the other one then ends this wait properly
             except* (OSError, Unavailable, asyncio.IncompleteReadError, msgspec.DecodeError):
                 pass  # the connection ended; the next one begins with a whole set
             finally:
