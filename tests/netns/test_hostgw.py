@@ -1,0 +1,102 @@
+"""hostgw in a kernel: pods of two nodes reach each other, restarts touch nothing that is right, strangers' routes stay."""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+
+import pytest
+
+from netloom.fabric.face import Fabric
+from netloom.fabric.hostgw.apply import HostGateway
+from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket
+from netloom.linux.rtnl import Rtnl
+from netloom.model.provenance import Source
+from netloom.model.state import PeerRoute
+from netloom.program.routes import Route
+from netloom.testing.hosts import Host
+from netloom.testing.topologies import pod_cidrs, two_nodes
+from netloom.units import Family
+
+pytestmark = pytest.mark.netns
+
+ROUTE_GROUPS = (7, 11)
+"""RTNLGRP_IPV4_ROUTE and RTNLGRP_IPV6_ROUTE."""
+
+
+def peers_of(node: Host, number: int) -> dict:
+    """The node as a peer: its pod ranges behind its addresses."""
+    return {
+        cidr: PeerRoute(cidr, via, node.name, Source("Node", "", node.name))
+        for cidr, via in zip(pod_cidrs(number), node.addresses, strict=True)
+    }
+
+
+@pytest.mark.parametrize("family", list(Family), ids=lambda f: f.value)
+async def test_pods_reach_each_other_while_it_is_in_force_and_only_then(family: Family):
+    with two_nodes(routed=False) as net:
+        fabrics: list[Fabric] = [HostGateway(netns_fd=n.netns_fd) for n in (net.node_1, net.node_2)]
+        async with net.pod_2.serve(80, family=family):
+            target = net.pod_2.address_of(family)
+            assert not await net.pod_1.reaches(target, 80)
+            await fabrics[0].start(peers_of(net.node_2, 2))
+            await fabrics[1].start(peers_of(net.node_1, 1))
+            reply = await net.pod_1.ask(target, 80)
+            assert reply is not None
+            assert reply.peer == net.pod_1.address_of(family)
+            await fabrics[0].remove()
+            assert not await net.pod_1.reaches(target, 80)
+
+
+async def test_a_restart_touches_nothing_that_is_right():
+    with two_nodes(routed=False) as net:
+        wanted = peers_of(net.node_2, 2)
+        await HostGateway(netns_fd=net.node_1.netns_fd).start(wanted)
+        with NetlinkSocket(NETLINK_ROUTE, netns_fd=net.node_1.netns_fd, groups=ROUTE_GROUPS) as events:
+            await HostGateway(netns_fd=net.node_1.netns_fd).start(wanted)
+            assert events.receive(wait=False) == []
+            await HostGateway(netns_fd=net.node_1.netns_fd).start({})
+            assert events.receive(wait=False) != []
+
+
+async def test_a_restart_removes_what_is_stale_and_replaces_what_changed_and_leaves_strangers():
+    with two_nodes(routed=False) as net, Rtnl(net.node_1.netns_fd) as rtnl:
+        (v4, v6) = pod_cidrs(2)
+        via = net.node_2.address
+        elsewhere = ipaddress.ip_address("172.30.0.99")
+        stale = Route(destination=ipaddress.ip_network("10.244.7.0/24"), via=via, device="eth0", protocol=201)
+        changed = Route(destination=v4, via=elsewhere, device="eth0", protocol=201)
+        foreign = Route(destination=ipaddress.ip_network("10.99.0.0/16"), via=via, device="eth0", protocol=4)
+        rtnl.change_routes(replace=[stale, changed, foreign])
+        await HostGateway(netns_fd=net.node_1.netns_fd).start(peers_of(net.node_2, 2))
+        live = {r.destination: r for r in rtnl.routes(201)}
+        assert set(live) == {v4, v6}
+        assert live[v4].via == via
+        assert rtnl.routes(4) == [foreign]
+
+
+async def test_changes_touch_only_their_peers():
+    with two_nodes(routed=False) as net, Rtnl(net.node_1.netns_fd) as rtnl:
+        fabric = HostGateway(netns_fd=net.node_1.netns_fd)
+        wanted = peers_of(net.node_2, 2)
+        await fabric.start(wanted)
+        (v4, v6) = pod_cidrs(2)
+        await fabric.apply({v4: None})
+        assert [r.destination for r in rtnl.routes(201)] == [v6]
+        await fabric.apply({v4: None})
+        await fabric.apply({v4: wanted[v4]})
+        await fabric.apply({v4: wanted[v4]})
+        assert {r.destination for r in rtnl.routes(201)} == {v4, v6}
+
+
+async def test_a_node_on_another_segment_is_logged_and_the_others_are_routed(caplog):
+    with two_nodes(routed=False) as net, Rtnl(net.node_1.netns_fd) as rtnl:
+        wanted = peers_of(net.node_2, 2)
+        far = ipaddress.ip_network("10.244.9.0/24")
+        source = Source("Node", "", "node-9")
+        wanted[far] = PeerRoute(far, ipaddress.ip_address("198.51.100.9"), "node-9", source)
+        with caplog.at_level(logging.WARNING):
+            await HostGateway(netns_fd=net.node_1.netns_fd).start(wanted)
+        assert far not in {r.destination for r in rtnl.routes(201)}
+        assert len(rtnl.routes(201)) == 2
+        assert "node-9" in caplog.text

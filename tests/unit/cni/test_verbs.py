@@ -1,0 +1,78 @@
+"""Verbs that need no kernel: not ready, full, broken record; the answer is always one of CNI's shape."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from netloom.cni.ipam.store import AddressStore, Attachment
+from netloom.cni.result import Answer
+from netloom.cni.verbs import PodNetwork, Verbs
+
+CONFIG = json.dumps({"cniVersion": "1.1.0", "name": "netloom"}).encode()
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    store = AddressStore(tmp_path / "ipam.db")
+    yield store
+    store.close()
+
+
+async def ask(verbs: Verbs, command: str) -> Answer:
+    variables = {"CNI_COMMAND": command, "CNI_CONTAINERID": "c", "CNI_IFNAME": "eth0", "CNI_NETNS": "/own"}
+    fd = os.open("/proc/self/ns/net", os.O_RDONLY)
+    try:
+        return await verbs.answer(variables, CONFIG, fd)
+    finally:
+        os.close(fd)
+
+
+async def test_status_says_why_the_node_is_not_ready_and_then_that_it_is(store: AddressStore):
+    known: list[PodNetwork] = []
+    verbs = Verbs(store=store, network=lambda: known[0] if known else None)
+    answer = await ask(verbs, "STATUS")
+    assert answer.exit_code == 1
+    said = json.loads(answer.body)
+    assert said["code"] == 50
+    assert "spec.podCIDRs" in said["msg"]
+    known.append(PodNetwork(ranges=(ipaddress.ip_network("10.1.0.0/24"),)))
+    assert await ask(verbs, "STATUS") == Answer(0, b"")
+
+
+async def test_status_says_that_the_record_cannot_be_written(tmp_path: Path):
+    store = AddressStore(tmp_path / "ipam.db")
+    store._db.execute("PRAGMA query_only=1")
+    verbs = Verbs(store=store, network=lambda: PodNetwork(ranges=(ipaddress.ip_network("10.1.0.0/24"),)))
+    said = json.loads((await ask(verbs, "STATUS")).body)
+    assert said["code"] == 50
+    assert "address database" in said["msg"]
+    store.close()
+
+
+async def test_the_agents_own_namespace_is_never_a_pods(store: AddressStore):
+    verbs = Verbs(store=store, network=lambda: PodNetwork(ranges=(ipaddress.ip_network("10.1.0.0/24"),)))
+    said = json.loads((await ask(verbs, "ADD")).body)
+    assert said["code"] == 4
+    assert "/own" in said["msg"]
+    assert store.leases() == []
+
+
+async def test_locks_of_finished_calls_are_forgotten(store: AddressStore):
+    verbs = Verbs(store=store, network=lambda: None)
+    for _ in range(3):
+        await ask(verbs, "ADD")
+    assert verbs._turns == {}
+
+
+async def test_check_without_a_record_says_so(store: AddressStore):
+    verbs = Verbs(store=store, network=lambda: None)
+    store.reserve(Attachment("other", "eth0"), [ipaddress.ip_network("10.1.0.0/24")])
+    config = json.dumps({"cniVersion": "1.1.0", "name": "netloom", "prevResult": {"ips": []}}).encode()
+    variables = {"CNI_COMMAND": "CHECK", "CNI_CONTAINERID": "c", "CNI_IFNAME": "eth0", "CNI_NETNS": "/x"}
+    said = json.loads((await verbs.answer(variables, config, None)).body)
+    assert said["code"] == 3
