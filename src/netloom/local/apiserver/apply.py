@@ -231,15 +231,17 @@ def _annotation(document: Document | None) -> str | None:
 
 
 def _last_applied(gvk: str, live: Document) -> Paths:
-    """Fields that client-side apply set, by kubectl's annotation; none where it does not tell or no longer holds."""
+    """Fields that client-side apply set and that still have its values, by kubectl's annotation; none without one."""
     try:
         earlier = msgspec.json.decode(_annotation(live) or "", type=dict[str, Any])
     except msgspec.DecodeError:
         return frozenset()
     node = schema.root(gvk)
-    return fieldset.paths_of(node, schema.without_nulls(earlier)) | frozenset(
-        {("f:metadata", "f:annotations", f"f:{_LAST_APPLIED}")}
-    )
+    earlier = schema.without_nulls(earlier)
+    changed = fieldset.compare(node, earlier, live)
+    annotation = frozenset({("f:metadata", "f:annotations", f"f:{_LAST_APPLIED}")})
+    # a value that was changed since is no longer what the user of kubectl asked for
+    return (fieldset.paths_of(node, earlier) - changed.modified - changed.removed) | annotation
 
 
 def _with_last_applied(live: Document | None, result: Document, applied: Document) -> Document:

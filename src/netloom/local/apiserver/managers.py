@@ -140,8 +140,8 @@ def unmanaged(document: dict[str, Any] | None) -> dict[str, Any] | None:
     """The document without the fields that nobody owns; what is left is compared."""
     if document is None:
         return None
-    left = {name: value for name, value in document.items() if name not in ("apiVersion", "kind")}
+    left = {name: value for name, value in document.items() if name not in ("apiVersion", "kind", "metadata")}
     metadata = document.get("metadata")
     if isinstance(metadata, dict):
-        left["metadata"] = {n: v for n, v in metadata.items() if n not in _METADATA_OF_THE_SERVER}
-    return left
+        metadata = {n: v for n, v in metadata.items() if n not in _METADATA_OF_THE_SERVER}
+    return {**left, "metadata": metadata} if metadata else left
