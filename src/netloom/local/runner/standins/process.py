@@ -67,9 +67,14 @@ class StandInServer:
     ) -> None:
         """Send a log until its end, or until the reader of it hangs up: it says nothing after its one wish."""
         async with asyncio.TaskGroup() as group:
-            sending = group.create_task(self._read_log(wish, writer), name="standin-log")
-            await reader.read()
+            sending = group.create_task(self._send_log(wish, writer), name="standin-log")
+            with contextlib.suppress(OSError):
+                await reader.read()
             sending.cancel()
+
+    async def _send_log(self, wish: ReadLog, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):  # it hung up
+            await self._read_log(wish, writer)
 
     async def _read_log(self, wish: ReadLog, writer: asyncio.StreamWriter) -> None:
         found = self._apps.log(wish.uid, wish.container, previous=wish.previous)

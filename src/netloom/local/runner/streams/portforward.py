@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import socket
 
 from netloom.errors import NetloomError
@@ -83,8 +84,8 @@ async def _forward(data: Stream, errors: Stream, netns_fd: int, pod: str) -> Non
         port = int(text)
         made = await connect(netns_fd, port)
     except (OSError, ValueError, NetloomError) as error:
-        message = f"port {text} of pod {pod}: {error}"
-        await errors.write(message.encode())
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+        await errors.write(f"port {text} of pod {pod}: {reason}".encode())
         await errors.close()
         await data.reset()
         return
