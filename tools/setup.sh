@@ -34,6 +34,7 @@ missing_packages() {
     for pair in "$@"; do
         PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%=*}" >/dev/null || echo "${pair#*=}"
     done
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
     [ -e /usr/include/stdlib.h ] || echo libc6-dev
     find /usr/lib -maxdepth 2 -name libc.a -print -quit 2>/dev/null | grep -q . || echo libc6-dev
 }
@@ -78,19 +79,27 @@ packages() {
 }
 
 environment() {
-    local python
+    local python want groups=(--no-default-groups)
     python=$(find_python)
     [ -n "$python" ] || die "no Python 3.11 or newer with venv; install python3-venv"
-    local want
     want="$("$python" -V) $(cat pyproject.toml uv.lock | sha256sum)"
-    if [ -x .venv/bin/netloom ] && [ "$(cat .venv/.netloom 2>/dev/null)" = "$want" ]; then
+    if [ "$tier" != run ]; then
+        groups=()
+    elif [ -x .venv/bin/netloom ] && [ "$(cat .venv/.netloom-test 2>/dev/null)" = "$want" ]; then
+        return # what the tests need holds all that running needs
+    fi
+    if [ -x .venv/bin/netloom ] && [ "$(cat ".venv/.netloom-$tier" 2>/dev/null)" = "$want" ]; then
         return
     fi
     say "making the virtual environment"
-    [ -x .venv/bin/python ] && .venv/bin/python -c '' 2>/dev/null || { rm -rf .venv; "$python" -m venv .venv; }
+    if ! { [ -x .venv/bin/python ] && .venv/bin/python -c ''; } 2>/dev/null; then
+        rm -rf .venv
+        "$python" -m venv .venv
+    fi
     .venv/bin/python -m pip install -q --disable-pip-version-check "uv==$uv_version"
-    .venv/bin/uv sync -q --frozen --no-managed-python
-    echo "$want" >.venv/.netloom
+    # the system's certificates, as everything else on this machine trusts them
+    .venv/bin/uv sync -q --frozen --native-tls --no-managed-python "${groups[@]}"
+    echo "$want" >".venv/.netloom-$tier"
 }
 
 shim() {
