@@ -129,7 +129,9 @@ def bring_up(
         ready_s = asyncio.run(
             _make_ready(paths, settings, manifests, progress=progress, timeout_s=timeout_s, began=began)
         )
-    except BaseException:
+    except BaseException as error:
+        if isinstance(error, Unavailable):
+            error.hint = "; ".join(cluster.complaints(paths)) or error.hint
         progress.step("failed, taking it down")
         with contextlib.suppress(NetloomError):
             asyncio.run(cluster.stop(settings.name, step=progress.step))

@@ -16,6 +16,7 @@ from netloom.clock import Clock
 from netloom.errors import NetloomError, NotFound, StorageError, Unavailable, UsageError
 from netloom.local.lock import Lock, is_running
 from netloom.local.paths import ClusterPaths, cluster_paths, clusters_home
+from netloom.local.preflight import check_system, use_system_programs
 from netloom.local.settings import ClusterSettings
 
 STAGES = {
@@ -42,6 +43,8 @@ def start(settings: ClusterSettings, *, clock: Clock, step: Callable[[str], None
     """
     from netloom.local.supervisor import daemonize  # noqa: PLC0415 - heavy, and only needed here
 
+    use_system_programs()
+    check_system()
     paths = cluster_paths(settings.name)
     lock = Lock(paths)
     lock.take()
@@ -203,3 +206,13 @@ async def _end(pidfd: int, timeout_s: float) -> None:
     finally:
         loop.remove_reader(pidfd)
         os.close(pidfd)
+
+
+def complaints(paths: ClusterPaths, most: int = 3) -> tuple[str, ...]:
+    """The last errors that the cluster's processes logged, one for each process: why it is not ready."""
+    found = []
+    for log in sorted(paths.log.glob("*.log")):
+        with contextlib.suppress(OSError):
+            errors = [line for line in log.read_text(errors="replace").splitlines() if " E " in line]
+            found += [f"{log.stem}: {line.partition(' E ')[2]}" for line in errors[-1:]]
+    return tuple(found[:most])

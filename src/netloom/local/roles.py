@@ -7,9 +7,7 @@ the warm process, so that no child pays for them.
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import msgspec
 
@@ -18,10 +16,10 @@ from netloom.agent.config import AgentConfig
 from netloom.clock import Clock
 from netloom.dns import main as dns
 from netloom.dns.main import DnsConfig
-from netloom.errors import Unsupported
 from netloom.local import control_plane
 from netloom.local.init import Child
 from netloom.local.paths import ClusterPaths, NodePaths
+from netloom.local.preflight import shim_path
 from netloom.local.runner import main as runner
 from netloom.local.runner.config import RunnerConfig
 from netloom.local.runner.standins import process as standins
@@ -107,21 +105,6 @@ def _runner_config(
         dns_addresses=tuple(map(str, settings.dns_addresses)),
         hidden_dirs=(str(paths.root.parent),),
     )
-
-
-def shim_path() -> Path:
-    """The compiled CNI client: of this checkout, or ``$NETLOOM_SHIM``.
-
-    Raises:
-        Unsupported: it has not been compiled.
-    """
-    checkout = Path(__file__).parents[3] / "build" / "netloom-cni"
-    path = Path(os.environ.get("NETLOOM_SHIM") or checkout)
-    if not path.is_file():
-        raise Unsupported(
-            f"the CNI client {path} is not there", "compile it: tools/setup.sh, or name it with NETLOOM_SHIM"
-        )
-    return path
 
 
 def _write(path: Path, config: msgspec.Struct) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import calendar
 import re
-from typing import Any
+
+from netloom.local.apiserver.jsonvalue import Json
 
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(\.\d+)?Z\Z")
 _MINUTE, _HOUR, _DAY, _YEAR = 60, 3600, 86400, 365 * 86400
@@ -26,7 +27,7 @@ _STEPS = (
 )
 
 
-def seconds_of(text: Any) -> float | None:
+def seconds_of(text: Json) -> float | None:
     """Seconds since the epoch of an RFC 3339 time in UTC, or None where the text is none."""
     parts = _TIME.match(text) if isinstance(text, str) else None
     if parts is None:
@@ -35,7 +36,7 @@ def seconds_of(text: Any) -> float | None:
     return calendar.timegm((year, month, day, hour, minute, second)) + float(parts[7] or 0)
 
 
-def age(text: Any, now: float) -> str:
+def age(text: Json, now: float) -> str:
     """Time since ``text``; ``<unknown>`` where it is none."""
     then = seconds_of(text)
     return "<unknown>" if then is None else span(now - then)

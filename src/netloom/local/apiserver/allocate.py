@@ -295,7 +295,15 @@ def _keep_allocated(spec: dict[str, Any], old: Mapping[str, Any]) -> None:
     if spec.get("type") == "ExternalName":
         return
     if old.get("type") != "ExternalName":
-        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+        asked = spec.get("clusterIP")
+        if asked and asked != old.get("clusterIP") and spec.get("clusterIPs") == old.get("clusterIPs"):
+            spec.pop("clusterIPs", None)  # a client that knows the older field only: its word counts
+        fields = (
+            ("ipFamilies", "ipFamilyPolicy")
+            if asked
+            else ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
+        )
+        for field in fields:
             if not spec.get(field) and old.get(field):
                 spec[field] = old[field]
     had = {(p.get("port"), p.get("protocol", "TCP")): p.get("nodePort") for p in old.get("ports") or ()}

@@ -11,7 +11,9 @@ from typing import Any
 import msgspec
 import yaml
 
+from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.schema import without_nulls
 from netloom.local.apiserver.status import bad_request, unsupported_media
 
 JSON = "application/json"
@@ -55,7 +57,7 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def decode(data: bytes, content_type: str) -> Any:
+def decode(data: bytes, content_type: str) -> Json:
     """The value in a body.
 
     Raises:
@@ -72,7 +74,7 @@ def decode(data: bytes, content_type: str) -> Any:
     raise unsupported_media((JSON, YAML))
 
 
-def _yaml(data: bytes) -> Any:
+def _yaml(data: bytes) -> Json:
     try:
         return msgspec.json.decode(data)  # most clients write the JSON subset, a hundred times faster to read
     except msgspec.DecodeError:
@@ -80,7 +82,7 @@ def _yaml(data: bytes) -> Any:
         return msgspec.json.decode(msgspec.json.encode(value))  # refuses what JSON cannot hold
 
 
-def document(kind: Kind, value: Any) -> dict[str, Any]:
+def document(kind: Kind, value: Json) -> dict[str, Any]:
     """The value as a document of this kind, its metadata checked, nulls left out.
 
     Raises:
@@ -110,7 +112,7 @@ def document(kind: Kind, value: Any) -> dict[str, Any]:
     return cleaned
 
 
-def check_metadata(kind: Kind, metadata: Any) -> None:
+def check_metadata(kind: Kind, metadata: Json) -> None:
     """Refuse metadata whose fields have the wrong types (meta/v1 ObjectMeta).
 
     Raises:
@@ -123,12 +125,3 @@ def check_metadata(kind: Kind, metadata: Any) -> None:
         raise bad_request(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: metadata: {text}'
         ) from error
-
-
-def without_nulls(value: Any) -> Any:
-    """A copy without the keys whose value is null."""
-    if isinstance(value, dict):
-        return {k: without_nulls(v) for k, v in value.items() if v is not None}
-    if isinstance(value, list):
-        return [without_nulls(v) for v in value]
-    return value

@@ -13,6 +13,7 @@ import msgspec
 
 from netloom.local.apiserver import kinds, podcolumns
 from netloom.local.apiserver.ages import age
+from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kinds import Kind
 
 Document = Mapping[str, Any]
@@ -51,7 +52,7 @@ def _meta(d: Document) -> Mapping[str, Any]:
     return d["metadata"]  # type: ignore[no-any-return] # checked when it was stored
 
 
-def _part(d: Document, *path: str) -> Any:
+def _part(d: Document, *path: str) -> Json:
     found: Any = d
     for step in path:
         found = found.get(step) if isinstance(found, Mapping) else None
@@ -73,7 +74,7 @@ def _short(words: Iterable[str], limit: int = 3) -> str:
     return ",".join(found[:limit]) + more if found else _NONE
 
 
-def _selector_text(selector: Any) -> str:
+def _selector_text(selector: Json) -> str:
     """A label selector, or a plain map of labels, as kubectl writes it."""
     if not isinstance(selector, Mapping):
         return _NONE

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from netloom.local.apiserver import kinds
+from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kinds import VERBS, Kind, Subresource
 
 VERSION = {
@@ -44,7 +45,7 @@ class Page(msgspec.Struct, frozen=True):
     media_type: str = "application/json"
 
 
-def _page(document: Any, media_type: str = "application/json") -> Page:
+def _page(document: Json, media_type: str = "application/json") -> Page:
     body = msgspec.json.encode(document)
     return Page(body, f'"{hashlib.sha256(body).hexdigest()[:32].upper()}"', media_type)
 

@@ -60,10 +60,7 @@ def parse(kind: Kind, text: str) -> FieldSelector:
             )
         field = term["field"].strip()
         if field not in _COMMON and field not in kind.selectable:
-            raise bad_request(
-                f'Unable to find "{kind.api_version}, Resource={kind.plural}" that match label selector "", '
-                f'field selector "{text}": field label not supported: {field}'
-            )
+            raise bad_request(f"field label not supported: {field}")
         terms.append(FieldTerm(field, term["op"] != "!=", _ESCAPE.sub(r"\1", term["value"])))
     return FieldSelector(tuple(terms))
 

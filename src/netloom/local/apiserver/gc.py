@@ -18,7 +18,7 @@ from netloom.local.apiserver.deletion import FOREGROUND, ORPHAN, Deletions
 from netloom.local.apiserver.history import Event, Record
 from netloom.local.apiserver.kinds import Kind
 from netloom.local.apiserver.objects import Objects
-from netloom.local.apiserver.queries import DeleteOptions
+from netloom.local.apiserver.queries import DeleteOptions, Propagation
 
 EVENT_LIFE_S = 3600
 _SWEEP_S = 60.0
@@ -151,7 +151,8 @@ class Collector:
                 self._forget_owners(record, waiting | gone)
             return
         # whoever waits for this one wants it to go only after its own dependents
-        propagation = "Foreground" if waiting and self._dependents.get(record.uid) else "Background"
+        more = waiting and self._dependents.get(record.uid)
+        propagation: Propagation = "Foreground" if more else "Background"
         self._deletions.delete(record, DeleteOptions(propagation=propagation, uid=record.uid))
 
     def _owner(self, record: Record, uid: str) -> Record | None:

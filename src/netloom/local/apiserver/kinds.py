@@ -40,12 +40,12 @@ class Kind(msgspec.Struct, frozen=True):
 
     @property
     def api_version(self) -> str:
-        """``apiVersion`` of documents of this kind."""
+        """Group and version, as documents of this kind say in ``apiVersion``."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     @property
     def gvk(self) -> str:
-        """apiVersion and kind in one word, such as ``apps/v1/Deployment``; the key of schemas."""
+        """ApiVersion and kind in one word, such as ``apps/v1/Deployment``; the key of schemas."""
         return f"{self.api_version}/{self.kind}"
 
     @property

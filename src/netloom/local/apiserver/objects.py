@@ -41,7 +41,7 @@ class Written(msgspec.Struct, frozen=True):
 
 def random_suffix() -> str:
     """Five letters for ``metadata.generateName``."""
-    return "".join(random.choices(_SUFFIX_LETTERS, k=_SUFFIX_LENGTH))
+    return "".join(random.choices(_SUFFIX_LETTERS, k=_SUFFIX_LENGTH))  # noqa: S311 - a name, no secret
 
 
 def random_uid() -> str:
@@ -200,7 +200,7 @@ class Objects:
             return self.store.remove(live.kind, document)
         return self.store.put(live.kind, document)
 
-    def _replace(
+    def _replace(  # noqa: PLR0913 - both documents, and how the request was made
         self,
         live: Record,
         old: dict[str, Any],

@@ -40,6 +40,10 @@ def patched(
 
     Args:
         kind: what the client is talking about, for error messages.
+        name: the same, its name.
+        current: the document to patch; it is not changed.
+        media: the kind of patch, of `media_of`.
+        body: the patch, encoded.
         gvk: the schema of the document, which for a Scale is not that of ``kind``.
 
     Raises:

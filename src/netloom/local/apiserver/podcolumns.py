@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from netloom.local.apiserver.ages import age, seconds_of
+from netloom.local.apiserver.jsonvalue import Json
 
 _NONE = "<none>"
 Status = Mapping[str, Any]
@@ -93,7 +94,7 @@ def _end_word(ended: Mapping[str, Any]) -> str:
 def _restarts(statuses: Sequence[Status], now: float) -> str:
     total = sum(int(s.get("restartCount") or 0) for s in statuses)
     ends = [((s.get("lastState") or {}).get("terminated") or {}).get("finishedAt") for s in statuses]
-    last = max((e for e in ends if seconds_of(e) is not None), default=None)
+    last = max((str(e) for e in ends if seconds_of(e) is not None), default="")
     return f"{total} ({age(last, now)} ago)" if total and last else str(total)
 
 
@@ -106,5 +107,5 @@ def _statuses(status: Status, field: str) -> list[Status]:
     return found if isinstance(found, list) else []
 
 
-def _condition(status: Status, type_: Any) -> bool:
+def _condition(status: Status, type_: Json) -> bool:
     return any(c.get("type") == type_ and c.get("status") == "True" for c in status.get("conditions") or ())

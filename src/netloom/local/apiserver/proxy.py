@@ -89,7 +89,7 @@ class Proxy:
                 async with asyncio.timeout(_ANSWER_S):
                     answer = await reader.readuntil(b"\r\n\r\n")
             except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError) as error:
-                raise _unreachable(node, f"no answer: {error or type(error).__name__}") from error
+                raise _unreachable(node, f"no answer: {str(error) or type(error).__name__}") from error
             code = _STATUS_LINE.match(answer)
             if code is None or code[1] != b"101":
                 raise await _refusal(reader, answer, int(code[1]) if code else 500)

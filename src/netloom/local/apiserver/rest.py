@@ -15,10 +15,12 @@ from netloom.clock import Clock
 from netloom.local.apiserver import bodies, kinds, negotiate, patching, queries, status, subresources
 from netloom.local.apiserver.deletion import Deleted, Deletions
 from netloom.local.apiserver.history import Record
+from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kinds import Kind
 from netloom.local.apiserver.objects import Objects, Written
 from netloom.local.apiserver.proxy import STREAMS, Proxy
 from netloom.local.apiserver.queries import DeleteOptions, ListOptions
+from netloom.local.apiserver.schema import without_nulls
 from netloom.local.apiserver.status import ApiError
 from netloom.local.apiserver.tables import Renderer, include_object
 from netloom.local.apiserver.watchstream import Watches
@@ -71,7 +73,9 @@ class Rest:
         self._clock = clock
         self._store = objects.store
 
-    async def handle(self, request: web.Request, target: Target) -> web.StreamResponse:
+    async def handle(  # noqa: PLR0911 - one return for each verb reads best
+        self, request: web.Request, target: Target
+    ) -> web.StreamResponse:
         """Answer a request for a resource.
 
         Raises:
@@ -256,7 +260,7 @@ class Rest:
             asked = patching.patched(target.kind, live.name, scale, media, body, gvk=gvk)
         if not isinstance(asked, dict):
             raise status.bad_request("the body of the request must be an object of kind Scale")
-        written = subresources.rescale(self._objects, live, bodies.without_nulls(asked), options)
+        written = subresources.rescale(self._objects, live, without_nulls(asked), options)
         return answer(msgspec.json.encode(subresources.scale_of(written.record)), warnings=written.warnings)
 
     async def _evict(self, request: web.Request, target: Target) -> web.Response:
@@ -283,7 +287,7 @@ class Rest:
         return answer(msgspec.json.encode(done), code=201)
 
 
-async def read(request: web.Request) -> Any:
+async def read(request: web.Request) -> Json:
     """The decoded body of a request.
 
     Raises:

@@ -143,10 +143,13 @@ class Store:
     def scan(
         self, kind: Kind, namespace: str = "", *, after: tuple[str, str] = ("", ""), at: int | None = None
     ) -> Iterator[Record]:
-        """Objects in the order of namespace and name, of one namespace or of all (empty), behind a key.
+        """Objects in the order of namespace and name.
 
         Args:
-            at: the revision to look at; None is now.
+            kind: which objects.
+            namespace: only those in it; empty means all.
+            after: only those behind this key.
+            at: as they were at this revision; None is now.
 
         Raises:
             ApiError: 410 where the window does not reach back to ``at``, 504 where ``at`` is in the future.
