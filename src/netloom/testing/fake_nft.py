@@ -6,7 +6,6 @@ What the kernel refuses, this refuses. It knows names and references, not what a
 
 from __future__ import annotations
 
-import copy
 import errno
 import os
 import re
@@ -45,6 +44,15 @@ class FakeTable:
         self.elements: dict[str, dict[Key, Value]] = {}
         self.chains: dict[str, Chain] = {}
         self.rules: dict[str, list[AddRule]] = {}
+
+    def copy(self) -> FakeTable:
+        """A table that can be changed without changing this one."""
+        twin = FakeTable()
+        twin.containers = dict(self.containers)
+        twin.elements = {name: dict(elements) for name, elements in self.elements.items()}
+        twin.chains = dict(self.chains)
+        twin.rules = {name: list(rules) for name, rules in self.rules.items()}
+        return twin
 
     def references(self) -> Iterator[str]:
         """Chains that a rule or an element leads to, each as often as that."""
@@ -90,7 +98,7 @@ class FakeNft:
             raise NftError("injected failure", number, os.strerror(number))
         if sum(transaction.count for transaction in transactions) > self.most_elements:
             raise NftError("nft batch", errno.EMSGSIZE, os.strerror(errno.EMSGSIZE))
-        tables = copy.deepcopy(self.tables)
+        tables = {place: table.copy() for place, table in self.tables.items()}
         for transaction in transactions:
             for op in transaction.ops:
                 _apply(tables, transaction, op)
