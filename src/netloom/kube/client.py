@@ -7,8 +7,6 @@ Not here: retries (the caller knows whether repeating is right) and caching.
 from __future__ import annotations
 
 import contextlib
-import os
-import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -17,10 +15,11 @@ import aiohttp
 import msgspec
 
 from netloom.clock import Clock, SystemClock
-from netloom.errors import InvalidObject, Unavailable, UsageError
+from netloom.errors import InvalidObject, Unavailable
 from netloom.kube.kubeconfig import ClientConfig
 from netloom.kube.resources import Resource
 from netloom.kube.status import to_error
+from netloom.kube.tls import client_context
 from netloom.units import ObjectKey
 
 PAGE = 2000
@@ -73,7 +72,9 @@ class KubeClient:
                 self.config.unix_socket, limit=_CONNECTIONS
             )
         else:
-            connector = aiohttp.TCPConnector(ssl=_tls(self.config), limit=_CONNECTIONS, ttl_dns_cache=10)
+            connector = aiohttp.TCPConnector(
+                ssl=client_context(self.config), limit=_CONNECTIONS, ttl_dns_cache=10
+            )
         self._session = aiohttp.ClientSession(
             connector=connector,
             headers={"User-Agent": self._user_agent, "Accept": _JSON},
@@ -374,29 +375,3 @@ def _read_token(path: str) -> str:
         raise Unavailable(
             f"token file {path}: {error.strerror}", "look at the service account's mount"
         ) from error
-
-
-def _tls(config: ClientConfig) -> ssl.SSLContext | bool:
-    if not config.server.startswith("https://"):
-        return False
-    try:
-        context = ssl.create_default_context(
-            cadata=config.ca_data.decode("ascii") if config.ca_data else None
-        )
-        if config.client_cert:
-            # OpenSSL reads key pairs from files only; these live in memory and end with the block.
-            with _memory_file(config.client_cert) as cert, _memory_file(config.client_key) as key:
-                context.load_cert_chain(f"/proc/self/fd/{cert.fileno()}", f"/proc/self/fd/{key.fileno()}")
-    except (ssl.SSLError, UnicodeDecodeError, ValueError) as error:
-        raise UsageError(
-            f"credentials for {config.server}: {error}",
-            "give PEM certificates and the key that belongs to them",
-        ) from error
-    return context
-
-
-def _memory_file(content: bytes) -> Any:  # noqa: ANN401 - a binary file; typeshed's type of os.fdopen is no help here
-    file = os.fdopen(os.memfd_create("netloom-pem", os.MFD_CLOEXEC), "w+b")
-    file.write(content)
-    file.flush()
-    return file

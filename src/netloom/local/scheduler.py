@@ -19,12 +19,10 @@ from netloom.kube.events import EventRecorder
 from netloom.kube.resources import NODES, PODS
 from netloom.kube.status import Conflict
 from netloom.local.controllers.informers import Informers
-from netloom.local.controllers.objects import (
-    HOSTNAME,
-    Node,
+from netloom.local.controllers.objects import HOSTNAME, Node, Pod
+from netloom.local.controllers.placement import (
     NodeSelectorRequirement,
     NodeSelectorTerm,
-    Pod,
     PodAffinityTerm,
     Taint,
 )

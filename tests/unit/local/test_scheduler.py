@@ -8,23 +8,25 @@ import pytest
 from netloom.api.core import ContainerPort
 from netloom.api.meta import LabelSelector
 from netloom.local.controllers.objects import (
-    Affinity,
     Condition,
     Container,
     Meta,
     Node,
-    NodeAffinity,
-    NodeSelector,
-    NodeSelectorRequirement,
-    NodeSelectorTerm,
     NodeSpec,
     NodeStatus,
     Owner,
     Pod,
-    PodAffinityTerm,
-    PodAntiAffinity,
     PodSpec,
     PodStatus,
+)
+from netloom.local.controllers.placement import (
+    Affinity,
+    NodeAffinity,
+    NodeSelector,
+    NodeSelectorRequirement,
+    NodeSelectorTerm,
+    PodAffinityTerm,
+    PodAntiAffinity,
     Taint,
     Toleration,
 )

@@ -21,6 +21,8 @@ from netloom.units import ObjectKey
 MANAGED_BY_LABEL = "endpoints.kubernetes.io/managed-by"
 MANAGER = "endpoint-controller"
 LOOK_AGAIN_S = 5.0
+_BEHIND_S = 0.05
+"""How long a change of pods waits: the slices, which traffic hangs on, are written first."""
 _REST_S = 0.1
 """Long: nobody waits for this object, and during a rollout it changes with every pod."""
 
@@ -35,7 +37,7 @@ class EndpointsLoop:
         self._written: dict[ObjectKey, int] = {}
         self.queue: WorkQueue[ObjectKey] = WorkQueue("endpoints", self.sync, rest_s=_REST_S)
         selected.services.on_change(self._changed)
-        selected.follow_pods(self.queue.mark)
+        selected.follow_pods(self._pods_changed)
         self._endpoints.on_change(self._changed)
 
     async def sync(self, key: ObjectKey) -> float | None:
@@ -62,6 +64,9 @@ class EndpointsLoop:
             body["metadata"]["resourceVersion"] = there.metadata.resource_version
             self._written[key] = version_of(await self._client.update(ENDPOINTS, body))
         return None
+
+    def _pods_changed(self, key: ObjectKey) -> None:
+        self.queue.mark_soon(key, _BEHIND_S)
 
     def _changed(self, old: Service | Endpoints | None, new: Service | Endpoints | None) -> None:
         for object_ in (new, old):

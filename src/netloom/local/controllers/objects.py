@@ -13,6 +13,7 @@ import msgspec
 from netloom.api.core import ContainerPort, NodeAddress, PodIP, ServiceSpec
 from netloom.api.discovery import Endpoint, EndpointPort
 from netloom.api.meta import LabelSelector, ObjectMeta, OwnerReference
+from netloom.local.controllers.placement import Affinity, Taint, Toleration
 from netloom.units import ObjectKey
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -71,83 +72,6 @@ class Condition(msgspec.Struct, frozen=True, rename="camel"):
     message: str = ""
     last_transition_time: str | None = None
     last_update_time: str | None = None
-
-
-class Taint(msgspec.Struct, frozen=True):
-    """core/v1 Taint."""
-
-    key: str
-    value: str = ""
-    effect: str = ""
-
-
-class Toleration(msgspec.Struct, frozen=True):
-    """core/v1 Toleration; no key with Exists tolerates everything, no effect means every effect."""
-
-    key: str = ""
-    operator: str = "Equal"
-    value: str = ""
-    effect: str = ""
-
-    def tolerates(self, taint: Taint) -> bool:
-        """True where this toleration matches the taint (core/v1 Toleration)."""
-        if self.effect and self.effect != taint.effect:
-            return False
-        if self.key and self.key != taint.key:
-            return False
-        return self.operator == "Exists" or (bool(self.key) and self.value == taint.value)
-
-
-class NodeSelectorRequirement(msgspec.Struct, frozen=True):
-    """core/v1 NodeSelectorRequirement: In, NotIn, Exists, DoesNotExist, Gt, Lt."""
-
-    key: str
-    operator: str
-    values: tuple[str, ...] = ()
-
-
-class NodeSelectorTerm(msgspec.Struct, frozen=True, rename="camel"):
-    """core/v1 NodeSelectorTerm: all of it must hold; an empty one matches nothing."""
-
-    match_expressions: tuple[NodeSelectorRequirement, ...] = ()
-    match_fields: tuple[NodeSelectorRequirement, ...] = ()
-
-
-class NodeSelector(msgspec.Struct, frozen=True, rename="camel"):
-    """core/v1 NodeSelector: any term is enough."""
-
-    node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
-
-
-class NodeAffinity(msgspec.Struct, frozen=True):
-    """core/v1 NodeAffinity; preferences are not read."""
-
-    required: NodeSelector | None = msgspec.field(
-        name="requiredDuringSchedulingIgnoredDuringExecution", default=None
-    )
-
-
-class PodAffinityTerm(msgspec.Struct, frozen=True, rename="camel"):
-    """core/v1 PodAffinityTerm."""
-
-    topology_key: str = ""
-    label_selector: LabelSelector | None = None
-    namespaces: tuple[str, ...] = ()
-
-
-class PodAntiAffinity(msgspec.Struct, frozen=True):
-    """core/v1 PodAntiAffinity; preferences are not read."""
-
-    required: tuple[PodAffinityTerm, ...] = msgspec.field(
-        name="requiredDuringSchedulingIgnoredDuringExecution", default=()
-    )
-
-
-class Affinity(msgspec.Struct, frozen=True, rename="camel"):
-    """core/v1 Affinity, the part that is enforced."""
-
-    node_affinity: NodeAffinity | None = None
-    pod_anti_affinity: PodAntiAffinity | None = None
 
 
 class Container(msgspec.Struct, frozen=True, rename="camel"):

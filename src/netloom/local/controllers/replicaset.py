@@ -31,6 +31,9 @@ BURST = 500
 _REST_S = 0.02
 """Pods become ready in bursts; a status for each of them would be a write for each of them."""
 
+_BEHIND_S = 0.01
+"""How long a change of a pod waits: the slices, which traffic hangs on, are written first."""
+
 LOOK_AGAIN_S = 5.0
 """When to look whether our own writes have come back, should the event that tells it have been lost in a relist."""
 
@@ -174,7 +177,7 @@ class ReplicaSetLoop:
                 continue
             if pod.controller_uid:
                 for key in self._sets_by_uid.get(pod.controller_uid, {}):
-                    self.queue.mark(key)
+                    self.queue.mark_soon(key, _BEHIND_S)
             elif pod is new:
                 # An orphan: whoever selects it may adopt it.
                 for key, rs in self._sets_in.get(pod.metadata.namespace, {}).items():

@@ -62,6 +62,15 @@ class WorkQueue(Generic[K]):
             self._waiting.append(key)
             self._some.set()
 
+    def mark_soon(self, key: K, within_s: float) -> None:
+        """This key needs work, but others first: it waits so long, unless it is on its way already."""
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._working and key not in self._resting:
+            loop = asyncio.get_running_loop()
+            self._resting[key] = loop.call_later(within_s, self._rested, key)
+
     def mark_after(self, key: K, delay_s: float) -> None:
         """This key needs work in a while; an earlier time that is already set stays."""
         loop = asyncio.get_running_loop()

@@ -160,3 +160,22 @@ async def test_a_key_rests_as_long_as_its_turn_took():
         queue.mark("a")
         await queue.drained()
     assert round(ends[1] - ends[0], 3) == 6
+
+
+@pytest.mark.looptime
+async def test_a_key_that_may_wait_waits_once():
+    loop = asyncio.get_running_loop()
+    times: list[tuple[str, float]] = []
+
+    async def sync(key: str) -> None:
+        times.append((key, loop.time()))
+
+    queue = WorkQueue("test", sync)
+    async with running(queue, workers=1):
+        began = loop.time()
+        queue.mark_soon("a", 0.5)
+        queue.mark("b")
+        queue.mark("a")
+        queue.mark_soon("a", 9)
+        await queue.drained()
+    assert [(k, round(t - began, 3)) for k, t in times] == [("b", 0), ("a", 0.5)]
