@@ -6,7 +6,7 @@ Does nothing where the binary is newer than its source. Run it as ``python tools
 from __future__ import annotations
 
 import os
-import subprocess  # noqa: TID251 - a build tool outside the package; nothing of netloom runs here
+import subprocess
 import sys
 from pathlib import Path
 

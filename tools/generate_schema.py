@@ -19,7 +19,14 @@ import schema_words as words
 from kubernetes import client
 
 TARGET = Path(__file__).parent.parent / "src/netloom/local/apiserver/schema.json"
-SCALARS = {"str": "string", "int": "int32", "bool": "bool", "float": "number", "datetime": "time", "object": "any"}
+SCALARS = {
+    "str": "string",
+    "int": "int32",
+    "bool": "bool",
+    "float": "number",
+    "datetime": "time",
+    "object": "any",
+}
 
 
 def short_name(class_name: str) -> str:
@@ -39,9 +46,13 @@ class Generator:
         name = short_name(class_name)
         if name in facts.META_TYPES:
             return f"meta.{name}"
+        if name in facts.ELSEWHERE:
+            return f"{facts.ELSEWHERE[name]}.{name}"
         if class_name.startswith(("CoreV1", "DiscoveryV1")):
             return f"{class_name.split('V1', maxsplit=1)[0].lower()}.{name}"
-        return next((f"{p}.{name}" for p in facts.PACKAGES if f"{p}.{name}" in self.types), f"{package}.{name}")
+        return next(
+            (f"{p}.{name}" for p in facts.PACKAGES if f"{p}.{name}" in self.types), f"{package}.{name}"
+        )
 
     def note(self, table: set[str] | dict[str, object], key: str) -> bool:
         """Whether a table has the key; remembers it, so that mistyped keys are found."""

@@ -58,6 +58,9 @@ META_TYPES = {
     "StatusDetails",
 }
 
+# types that a kind of another package leads to first
+ELSEWHERE = {"PodTemplateSpec": "core"}
+
 INT64 = {
     "Condition.observedGeneration",
     "ContainerImage.sizeBytes",
@@ -111,7 +114,12 @@ INT_OR_STRING = {
     "TCPSocketAction.port",
 }
 
-MICROTIME = {"Event.eventTime", "EventSeries.lastObservedTime", "LeaseSpec.acquireTime", "LeaseSpec.renewTime"}
+MICROTIME = {
+    "Event.eventTime",
+    "EventSeries.lastObservedTime",
+    "LeaseSpec.acquireTime",
+    "LeaseSpec.renewTime",
+}
 
 # Lists that are maps by key: Type.field -> keys of server-side apply
 LIST_MAPS: dict[str, tuple[str, ...]] = {
