@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -16,12 +15,6 @@ metadata: {name: web-1, namespace: shop, uid: u-1, labels: {app: web}}
 spec:
   nodeName: node-1
 """
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_implicit_loop() -> None:
-    # Python 3.11 makes an event loop for whoever asks for "the" loop first, pytest-asyncio does, and nobody closes that one.
-    asyncio.set_event_loop(None)
 
 
 @pytest.fixture
