@@ -7,6 +7,7 @@ hold anything: the next turn falls back to comparing all of it with the model, a
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 from collections.abc import Callable, Iterable
 from typing import Protocol
@@ -117,6 +118,8 @@ class Engine:
         await self._fabric.start(state.routes)
         await self._plane.start(state, self._facts)
         self._in_force = True
+        if gc.get_freeze_count() == 0:
+            gc.freeze()  # a whole cluster's objects live long: later collections need not look at them
 
     def _show(self, findings: tuple[Finding, ...]) -> None:
         if findings is self._known_findings:
