@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from netloom.dataplane.nftables.apply import NftablesPlane
-from netloom.linux import netns
+from netloom.linux import netns, sysctl
 from netloom.linux.conntrack import Conntrack
 from netloom.linux.nft import Nft
 from netloom.linux.rtnl import Rtnl
@@ -24,6 +24,7 @@ from netloom.model.services.frontends import Backend, Frontend, FrontendAction, 
 from netloom.model.state import LocalPod, NetworkState, PeerRoute, difference
 from netloom.program.conntrack import FlowFilter
 from netloom.program.routes import Route
+from netloom.program.sysctl import Setting
 from netloom.testing.hosts import Host
 from netloom.testing.topologies import (
     CLUSTER_CIDRS,
@@ -407,11 +408,13 @@ class Connection:
         await asyncio.get_running_loop().sock_connect(self._sock, self._to)
         return await self.talk()
 
-    async def talk(self):
-        loop = asyncio.get_running_loop()
-        async with asyncio.timeout(3):
-            await loop.sock_sendall(self._sock, b"x")
-            return await loop.sock_recv(self._sock, 10) == b"x"
+    async def talk(self, timeout_s=3):
+        await asyncio.get_running_loop().sock_sendall(self._sock, b"x")
+        return await self.heard(timeout_s)
+
+    async def heard(self, timeout_s=3):
+        async with asyncio.timeout(timeout_s):
+            return await asyncio.get_running_loop().sock_recv(self._sock, 10) == b"x"
 
     def close(self):
         self._sock.close()
@@ -473,6 +476,26 @@ async def test_established_tcp_outlives_restarts_and_the_removal_of_its_endpoint
             await plane.apply(difference(served, gone))
             with pytest.raises(ConnectionResetError):
                 await connection.talk()
+            connection.close()
+
+
+async def test_a_segment_that_conntrack_cannot_place_ends_no_connection():
+    """Its entry lost, and nothing picked up in the middle: dropped, not reset, so that the connection goes on afterwards."""
+    loose = "net/netfilter/nf_conntrack_tcp_loose"
+    with one_node() as net, plane_of(net.node) as plane:
+        node = net.node.netns_fd
+        await plane.start(state_of(service(Family.V4, Protocol.TCP, net.a), pods=(net.a, net.b)), facts())
+        async with repeating(net.a):
+            connection = Connection(net.b, CLUSTER_IPS[Family.V4])
+            assert await connection.open()
+            sysctl.write([Setting(loose, "0")], node)
+            with Conntrack(netns_fd=node) as conntrack:
+                flows = conntrack.dump(FlowFilter(Family.V4, 6, CLUSTER_IPS[Family.V4]))
+                assert conntrack.delete(flows) == 1
+            with pytest.raises(TimeoutError):
+                await connection.talk(timeout_s=0.5)
+            sysctl.write([Setting(loose, "1")], node)
+            assert await connection.heard(), "the segment is sent again, and answered"
             connection.close()
 
 

@@ -11,6 +11,7 @@ import collections
 import errno
 import os
 import re
+import shutil
 import struct
 from types import TracebackType
 from typing import Self
@@ -54,12 +55,18 @@ _ERROR_LINE = re.compile(r"Error: (?P<text>.+)")
 _ATTR_OFFSET = 2  # NLMSGERR_ATTR_OFFS
 
 
+def find_program() -> str:
+    """The ``nft`` command: on the PATH, or where an ordinary user's PATH does not lead; ``nft`` where it is nowhere."""
+    places = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/sbin"))
+    return shutil.which("nft", path=places) or "nft"
+
+
 class Nft:
     """The tables of one network namespace. A context manager; one task at a time.
 
     Args:
         netns_fd: the namespace; None for the caller's own.
-        program: the ``nft`` command, 1.0.6 or newer.
+        program: the ``nft`` command, 1.0.6 or newer; by default looked for where the system keeps such programs.
         send_bytes: wanted send buffer; as an ordinary user the system gives at most ``net.core.wmem_max``.
 
     Raises:
@@ -67,10 +74,10 @@ class Nft:
     """
 
     def __init__(
-        self, *, netns_fd: int | None = None, program: str = "nft", send_bytes: int = _SEND_BYTES
+        self, *, netns_fd: int | None = None, program: str | None = None, send_bytes: int = _SEND_BYTES
     ) -> None:
         self._netns_fd = netns_fd
-        self._program = program
+        self._program = program or find_program()
         try:
             self._socket = NetlinkSocket(NETLINK_NETFILTER, netns_fd=netns_fd, send_bytes=send_bytes)
         except OSError as error:
