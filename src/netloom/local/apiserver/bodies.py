@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from netloom.local.apiserver import protobuf
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kinds import Kind
 from netloom.local.apiserver.schema import without_nulls
@@ -18,6 +19,8 @@ from netloom.local.apiserver.status import bad_request, unsupported_media
 
 JSON = "application/json"
 YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+"""Read, never written: some of kubectl's commands send it and take JSON back."""
 LIMIT = 3 << 20
 """Largest body in bytes, as kube-apiserver's."""
 
@@ -61,7 +64,7 @@ def decode(data: bytes, content_type: str) -> Json:
     """The value in a body.
 
     Raises:
-        ApiError: 400, not readable; 415, neither JSON nor YAML.
+        ApiError: 400, not readable; 415, neither JSON nor YAML nor protobuf.
     """
     media = content_type.partition(";")[0].strip().lower()
     try:
@@ -69,9 +72,13 @@ def decode(data: bytes, content_type: str) -> Json:
             return msgspec.json.decode(data)
         if media == YAML or media.endswith("+yaml"):
             return _yaml(data)
+        if media == PROTOBUF:
+            return protobuf.decode(data)
+    except protobuf.Undecodable as error:
+        raise bad_request(str(error)) from error
     except (msgspec.DecodeError, yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise bad_request(f"the body of the request cannot be read as {media or JSON}: {error}") from error
-    raise unsupported_media((JSON, YAML))
+    raise unsupported_media((JSON, YAML, PROTOBUF))
 
 
 def _yaml(data: bytes) -> Json:
