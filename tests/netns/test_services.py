@@ -1,160 +1,42 @@
-"""Services with real packets: who answers, whom that one sees, what is refused, and what survives."""
+"""Services with real packets: who answers, whom that one sees, and what is refused."""
 
 from __future__ import annotations
 
-import asyncio
-import collections
 import contextlib
 import ipaddress
-import os
-import socket
-import time
 
-import msgspec
 import pytest
 
-from netloom.dataplane.nftables.apply import NftablesPlane
-from netloom.linux import netns, sysctl
-from netloom.linux.conntrack import Conntrack
-from netloom.linux.nft import Nft
 from netloom.linux.rtnl import Rtnl
-from netloom.model.inputs import NodeFacts
-from netloom.model.provenance import Source
-from netloom.model.services.frontends import Backend, Frontend, FrontendAction, FrontendKey, FrontendKind
-from netloom.model.state import LocalPod, NetworkState, PeerRoute, difference
-from netloom.program.conntrack import FlowFilter
+from netloom.model.state import difference
 from netloom.program.routes import Route
-from netloom.program.sysctl import Setting
-from netloom.testing.hosts import Host
-from netloom.testing.topologies import (
-    CLUSTER_CIDRS,
-    add_pod,
-    node_addresses,
-    pod_cidrs,
-    two_nodes,
-    two_pods_one_node,
+from netloom.testing.frontends import frontend
+from netloom.testing.service_networks import (
+    AT_ONCE_S,
+    CLUSTER_IPS,
+    NODE_PORT,
+    SERVICE_CIDRS,
+    UNASSIGNED,
+    answers,
+    client_of,
+    client_prefixes,
+    facts,
+    node_port,
+    one_node,
+    peers,
+    plane_of,
+    refusal_time,
+    service,
+    serving,
+    state_of,
 )
-from netloom.units import Family, ObjectKey, Protocol, ServicePortKey, family_of
+from netloom.testing.topologies import add_pod, two_nodes
+from netloom.units import Family, Protocol
 
 pytestmark = pytest.mark.netns
 
 both_families = pytest.mark.parametrize("family", list(Family), ids=lambda f: f.value)
 both_protocols = pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.UDP], ids=lambda p: p.word)
-
-SERVICE_CIDRS = (ipaddress.ip_network("10.96.0.0/16"), ipaddress.ip_network("2001:db8:96::/112"))
-CLUSTER_IPS = {
-    Family.V4: ipaddress.ip_address("10.96.0.80"),
-    Family.V6: ipaddress.ip_address("2001:db8:96::80"),
-}
-UNASSIGNED = {
-    Family.V4: ipaddress.ip_address("10.96.0.99"),
-    Family.V6: ipaddress.ip_address("2001:db8:96::99"),
-}
-NODE_PORT = 30080
-SOURCE = Source("Service", "shop", "cart", field="spec.clusterIPs[0]")
-AT_ONCE_S = 0.25
-"""Far below the first retransmission of a SYN, which is what waiting for a refusal would cost."""
-
-
-def facts(number=1):
-    return NodeFacts(
-        name=f"node-{number}",
-        addresses=node_addresses(number),
-        pod_cidrs=pod_cidrs(number),
-        cluster_cidrs=CLUSTER_CIDRS,
-        service_cidrs=SERVICE_CIDRS,
-    )
-
-
-def frontend(family, protocol, backends, *, address=None, port=80, masquerade=False):
-    return Frontend(
-        key=FrontendKey(family, address, protocol, port),
-        kind=FrontendKind.CLUSTER_IP if address else FrontendKind.NODE_PORT,
-        service_port=ServicePortKey(ObjectKey("shop", "cart"), "", protocol),
-        action=FrontendAction.BALANCE if backends else FrontendAction.REJECT,
-        backends=tuple(
-            Backend(pod.address_of(family), 8080) for pod in sorted(backends, key=lambda p: p.addresses)
-        ),
-        masquerade=masquerade,
-        source=SOURCE,
-    )
-
-
-def service(family, protocol, *backends):
-    """The ClusterIP of a Service."""
-    return frontend(family, protocol, backends, address=CLUSTER_IPS[family])
-
-
-def node_port(family, protocol, *backends):
-    return frontend(family, protocol, backends, port=NODE_PORT, masquerade=True)
-
-
-def state_of(*frontends, pods=(), routes=()):
-    return NetworkState(
-        frontends={one.key: one for one in frontends},
-        local_pods={
-            address: LocalPod(address, ObjectKey("default", pod.name), pod.name)
-            for pod in pods
-            for address in pod.addresses
-        },
-        routes={route.destination: route for route in routes},
-    )
-
-
-def peer_routes(number):
-    return [
-        PeerRoute(cidr, via, f"node-{number}", Source("Node", "", f"node-{number}"))
-        for cidr, via in zip(pod_cidrs(number), node_addresses(number), strict=True)
-    ]
-
-
-@contextlib.contextmanager
-def one_node():
-    """Two pods on a node with a default route, without which the node itself asks no Service: routing comes before NAT."""
-    with two_pods_one_node() as net:
-        with Rtnl(net.node.netns_fd) as rtnl:
-            rtnl.add_veth("uplink", peer="nowhere")
-            for name in ("uplink", "nowhere"):
-                rtnl.set_up(name)
-            for everything in ("0.0.0.0/0", "::/0"):
-                rtnl.replace_route(Route(destination=ipaddress.ip_network(everything), device="uplink"))
-        yield net
-
-
-@contextlib.contextmanager
-def plane_of(node):
-    with Nft(netns_fd=node.netns_fd) as nft, Conntrack(netns_fd=node.netns_fd) as conntrack:
-        yield NftablesPlane(nft=nft, conntrack=conntrack)
-
-
-@contextlib.asynccontextmanager
-async def serving(*pods, protocol, family=Family.V4):
-    async with contextlib.AsyncExitStack() as stack:
-        for pod in pods:
-            await stack.enter_async_context(pod.serve(8080, protocol, family=family))
-        yield
-
-
-async def answers(host, address, protocol, count, port=80):
-    """Who answered how often."""
-    replies = [await host.ask(address, port, protocol) for _ in range(count)]
-    return collections.Counter(reply.server if reply else None for reply in replies)
-
-
-async def refusal_time(host, address, protocol, port=80):
-    """Seconds until a refusal; anything else fails.
-
-    A node's own datagram that is refused on its way out is an error of send(): the kernel says EPERM there.
-    """
-    at_once = (
-        (ConnectionRefusedError, PermissionError)
-        if (protocol, host.name[:4]) == (Protocol.UDP, "node")
-        else ConnectionRefusedError
-    )
-    begin = time.monotonic()
-    with pytest.raises(at_once):
-        await host.ask_or_raise(address, port, protocol, timeout_s=3)
-    return time.monotonic() - begin
 
 
 @both_families
@@ -265,31 +147,6 @@ async def test_packets_to_service_addresses_never_leave_the_node():
                 assert not await host.reaches(UNASSIGNED[Family.V4], 80, Protocol.UDP)
 
 
-@contextlib.contextmanager
-def client_of(*nodes):
-    """A host outside of the cluster with a link to each node."""
-    with contextlib.ExitStack() as stack:
-        fd = netns.new_netns()
-        stack.callback(os.close, fd)
-        addresses = []
-        for number, node in enumerate(nodes, 1):
-            link = f"to{number}"
-            prefixes = (f"192.0.2.{number * 16}/28", f"2001:db8:c:{number}::/64")
-            with Rtnl(node.netns_fd) as rtnl, Rtnl(fd) as client:
-                rtnl.add_veth(link, peer=link, peer_netns_fd=fd)
-                rtnl.set_up(link)
-                client.set_up(link)
-                for prefix, own in zip(prefixes, node.addresses, strict=True):
-                    network = ipaddress.ip_network(prefix)
-                    gateway, mine = network.network_address + 1, network.network_address + 2
-                    rtnl.add_address(link, ipaddress.ip_interface(f"{gateway}/{network.prefixlen}"))
-                    client.add_address(link, ipaddress.ip_interface(f"{mine}/{network.prefixlen}"))
-                    alone = ipaddress.ip_network(own)
-                    client.replace_route(Route(destination=alone, via=gateway, device=link))
-                    addresses.append(mine)
-        yield Host("client", fd, tuple(addresses))
-
-
 @both_families
 @both_protocols
 async def test_node_port_from_outside_through_each_node_wherever_the_backend_is(family, protocol):
@@ -300,9 +157,7 @@ async def test_node_port_from_outside_through_each_node_wherever_the_backend_is(
         plane_of(net.node_2) as second,
     ):
         for plane, number, pod in ((first, 1, net.pod_1), (second, 2, net.pod_2)):
-            state = state_of(
-                node_port(family, protocol, net.pod_2), pods=(pod,), routes=peer_routes(3 - number)
-            )
+            state = state_of(node_port(family, protocol, net.pod_2), pods=(pod,), peers=peers(3 - number))
             await plane.start(state, facts(number))
         async with serving(net.pod_2, protocol=protocol, family=family):
             for node in (net.node_1, net.node_2):
@@ -329,7 +184,7 @@ async def test_node_port_is_not_served_at_loopback():
 @both_families
 async def test_pods_keep_their_address_towards_pods_and_nodes_and_lose_it_towards_the_world(family):
     with two_nodes() as net, client_of(net.node_1) as world, plane_of(net.node_1) as plane:
-        state = state_of(pods=(net.pod_1,), routes=peer_routes(2))
+        state = state_of(pods=(net.pod_1,), peers=peers(2))
         await plane.start(state, facts())
         async with (
             net.pod_2.serve(80, family=family),
@@ -342,187 +197,8 @@ async def test_pods_keep_their_address_towards_pods_and_nodes_and_lose_it_toward
     mine = net.pod_1.address_of(family)
     assert (to_pod.peer, to_node.peer) == (mine, mine)
     assert to_world.peer != mine
-    assert to_world.peer in ipaddress.ip_network(
-        f"{world.address_of(family)}/{28 if family is Family.V4 else 64}", strict=False
-    )
-
-
-@both_families
-async def test_a_udp_flow_follows_when_its_endpoint_is_replaced(family):
-    """The same client port goes on sending, as DNS clients do; conntrack would keep it with the old endpoint for ever."""
-    with one_node() as net, contextlib.ExitStack() as stack, plane_of(net.node) as plane:
-        asker = add_pod(stack, net.node, 1, 4)
-        pods = (net.a, net.b, asker)
-        states = [state_of(service(family, Protocol.UDP, *who), pods=pods) for who in ([net.a], [net.b], [])]
-        await plane.start(states[0], facts())
-        source = (asker.address_of(family), 40000)
-        other = (asker.address_of(family), 40001)
-
-        async def ask(source=source):
-            reply = await asker.ask(CLUSTER_IPS[family], 80, Protocol.UDP, source=source)
-            return reply.server if reply else None
-
-        async with (
-            serving(net.a, net.b, protocol=Protocol.UDP, family=family),
-            net.a.serve(9000, Protocol.UDP, family=family),
-        ):
-            assert await ask() == net.a.name
-            assert await asker.ask(net.a.address_of(family), 9000, Protocol.UDP, source=other)
-            with Conntrack(netns_fd=net.node.netns_fd) as conntrack:
-                look = FlowFilter(family, 17, net.a.address_of(family), 9000)
-                before = conntrack.dump(look)
-                assert len(before) == 1
-                await plane.apply(difference(states[0], states[1]))
-                assert await ask() == net.b.name
-                assert conntrack.dump(look) == before, (
-                    "a flow that has nothing to do with the Service was touched"
-                )
-            await plane.apply(difference(states[1], states[2]))
-            assert await ask() is None
-            await plane.apply(difference(states[2], states[0]))
-            assert await ask() == net.a.name
-
-
-async def test_udp_to_a_node_port_from_before_its_service_is_led_to_the_service():
-    with one_node() as net, plane_of(net.node) as plane:
-        nothing = state_of(pods=(net.a, net.b))
-        await plane.start(nothing, facts())
-        source = (net.b.address, 40000)
-        async with serving(net.a, protocol=Protocol.UDP), net.node.serve(NODE_PORT, Protocol.UDP):
-            first = await net.b.ask(net.node, NODE_PORT, Protocol.UDP, source=source)
-            assert first.server == net.node.name
-            served = state_of(node_port(Family.V4, Protocol.UDP, net.a), pods=(net.a, net.b))
-            await plane.apply(difference(nothing, served))
-            then = await net.b.ask(net.node, NODE_PORT, Protocol.UDP, source=source)
-    assert then.server == net.a.name
-
-
-class Connection:
-    """A TCP connection that is kept and talked over; a line server of the test answers."""
-
-    def __init__(self, host, address, port=80):
-        self._sock = host.open_socket(family_of(address), Protocol.TCP)
-        self._to = (str(address), port)
-
-    async def open(self):
-        await asyncio.get_running_loop().sock_connect(self._sock, self._to)
-        return await self.talk()
-
-    async def talk(self, timeout_s=3):
-        await asyncio.get_running_loop().sock_sendall(self._sock, b"x")
-        return await self.heard(timeout_s)
-
-    async def heard(self, timeout_s=3):
-        async with asyncio.timeout(timeout_s):
-            return await asyncio.get_running_loop().sock_recv(self._sock, 10) == b"x"
-
-    def close(self):
-        self._sock.close()
-
-
-@contextlib.asynccontextmanager
-async def repeating(pod, port=8080):
-    writers = []
-
-    async def repeat(reader, writer):
-        writers.append(writer)
-        with contextlib.suppress(OSError):
-            while piece := await reader.read(100):
-                writer.write(piece)
-        writer.close()
-
-    sock = pod.open_socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("0.0.0.0", port))
-    server = await asyncio.start_server(repeat, sock=sock)
-    try:
-        yield
-    finally:
-        server.close()
-        for writer in writers:
-            writer.transport.abort()
-            with contextlib.suppress(OSError):
-                await writer.wait_closed()
-
-
-async def test_established_tcp_outlives_restarts_and_the_removal_of_its_endpoint_but_not_of_its_service():
-    with one_node() as net, plane_of(net.node) as plane:
-        pods = (net.a, net.b)
-        address = CLUSTER_IPS[Family.V4]
-        served, empty, gone = (
-            state_of(service(Family.V4, Protocol.TCP, net.a), pods=pods),
-            state_of(service(Family.V4, Protocol.TCP), pods=pods),
-            state_of(pods=pods),
-        )
-        await plane.start(served, facts())
-        async with repeating(net.a):
-            connection = Connection(net.b, address)
-            assert await connection.open()
-            for state in (served, empty):
-                with plane_of(net.node) as another:
-                    await another.start(state, facts())
-                assert await connection.talk()
-            await plane.start(served, facts())
-            await plane.apply(difference(served, empty))
-            assert await connection.talk()
-            assert await refusal_time(net.b, address, Protocol.TCP) < AT_ONCE_S
-            await plane.apply(difference(empty, gone))
-            assert await connection.talk(), "a Service without endpoints had no flows to end"
-            connection.close()
-
-            await plane.apply(difference(gone, served))
-            connection = Connection(net.b, address)
-            assert await connection.open()
-            await plane.apply(difference(served, gone))
-            with pytest.raises(ConnectionResetError):
-                await connection.talk()
-            connection.close()
-
-
-async def test_a_segment_that_conntrack_cannot_place_ends_no_connection():
-    """Its entry lost, and nothing picked up in the middle: dropped, not reset, so that the connection goes on afterwards."""
-    loose = "net/netfilter/nf_conntrack_tcp_loose"
-    with one_node() as net, plane_of(net.node) as plane:
-        node = net.node.netns_fd
-        await plane.start(state_of(service(Family.V4, Protocol.TCP, net.a), pods=(net.a, net.b)), facts())
-        async with repeating(net.a):
-            connection = Connection(net.b, CLUSTER_IPS[Family.V4])
-            assert await connection.open()
-            sysctl.write([Setting(loose, "0")], node)
-            with Conntrack(netns_fd=node) as conntrack:
-                flows = conntrack.dump(FlowFilter(Family.V4, 6, CLUSTER_IPS[Family.V4]))
-                assert conntrack.delete(flows) == 1
-            with pytest.raises(TimeoutError):
-                await connection.talk(timeout_s=0.5)
-            sysctl.write([Setting(loose, "1")], node)
-            assert await connection.heard(), "the segment is sent again, and answered"
-            connection.close()
-
-
-async def test_a_restart_finds_what_changed_meanwhile():
-    """Endpoints replaced, a Service gone and one come, while no plane was there: flows too."""
-    with one_node() as net, contextlib.ExitStack() as stack:
-        asker = add_pod(stack, net.node, 1, 4)
-        pods = (net.a, net.b, asker)
-        before = state_of(
-            service(Family.V4, Protocol.UDP, net.a), node_port(Family.V4, Protocol.TCP, net.a), pods=pods
-        )
-        after = state_of(
-            service(Family.V4, Protocol.UDP, net.b), service(Family.V4, Protocol.TCP, net.b), pods=pods
-        )
-        source = (asker.address, 40000)
-        async with serving(net.a, net.b, protocol=Protocol.UDP), serving(net.b, protocol=Protocol.TCP):
-            with plane_of(net.node) as plane:
-                await plane.start(before, facts())
-                first = await asker.ask(CLUSTER_IPS[Family.V4], 80, Protocol.UDP, source=source)
-            with plane_of(net.node) as plane:
-                await plane.start(after, facts())
-                then = await asker.ask(CLUSTER_IPS[Family.V4], 80, Protocol.UDP, source=source)
-                assert await asker.reaches(CLUSTER_IPS[Family.V4], 80)
-                assert not await asker.reaches(net.node, NODE_PORT)
-                await plane.remove()
-                assert not await asker.reaches(CLUSTER_IPS[Family.V4], 80)
-    assert (first.server, then.server) == (net.a.name, net.b.name)
+    of_the_node_towards_it = ipaddress.ip_network(client_prefixes(1)[list(Family).index(family)])
+    assert to_world.peer in of_the_node_towards_it
 
 
 async def test_a_node_local_address_is_left_to_the_node():
@@ -532,9 +208,7 @@ async def test_a_node_local_address_is_left_to_the_node():
         with Rtnl(net.node.netns_fd) as rtnl:
             rtnl.add_address("lo", ipaddress.ip_interface(dns))
         local = [
-            msgspec.structs.replace(
-                frontend(Family.V4, protocol, (), address=dns, port=53), action=FrontendAction.NODE_LOCAL
-            )
+            frontend(f"{dns}:53", protocol=protocol, node_local=True)
             for protocol in (Protocol.TCP, Protocol.UDP)
         ]
         await plane.start(state_of(*local, pods=(net.a,)), facts())
