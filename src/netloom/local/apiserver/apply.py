@@ -118,23 +118,16 @@ def track_update(  # noqa: PLR0913, PLR0917 - what a write has
     written = difference.written
     lost = difference.written | difference.removed
     kept = {
-        other: _less(owned, difference.removed if other == who else lost) for other, owned in table.items()
+        other: owned.without(difference.removed if other == who else lost) for other, owned in table.items()
     }
     if written:
         before = kept.get(who)
-        owned = written | before.fields if before else written
-        kept[who] = Owned(owned, now, _version(gvk))
+        kept[who] = before.written(written, now) if before else Owned(written, now, _version(gvk))
     return managers.with_entries(new, kept)
 
 
 def _version(gvk: str) -> str:
     return gvk.rpartition("/")[0]
-
-
-def _less(owned: Owned, gone: Paths) -> Owned:
-    return (
-        owned if owned.fields.isdisjoint(gone) else Owned(owned.fields - gone, owned.time, owned.api_version)
-    )
 
 
 def _configuration(gvk: str, applied: Document, subresource: str) -> Document:
@@ -204,7 +197,7 @@ class _Applying:
         if conflicts and not force:
             raise ApplyConflict(tuple(_causes(conflicts)), conflicts)
         lost = self._difference.written | self._difference.removed
-        table = {o: owned if o == self._who else _less(owned, lost) for o, owned in self._table.items()}
+        table = {o: owned if o == self._who else owned.without(lost) for o, owned in self._table.items()}
         before = self._before.get(self._who)
         if (
             self._live is not None

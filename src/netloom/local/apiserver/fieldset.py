@@ -16,7 +16,6 @@ import msgspec
 
 from netloom.local.apiserver import schema
 from netloom.local.apiserver.jsonvalue import Json
-from netloom.local.apiserver.patch import same
 from netloom.local.apiserver.schema import Node
 
 Path = tuple[str, ...]
@@ -43,6 +42,16 @@ def _decoded(node: Json, path: Path) -> Iterator[Path]:
             yield from _decoded(below, (*path, key))
         else:
             yield (*path, key)
+
+
+def holds(fields_v1: Json, path: Path) -> bool:
+    """Whether a fieldsV1 value has this path, without decoding the whole of it."""
+    node = fields_v1
+    for step in path:
+        node = node.get(step) if isinstance(node, dict) else None
+        if node is None:
+            return False
+    return isinstance(node, dict) and (not node or "." in node)
 
 
 def encode(paths: Iterable[Path]) -> dict[str, Any]:
@@ -155,7 +164,7 @@ class _Comparison:
         self.removed: set[Path] = set()
 
     def compare(self, node: Node, old: Json, new: Json, path: Path) -> None:
-        if old is new:
+        if old is new or (old == new and old is not None):
             return
         sides = [side for side in (old, new) if side is not None]
         granular = all(is_granular(node, side) for side in sides) and len({type(side) for side in sides}) == 1
@@ -170,7 +179,7 @@ class _Comparison:
             self.added.add(path)
         elif new is None:
             self.removed.add(path)
-        elif not granular and not same(old, new):
+        elif not granular:
             self.modified.add(path)
 
 

@@ -11,6 +11,7 @@ import msgspec
 
 from netloom.local.apiserver import fieldset
 from netloom.local.apiserver.fieldset import Paths
+from netloom.local.apiserver.jsonvalue import Json
 
 APPLY = "Apply"
 UPDATE = "Update"
@@ -48,12 +49,53 @@ class Manager(msgspec.Struct, frozen=True, order=True):
         return f"{words} using {self.api_version}" if self.operation == UPDATE else words
 
 
-class Owned(msgspec.Struct, frozen=True):
-    """The fields of a manager, and when it last changed one (RFC 3339); version of the paths."""
+class Owned:
+    """The fields of a manager, and when it last changed one (RFC 3339). Values: every change makes a new one.
 
-    fields: Paths
-    time: str
-    api_version: str
+    Most writes touch few of the managers, so fieldsV1 is decoded, and encoded, only where a change asks for it.
+    """
+
+    __slots__ = ("_fields", "_raw", "api_version", "time")
+
+    def __init__(self, fields: Paths | None, time: str, api_version: str, *, raw: Json = None) -> None:
+        self._fields = fields
+        self._raw = raw
+        self.time = time
+        self.api_version = api_version
+
+    @property
+    def fields(self) -> Paths:
+        """All paths."""
+        if self._fields is None:
+            self._fields = fieldset.decode(self._raw)
+        return self._fields
+
+    @property
+    def fields_v1(self) -> Json:
+        """The same as fieldsV1."""
+        if self._raw is None:
+            self._raw = fieldset.encode(self._fields or ())
+        return self._raw
+
+    def _has(self, path: fieldset.Path) -> bool:
+        return path in self._fields if self._fields is not None else fieldset.holds(self._raw, path)
+
+    def without(self, paths: Paths) -> Owned:
+        """These fields taken away; itself where it has none of them."""
+        if not any(self._has(path) for path in paths):
+            return self
+        return Owned(self.fields - paths, self.time, self.api_version)
+
+    def written(self, paths: Paths, time: str) -> Owned:
+        """These fields added, at this time."""
+        if all(self._has(path) for path in paths):
+            return Owned(self._fields, time, self.api_version, raw=self._raw)
+        return Owned(self.fields | paths, time, self.api_version)
+
+    @property
+    def is_empty(self) -> bool:
+        """It owns nothing."""
+        return not self._raw if self._raw is not None else not self._fields
 
 
 Table = dict[Manager, Owned]
@@ -76,16 +118,15 @@ def read(document: dict[str, Any] | None) -> Table:
         who = manager(
             entry["operation"], str(entry.get("manager", "")), version, str(entry.get("subresource", ""))
         )
-        fields = fieldset.decode(entry.get("fieldsV1"))
-        if before := table.get(who):
-            fields |= before.fields
-        table[who] = Owned(fields, str(entry.get("time") or ""), version)
+        owned = Owned(None, str(entry.get("time") or ""), version, raw=entry.get("fieldsV1") or {})
+        before = table.get(who)
+        table[who] = Owned(before.fields | owned.fields, owned.time, version) if before else owned
     return table
 
 
 def entries(table: Table) -> list[dict[str, Any]]:
     """The table as managedFields: Apply before Update, then by time and name; managers without fields are left out."""
-    capped = _capped({who: owned for who, owned in table.items() if owned.fields})
+    capped = _capped({who: owned for who, owned in table.items() if not owned.is_empty})
     ordered = sorted(
         capped.items(),
         key=lambda e: (e[0].operation, e[1].time, e[0].name, e[1].api_version, e[0].subresource),
@@ -97,7 +138,7 @@ def _entry(who: Manager, owned: Owned) -> dict[str, Any]:
     entry: dict[str, Any] = {"manager": who.name, "operation": who.operation, "apiVersion": owned.api_version}
     if owned.time:
         entry["time"] = owned.time
-    entry |= {"fieldsType": "FieldsV1", "fieldsV1": fieldset.encode(owned.fields)}
+    entry |= {"fieldsType": "FieldsV1", "fieldsV1": owned.fields_v1}
     if who.subresource:
         entry["subresource"] = who.subresource
     return entry

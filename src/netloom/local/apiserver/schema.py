@@ -24,6 +24,7 @@ from netloom.local.apiserver.fielderrors import FieldError
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.quantity import QUANTITY
 
+_STRUCTURED = {"object", "map", "list"}
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z")
 
 
@@ -180,7 +181,26 @@ def unknown_fields(gvk: str, document: Mapping[str, Any]) -> list[str]:
     kube-apiserver words each as ``unknown field "<path>"``: as a Warning, or in a 400 beginning with
     ``strict decoding error:``, by the query parameter fieldValidation.
     """
-    return list(_unknown(root(gvk), document, ""))
+    node = root(gvk)
+    # nearly all documents are in order: paths are made only for those that are not
+    return [] if _all_known(node, document) else list(_unknown(node, document, ""))
+
+
+def _all_known(node: Node, value: Json) -> bool:
+    fields = node.fields
+    if node.shape == "object":
+        if not isinstance(value, dict):
+            return True
+        for name, member in value.items():
+            found = fields.get(name)
+            if found is None or (isinstance(member, dict | list) and not _all_known(found, member)):
+                return False
+    elif node.element.shape in _STRUCTURED:
+        if isinstance(value, dict) and node.shape == "map":
+            return all(_all_known(node.element, member) for member in value.values())
+        if isinstance(value, list) and node.shape == "list":
+            return all(_all_known(node.element, member) for member in value)
+    return True
 
 
 def _unknown(node: Node, value: Json, path: str) -> Iterator[str]:
@@ -193,10 +213,10 @@ def _unknown(node: Node, value: Json, path: str) -> Iterator[str]:
                     yield below
                 elif isinstance(member, dict | list):
                     yield from _unknown(found, member, below)
-        elif node.shape == "map" and node.element.shape in ("object", "map", "list"):
+        elif node.shape == "map" and node.element.shape in _STRUCTURED:
             for name, member in value.items():
                 yield from _unknown(node.element, member, f"{path}.{name}" if path else name)
-    elif isinstance(value, list) and node.shape == "list" and node.element.shape in ("object", "map", "list"):
+    elif isinstance(value, list) and node.shape == "list" and node.element.shape in _STRUCTURED:
         for number, member in enumerate(value):
             yield from _unknown(node.element, member, f"{path}[{number}]")
 
@@ -206,7 +226,24 @@ def type_errors(gvk: str, document: Mapping[str, Any]) -> list[FieldError]:
 
     kube-apiserver answers 400 to these (the document cannot be decoded); the messages here also name the field.
     """
-    return list(_mistyped(root(gvk), document, ""))
+    node = root(gvk)
+    return [] if _all_fit(node, document) else list(_mistyped(node, document, ""))
+
+
+def _all_fit(node: Node, value: Json) -> bool:
+    if value is None:
+        return True
+    shape = node.shape
+    if shape == "object":
+        if not isinstance(value, dict):
+            return False
+        fields = node.fields
+        return all(_all_fit(fields[name], member) for name, member in value.items() if name in fields)
+    if shape == "map":
+        return isinstance(value, dict) and all(_all_fit(node.element, member) for member in value.values())
+    if shape == "list":
+        return isinstance(value, list) and all(_all_fit(node.element, member) for member in value)
+    return shape == "any" or _CHECKS[shape](value)
 
 
 _WORDS = {

@@ -6,6 +6,7 @@ rule. Source: apimachinery validation; RFC 1123 and RFC 1035 for labels, RFC 633
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -44,6 +45,7 @@ def _longer(text: str, limit: int) -> str:
     return f"must be no more than {limit} bytes" if len(text.encode()) > limit else ""
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def label_problem(text: str) -> str:
     """What keeps a text from being a DNS label (RFC 1123); empty where nothing does."""
     if longer := _longer(text, _LABEL_LENGTH):
@@ -64,6 +66,7 @@ def label_1035_problem(text: str) -> str:
             "such as 'my-name' or 'abc-123'")  # fmt: skip
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def subdomain_problem(text: str) -> str:
     """What keeps a text from being a DNS subdomain (RFC 1123)."""
     if longer := _longer(text, _SUBDOMAIN_LENGTH):
@@ -74,6 +77,7 @@ def subdomain_problem(text: str) -> str:
             "ends of each part, such as 'example.com'")  # fmt: skip
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def qualified_name_problem(text: str) -> str:
     """What keeps a text from being a qualified name: a name, or prefix/name."""
     prefix, slash, name = text.rpartition("/")
@@ -89,6 +93,7 @@ def qualified_name_problem(text: str) -> str:
             "such as 'MyName' or 'example.com/my.name'")  # fmt: skip
 
 
+@functools.lru_cache(maxsize=1 << 14)
 def label_value_problem(text: str) -> str:
     """What keeps a text from being the value of a label."""
     if longer := _longer(text, _LABEL_LENGTH):

@@ -6,6 +6,7 @@ are free (allocate.py). Source: API reference of core/v1 Service and Endpoints, 
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Mapping
 from typing import Any
@@ -221,19 +222,16 @@ def _endpoint(path: str, endpoint: Document, kind: Json) -> Errors:
         here = f"{path}.addresses[{number}]"
         if kind == "FQDN":
             yield from names.named(here, text, names.subdomain_problem)
-        elif kind in _FAMILIES:
-            address = parse_addr(str(text))
-            if address is None or f"IPv{address.version}" != kind:
-                yield invalid(here, text, f"must be an {kind} address")
-            else:
-                yield from _endpoint_address(here, text)
+        elif kind in _FAMILIES and (problem := _address_problem(str(text), str(kind))):
+            yield invalid(here, text, problem)
         if text in addresses[:number]:
             yield duplicate(here, text)
     yield from names.optional(f"{path}.hostname", endpoint.get("hostname"), names.label_problem)
     yield from names.optional(f"{path}.nodeName", endpoint.get("nodeName"), names.subdomain_problem)
     yield from names.optional(f"{path}.zone", endpoint.get("zone"), names.label_value_problem)
-    for field in ("forZones", "forNodes"):
-        yield from _hints(f"{path}.hints.{field}", items(mapping(endpoint.get("hints")).get(field)))
+    if hints := mapping(endpoint.get("hints")):
+        for field in ("forZones", "forNodes"):
+            yield from _hints(f"{path}.hints.{field}", items(hints.get(field)))
 
 
 def _hints(path: str, hints: list[Any]) -> Errors:
@@ -250,21 +248,27 @@ def _hints(path: str, hints: list[Any]) -> Errors:
 
 def _endpoint_address(path: str, text: Json) -> Errors:
     """An address that a peer can be: not unspecified, loopback, link-local or multicast."""
-    address = parse_addr(str(text))
+    if problem := _address_problem(str(text), ""):
+        yield invalid(path, text, problem)
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _address_problem(text: str, family: str) -> str:
+    """What keeps a text from being an endpoint's address; remembered, as endpoints are written again and again."""
+    address = parse_addr(text)
+    if family and (address is None or f"IPv{address.version}" != family):
+        return f"must be an {family} address"
     if address is None:
-        yield invalid(path, text, "must be an IP address, such as 192.0.2.7 or 2001:db8::7")
-        return
+        return "must be an IP address, such as 192.0.2.7 or 2001:db8::7"
     for special, words in (
         (address.is_unspecified, "may not be unspecified (0.0.0.0 or ::)"),
         (address.is_loopback, "may not be in the loopback range (127.0.0.0/8, ::1/128)"),
         (address.is_link_local, "may not be in the link-local range (169.254.0.0/16, fe80::/10)"),
-        (
-            address in _LOCAL_MULTICAST,
-            "may not be in the link-local multicast range (224.0.0.0/24)",
-        ),
+        (address in _LOCAL_MULTICAST, "may not be in the link-local multicast range (224.0.0.0/24)"),
     ):
         if special:
-            yield invalid(path, text, words)
+            return words
+    return ""
 
 
 def endpoints(document: Document) -> Errors:
