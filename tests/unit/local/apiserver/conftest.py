@@ -17,6 +17,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.server import ApiServer, Listener
 from netloom.local.apiserver.store import Store
 
@@ -40,21 +41,21 @@ class HandClock:
 class Reply:
     """An answer: code, headers, and the document in it."""
 
-    def __init__(self, code: int, headers: Any, text: str) -> None:
+    def __init__(self, code: int, headers: Json, text: str) -> None:
         self.code = code
         self.headers = headers
         self.text = text
 
     @property
-    def json(self) -> Any:
+    def json(self) -> Json:
         return json.loads(self.text)
 
-    def ok(self) -> Any:
+    def ok(self) -> Json:
         """The document, of an answer that must be good."""
         assert self.code < 300, self.text
         return self.json
 
-    def refused(self, code: int, reason: str) -> Any:
+    def refused(self, code: int, reason: str) -> Json:
         """The Status, of an answer that must be this refusal."""
         status = self.json
         assert (self.code, status["reason"]) == (code, reason), self.text
@@ -74,7 +75,7 @@ class Api:
         self.store = store
         self.clock = clock
 
-    async def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> Reply:
+    async def __call__(self, method: str, path: str, body: Json = None, **headers: str) -> Reply:
         data = (
             None
             if body is None
@@ -89,10 +90,10 @@ class Api:
     def url(path: str) -> str:
         return "http://api" + (path if path.startswith("/") else f"/api/v1/namespaces/shop/{path}")
 
-    async def create(self, path: str, body: dict[str, Any]) -> Any:
+    async def create(self, path: str, body: dict[str, Any]) -> Json:
         return (await self("POST", path, body)).ok()
 
-    async def patch(self, path: str, body: Any, kind: str = "merge-patch+json") -> Reply:
+    async def patch(self, path: str, body: Json, kind: str = "merge-patch+json") -> Reply:
         return await self("PATCH", path, body, Content_Type=f"application/{kind}")
 
     @asynccontextmanager
@@ -101,7 +102,7 @@ class Api:
         async with self.session.get(self.url(path), headers=headers) as response:
             assert response.status == 200, await response.text()
 
-            async def following() -> Any:
+            async def following() -> Json:
                 async with asyncio.timeout(5):
                     line = await response.content.readline()
                 return json.loads(line) if line else None
@@ -176,12 +177,12 @@ def config_map(name: str, **data: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
-def service(name: str, **spec: Any) -> dict[str, Any]:
+def service(name: str, **spec: Json) -> dict[str, Any]:
     spec = {"ports": [{"port": 80}], **spec}
     return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec}
 
 
-def pod(name: str, *, labels: dict[str, str] | None = None, **spec: Any) -> dict[str, Any]:
+def pod(name: str, *, labels: dict[str, str] | None = None, **spec: Json) -> dict[str, Any]:
     spec = {"containers": [{"name": "main", "image": "example.org/app"}], **spec}
     return {
         "apiVersion": "v1",

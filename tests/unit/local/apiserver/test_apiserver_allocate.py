@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from netloom.local.apiserver.allocate import Pool, ServiceAddresses
+from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kinds import SERVICES
 from netloom.local.apiserver.status import Cause
 from netloom.local.apiserver.store import Store
@@ -18,7 +19,7 @@ SMALL = ipaddress.ip_network("192.0.2.0/28")
 V6 = ipaddress.ip_network("2001:db8::/112")
 
 
-def a_service(name: str = "cart", **spec: Any) -> dict[str, Any]:
+def a_service(name: str = "cart", **spec: Json) -> dict[str, Any]:
     spec = {"type": "ClusterIP", "ports": [{"port": 80, "protocol": "TCP"}], **spec}
     return {
         "apiVersion": "v1",
@@ -31,11 +32,11 @@ def a_service(name: str = "cart", **spec: Any) -> dict[str, Any]:
 class Shop:
     """Services of one store, as a server would write them."""
 
-    def __init__(self, *cidrs: Any, node_ports: tuple[int, int] = (30000, 32767)) -> None:
+    def __init__(self, *cidrs: Json, node_ports: tuple[int, int] = (30000, 32767)) -> None:
         self.store = Store(":memory:")
         self.addresses = ServiceAddresses(store=self.store, cidrs=cidrs or (V4,), node_ports=node_ports)
 
-    def put(self, name: str = "cart", **spec: Any) -> dict[str, Any]:
+    def put(self, name: str = "cart", **spec: Json) -> dict[str, Any]:
         live = self.store.get(SERVICES, "shop", name)
         document = a_service(name, **spec)
         causes = self.addresses.complete(document, live.document() if live else None)
@@ -44,7 +45,7 @@ class Shop:
         stored: dict[str, Any] = document["spec"]
         return stored
 
-    def refuse(self, name: str = "cart", **spec: Any) -> Cause:
+    def refuse(self, name: str = "cart", **spec: Json) -> Cause:
         live = self.store.get(SERVICES, "shop", name)
         (cause,) = self.addresses.complete(a_service(name, **spec), live.document() if live else None)
         return cause

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from tests.unit.local.apiserver.conftest import Api, config_map, pod, service
 
 from netloom.local.apiserver.kinds import ENDPOINT_SLICES, SERVICES
-from tests.unit.local.apiserver.conftest import Api, config_map, pod, service
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 PARTIAL = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io,application/json"

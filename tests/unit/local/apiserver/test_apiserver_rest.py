@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from typing import Any
+from collections.abc import AsyncIterator
 
 import pytest
-
 from tests.unit.local.apiserver.conftest import Api, config_map, deployment, namespace, pod, service
 
 APPS = "/apis/apps/v1/namespaces/shop/deployments"
@@ -258,7 +257,7 @@ async def test_a_body_that_is_too_large(api: Api) -> None:
     assert (await api("POST", "configmaps", config_map("a", text="x" * (1 << 20)))).code == 201
 
 
-async def _pieces() -> Any:
+async def _pieces() -> AsyncIterator[bytes]:
     for _ in range(64):
         yield b"x" * (64 << 10)
 

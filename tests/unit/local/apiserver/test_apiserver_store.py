@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from netloom.errors import StorageError
+from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kinds import CONFIG_MAPS, PODS
 from netloom.local.apiserver.status import ApiError
 from netloom.local.apiserver.store import Store
@@ -27,7 +28,7 @@ def document(name: str, namespace: str = "shop", **data: str) -> dict[str, Any]:
     }
 
 
-def names(store: Store, namespace: str = "", **how: Any) -> list[str]:
+def names(store: Store, namespace: str = "", **how: Json) -> list[str]:
     return [r.name for r in store.scan(CONFIG_MAPS, namespace, **how)]
 
 
@@ -134,7 +135,7 @@ def test_a_second_server_on_the_same_file_is_refused(tmp_path: Path) -> None:
         (lambda path: path.mkdir(), "directory"),
     ],
 )
-def test_what_is_no_store_of_ours_is_refused(tmp_path: Path, make: Any, told: str) -> None:
+def test_what_is_no_store_of_ours_is_refused(tmp_path: Path, make: Json, told: str) -> None:
     make(tmp_path / "store.db")
     with pytest.raises(StorageError, match=told):
         Store(tmp_path / "store.db")

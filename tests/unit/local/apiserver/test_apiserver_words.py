@@ -8,6 +8,7 @@ import pytest
 
 from netloom.local.apiserver import ages, fields, kinds, podcolumns, queries
 from netloom.local.apiserver.columns import sheet
+from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.negotiate import View, view
 from netloom.local.apiserver.status import ApiError
 
@@ -102,7 +103,7 @@ def test_continue_tokens_are_ours_or_expired() -> None:
         assert refused.value.code == 410
 
 
-def a_pod(**status: Any) -> dict[str, Any]:
+def a_pod(**status: Json) -> dict[str, Any]:
     return {
         "metadata": {"name": "cart-0", "creationTimestamp": "2026-01-01T11:59:00Z"},
         "spec": {"nodeName": "node-1", "containers": [{"name": "main"}, {"name": "side"}]},
@@ -110,7 +111,7 @@ def a_pod(**status: Any) -> dict[str, Any]:
     }
 
 
-def state(name: str = "main", **rest: Any) -> dict[str, Any]:
+def state(name: str = "main", **rest: Json) -> dict[str, Any]:
     return {"name": name, "ready": False, "restartCount": 0, **rest}
 
 
@@ -162,7 +163,7 @@ def test_init_containers_come_first() -> None:
     assert podcolumns.state_word(pod) == "Terminating"
 
 
-def cells(kind: kinds.Kind, **document: Any) -> list[Any]:
+def cells(kind: kinds.Kind, **document: Json) -> list[Any]:
     meta = {"name": "x", "creationTimestamp": "2026-01-01T11:59:00Z"}
     found = sheet(kind).cells({"metadata": meta, **document}, NOW)
     assert len(found) == len(sheet(kind).columns)
