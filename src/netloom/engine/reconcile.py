@@ -94,12 +94,16 @@ class Engine:
         """
         began = self._clock.monotonic()
         delta = Delta() if is_empty(changes) else self._network.update(changes)
-        self._names.update(changes)
-        self._show(self._network.state.findings)
-        if self._in_force:
-            await self._apply(delta)
-        else:
-            await self._apply_all()
+        self._show(self._network.findings)
+        try:
+            if self._in_force:
+                await self._apply(delta)
+            else:
+                await self._apply_all()
+        finally:
+            # after the kernel, so that a name never leads to an address that is not served yet; and also where the
+            # kernel refused, for these changes are not offered again
+            self._names.update(changes)
         self._acks.applied(changes, began=began, ended=self._clock.monotonic())
 
     async def _apply(self, delta: Delta) -> None:
@@ -118,11 +122,14 @@ class Engine:
         await self._fabric.start(state.routes)
         await self._plane.start(state, self._facts)
         self._in_force = True
-        if gc.get_freeze_count() == 0:
-            gc.freeze()  # a whole cluster's objects live long: later collections need not look at them
+        if not gc.isenabled():
+            # the process started without collections (agent.main): a whole cluster's objects live long, and what
+            # comes after them need not pay for looking at them again and again
+            gc.freeze()
+            gc.enable()
 
     def _show(self, findings: tuple[Finding, ...]) -> None:
-        if findings is self._known_findings:
+        if findings == self._known_findings:
             return
         new = set(findings) - set(self._known_findings)
         self._known_findings = findings

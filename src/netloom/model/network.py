@@ -55,14 +55,19 @@ class Network:
     @property
     def state(self) -> NetworkState:
         """The network now, as a value that no later update changes. Costs one copy: not for every change."""
-        findings = [finding for found in self._findings.values() for finding in found]
-        findings += [*self._frontends.findings(), *self._local_pods.findings()]
         return NetworkState(
             frontends=dict(self._frontends.held),
             routes=dict(self._routes),
             local_pods=dict(self._local_pods.held),
-            findings=tuple(sorted(findings)),
+            findings=self.findings,
         )
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What could not be used as written, in order. Cheap: costs what there is to find."""
+        findings = [finding for found in self._findings.values() for finding in found]
+        findings += [*self._frontends.findings(), *self._local_pods.findings()]
+        return tuple(sorted(findings))
 
     def update(self, changes: Changes) -> Delta:
         """Take over what changed and say what that means for this node. A repeated change gives an empty delta."""
