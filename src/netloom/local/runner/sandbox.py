@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import os
 import shutil
 import signal
@@ -25,6 +26,8 @@ from netloom.linux.rtnl import Rtnl
 from netloom.local.runner import rootfs
 from netloom.local.runner.records import SandboxRecord
 from netloom.local.runner.rootfs import PodView
+
+log = logging.getLogger(__name__)
 
 _KINDS = ("net", "mnt", "uts", "ipc", "pid")
 _END_S = 5.0
@@ -72,15 +75,20 @@ class Sandbox:
             return
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        # The kernel lets process 1 of a pid namespace end only when all others there are collected: commands of exec are our
+        # own children, so this waits while their tasks do that, and must never block the loop.
+        has_ended = False
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_END_S):
                 await self.ended()
-        if self._ended is not None and not self._ended.is_set():
+                has_ended = True
+        if not has_ended:
             asyncio.get_running_loop().remove_reader(self._pidfd)
+            log.warning("process %d, which holds a sandbox, was killed and does not end", self.pid)
         self.namespaces.close()
         os.close(self._pidfd)
         self._pidfd = -1
-        if self._process is not None:
+        if self._process is not None and has_ended:
             self._process.close()
 
     async def run(
