@@ -1,7 +1,7 @@
 """Request bodies: bytes to plain documents, and the checks that every document must pass before anyone reads it.
 
-Comes in: body, content type, the kind that the path names. Goes out: a dict whose metadata is well formed and that holds
-no nulls (typed servers read null as absent, so do we). Not here: what the fields mean (schema.py, validate.py).
+Comes in: body, content type, the kind that the path names. Goes out: a dict whose metadata is well formed and without
+nulls. Not here: what the fields mean (schema.py, validate.py) and nulls elsewhere, which defaults.py takes out.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _yaml(data: bytes) -> Json:
 
 
 def document(kind: Kind, value: Json) -> dict[str, Any]:
-    """The value as a document of this kind, its metadata checked, nulls left out.
+    """The value as a document of this kind, its metadata checked.
 
     Raises:
         ApiError: 400, it is of another kind or its metadata has the wrong shape.
@@ -110,13 +110,9 @@ def document(kind: Kind, value: Json) -> dict[str, Any]:
             f'{value["kind"]} in version "{kind.version}" cannot be handled as a {kind.kind}: '
             f"the path of the request is that of {kind.plural}"
         )
-    try:
-        cleaned: dict[str, Any] = without_nulls(value)
-    except RecursionError as error:
-        raise bad_request("the body of the request is nested too deeply") from error
-    cleaned.setdefault("metadata", {})
-    check_metadata(kind, cleaned["metadata"])
-    return cleaned
+    found: dict[str, Any] = {**value, "metadata": without_nulls(value.get("metadata") or {})}
+    check_metadata(kind, found["metadata"])
+    return found
 
 
 def check_metadata(kind: Kind, metadata: Json) -> None:

@@ -165,6 +165,7 @@ class Objects:
             ApiError: 409 where other managers own a field and ``force`` is not set; else as update.
             StorageError: it could not be written.
         """
+        document = schema.without_nulls(document)
         warnings = self._unknown_fields(kind, document, options)
         live = self.store.get(kind, namespace, name)
         if live is None and subresource:

@@ -142,6 +142,8 @@ class ApiServer:
             return _refusal(status.no_storage(str(error)))
         except NetloomError as error:
             return _refusal(status.bad_request(str(error)))
+        except RecursionError:
+            return _refusal(status.bad_request("the body of the request is nested too deeply"))
         except ConnectionError:
             raise  # the client is gone; there is nobody to tell
         except Exception:  # noqa: BLE001 - the request boundary: one bad request must not end the server

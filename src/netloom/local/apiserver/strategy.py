@@ -7,7 +7,6 @@ that clients own (defaults.py), addresses (allocate.py), rules (validate.py). So
 from __future__ import annotations
 
 import base64
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,14 +50,13 @@ def fill_for_create(kind: Kind, document: dict[str, Any]) -> None:
 
 
 def restrict(kind: Kind, subresource: str, old: Mapping[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
-    """The document that an update through this path means: the rest stays as it was."""
+    """The document that an update through this path means: the rest stays as it was. It shares parts with both."""
     match subresource:
         case "status":
             return _status_only(kind, old, sent)
         case "finalize":
-            kept = copy.deepcopy(dict(old))
-            kept.setdefault("spec", {})["finalizers"] = (sent.get("spec") or {}).get("finalizers") or []
-            return kept
+            finalizers = (sent.get("spec") or {}).get("finalizers") or []
+            return {**old, "spec": {**(old.get("spec") or {}), "finalizers": finalizers}}
     new = dict(sent)
     if kind.has_status:
         if "status" in old:
@@ -74,7 +72,7 @@ def restrict(kind: Kind, subresource: str, old: Mapping[str, Any], sent: dict[st
 
 
 def _status_only(kind: Kind, old: Mapping[str, Any], sent: dict[str, Any]) -> dict[str, Any]:
-    kept = copy.deepcopy(dict(old))
+    kept = {**old, "metadata": dict(old["metadata"])}
     kept.pop("status", None)
     if "status" in sent:
         kept["status"] = sent["status"]
