@@ -215,7 +215,7 @@ class Objects:
         kind = live.kind
         self._typed(kind, new)
         new = defaults.set_defaults(kind.gvk, new)
-        self._check_finalizers(live, old, new)
+        self._check_metadata(live, old, new)
         self._validate(kind, live.name, new, old)
         if not tracked:
             new = apply.track_update(kind.gvk, old, new, options.manager, "Update", subresource, self.now())
@@ -299,15 +299,21 @@ class Objects:
             raise status.invalid_object(kind, name, [e.cause for e in errors])
 
     @staticmethod
-    def _check_finalizers(live: Record, old: dict[str, Any], new: dict[str, Any]) -> None:
-        if not live.deleting:
-            return
-        added = set(new["metadata"].get("finalizers") or ()) - set(old["metadata"].get("finalizers") or ())
-        added -= _DELETION_FINALIZERS
-        if added:
+    def _check_metadata(live: Record, old: dict[str, Any], new: dict[str, Any]) -> None:
+        before, after = old["metadata"], new["metadata"]
+        causes = []
+        if after.get("creationTimestamp") != before.get("creationTimestamp"):
+            shown = msgspec.json.encode(after.get("creationTimestamp")).decode()
+            problem = f"Invalid value: {shown}: field is immutable"
+            causes.append(Cause("FieldValueInvalid", problem, "metadata.creationTimestamp"))
+        added = (
+            set(after.get("finalizers") or ()) - set(before.get("finalizers") or ()) - _DELETION_FINALIZERS
+        )
+        if live.deleting and added:
             why = "Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers "
-            cause = Cause("FieldValueForbidden", why + ", ".join(sorted(added)), "metadata.finalizers")
-            raise status.invalid_object(live.kind, live.name, [cause])
+            causes.append(Cause("FieldValueForbidden", why + ", ".join(sorted(added)), "metadata.finalizers"))
+        if causes:
+            raise status.invalid_object(live.kind, live.name, causes)
 
     def _allocate(self, kind: Kind, name: str, new: dict[str, Any], old: dict[str, Any] | None) -> None:
         if kind is kinds.SERVICES:

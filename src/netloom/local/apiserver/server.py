@@ -133,22 +133,10 @@ class ApiServer:
         """The boundary: whatever goes wrong below becomes a Status here."""
         try:
             return await self._route(request)
-        except ApiError as error:
-            return _refusal(error)
-        except web.HTTPRequestEntityTooLarge:
-            return _refusal(status.too_big(bodies.LIMIT))
-        except StorageError as error:
-            _LOG.error("%s %s: %s", request.method, request.path, error)
-            return _refusal(status.no_storage(str(error)))
-        except NetloomError as error:
-            return _refusal(status.bad_request(str(error)))
-        except RecursionError:
-            return _refusal(status.bad_request("the body of the request is nested too deeply"))
         except ConnectionError:
             raise  # the client is gone; there is nobody to tell
-        except Exception:  # noqa: BLE001 - the request boundary: one bad request must not end the server
-            _LOG.exception("%s %s", request.method, request.path)
-            return _refusal(status.internal("an error in the server itself; its log has the details"))
+        except Exception as error:  # noqa: BLE001 - the request boundary: one bad request must not end the server
+            return _refusal(_translated(request, error))
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
@@ -172,6 +160,25 @@ class ApiServer:
                 raise status.method_not_allowed()
             return await self._rest.bind(request, Target(PODS, rest[1]))
         return await self._rest.handle(request, target_of(api_version, rest))
+
+
+def _translated(request: web.Request, error: Exception) -> ApiError:
+    """What went wrong, in the API's words. What nobody foresaw is logged whole and told in short."""
+    match error:
+        case ApiError():
+            return error
+        case web.HTTPRequestEntityTooLarge():
+            return status.too_big(bodies.LIMIT)
+        case RecursionError():
+            return status.bad_request("the body of the request is nested too deeply")
+        case StorageError():
+            _LOG.error("%s %s: %s", request.method, request.path, error)
+            return status.no_storage(str(error))
+        case NetloomError():
+            return status.bad_request(str(error))
+        case _:
+            _LOG.error("%s %s", request.method, request.path, exc_info=error)
+            return status.internal("an error in the server itself; its log has the details")
 
 
 def _refusal(error: ApiError) -> web.Response:

@@ -9,6 +9,7 @@ Not here: what a document means, and who may write it.
 from __future__ import annotations
 
 import bisect
+import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -47,6 +48,17 @@ _FULL_HINTS = {
 }
 
 
+def _make_private(path: str) -> None:
+    """Make the file where there is none: Secrets are in it, so nobody but its owner reads it (SQLite's others follow it)."""
+    if path == ":memory:":
+        return
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        hint = "make the directory exist and writable, and the name that of a file"
+        raise StorageError(f"store {path}: cannot open: {error.strerror}", hint) from error
+
+
 class _Shelf:
     """The objects of one kind: by key, in order, with their history."""
 
@@ -81,6 +93,7 @@ class Store:
         self._path = str(path)
         self._listeners: list[Callable[[Event], None]] = []
         self.revision = _FIRST_REVISION
+        _make_private(self._path)
         try:
             # one process owns the file: no shared memory, and a second server is refused instead of mixing revisions
             self._db = sqlite3.connect(self._path, isolation_level=None, timeout=0)

@@ -18,7 +18,7 @@ from netloom.local.apiserver.queries import ListOptions
 from netloom.local.apiserver.status import ApiError, too_large
 from netloom.local.apiserver.store import Store
 from netloom.local.apiserver.tables import Renderer
-from netloom.local.apiserver.watches import Hub, Subscription
+from netloom.local.apiserver.watches import Hub, Interest, Subscription
 
 BOOKMARK_S = 60.0
 LONGEST_S = 3000.0
@@ -57,29 +57,26 @@ class Watches:
         try:
             subscription = self._hub.subscribe(interest, since)
         except ApiError as gone:
-            return await self._refuse(request, gone)
+            # told as an event, where watchers look for it
+            return web.Response(body=watch_line("ERROR", gone.render()), headers=_HEADERS)
         try:
-            items = [r for r in self._store.scan(interest.kind, interest.namespace) if interest.covers(r)]
+            items = self._items(interest) if with_items else []
             stream = _Stream(renderer, options, self._store)
             response = web.StreamResponse(headers=_HEADERS)
             await response.prepare(request)
-            if with_items:
-                for chunk in _chunks(stream.added(items)):
-                    await response.write(chunk)
-                if options.initial_events and options.bookmarks:
-                    await response.write(stream.bookmark(since, initial_done=True))
+            for chunk in _chunks(stream.added(items)):
+                await response.write(chunk)
             del items
+            if options.initial_events and options.bookmarks:
+                await response.write(stream.bookmark(since, initial_done=True))
             await self._pump(subscription, stream, response)
             await response.write_eof()
         finally:
             self._hub.unsubscribe(subscription)
         return response
 
-    async def _refuse(self, request: web.Request, error: ApiError) -> web.StreamResponse:
-        """An expired revision is told as an event, where watchers look for it."""
-        response = web.Response(body=watch_line("ERROR", error.render()), headers=_HEADERS)
-        await response.prepare(request)
-        return response
+    def _items(self, interest: Interest) -> list[Record]:
+        return [r for r in self._store.scan(interest.kind, interest.namespace) if interest.covers(r)]
 
     async def _pump(self, subscription: Subscription, stream: _Stream, response: web.StreamResponse) -> None:
         end = self._clock.monotonic() + (stream.options.timeout_s or LONGEST_S)

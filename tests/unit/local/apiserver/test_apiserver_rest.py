@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from tests.unit.local.apiserver.conftest import Api, config_map, deployment, namespace, pod, service
@@ -92,6 +93,29 @@ async def test_optimistic_concurrency(api: Api) -> None:
     )
     stale = {"metadata": {"resourceVersion": first["metadata"]["resourceVersion"]}, "data": {"x": "5"}}
     (await api.patch("configmaps/a", stale)).refused(409, "Conflict")
+
+
+async def test_identity_does_not_change(api: Api) -> None:
+    made = await api.create("configmaps", config_map("a"))
+    born_earlier = made | {"metadata": made["metadata"] | {"creationTimestamp": "2025-01-01T00:00:00Z"}}
+    status = (await api("PUT", "configmaps/a", born_earlier)).refused(422, "Invalid")
+    assert status["details"]["causes"][0]["field"] == "metadata.creationTimestamp"
+    going = made | {
+        "metadata": made["metadata"] | {"deletionTimestamp": "2025-01-01T00:00:00Z", "generation": 7}
+    }
+    assert (await api("PUT", "configmaps/a", going)).ok() == made
+    status = (await api("POST", "configmaps", config_map("Bad_Name"))).refused(422, "Invalid")
+    assert status["details"]["causes"][0]["field"] == "metadata.name"
+
+
+async def test_documents_nested_too_deeply(api: Api) -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(600):
+        deep = {"a": deep}
+    for body in (config_map("a") | {"unheard": deep}, config_map("a") | {"metadata": deep}):
+        (await api("POST", "configmaps", body)).refused(400, "BadRequest")
+    await api.create("configmaps", config_map("a"))
+    (await api.patch("configmaps/a", {"unheard": deep})).refused(400, "BadRequest")
 
 
 async def test_writing_the_same_again_is_no_change(api: Api) -> None:

@@ -113,6 +113,16 @@ def test_a_read_only_file_refuses_a_removal_and_keeps_the_object(tmp_path: Path)
     store.close()
 
 
+def test_only_the_owner_reads_the_files(tmp_path: Path) -> None:
+    store = Store(tmp_path / "store.db")
+    store.put(CONFIG_MAPS, document("a"))
+    modes = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
+    store.close()
+    assert modes == {"store.db": 0o600, "store.db-wal": 0o600}
+    with pytest.raises(StorageError, match="make the directory exist"):
+        Store(tmp_path / "none" / "store.db")
+
+
 def test_a_second_server_on_the_same_file_is_refused(tmp_path: Path) -> None:
     first = Store(tmp_path / "store.db")
     with pytest.raises(StorageError, match="another API server"):
