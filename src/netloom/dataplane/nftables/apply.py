@@ -121,7 +121,8 @@ class NftablesPlane:
         try:
             await self._nft.run(*(step.transaction for step in steps))
             self._tables = {step.after.family: step.after for step in steps}
-            present = {key for table in self._tables.values() for key in table.entries} if delta.flows else ()
+            ending = {flow.frontend for flow in delta.flows}
+            present = {key for table in self._tables.values() for key in ending if key in table.entries}
             ended = flows.ended_by(delta.flows, present)
             await self._end_flows(flows.looks(ended), lambda flow: flows.has_ended(flow, ended, facts))
         except BaseException:

@@ -220,12 +220,16 @@ def removal(family: Family) -> Transaction:
 
 def _after(before: TableState, delta: Delta) -> TableState:
     family = before.family
+    # A dict without holes is copied at once, so what changes is put in place and not taken out first.
     entries = dict(before.entries)
     for key, frontend in delta.frontends.items():
-        if key.family is family:
-            held = entries.pop(key, None)
-            if frontend is not None:
-                entries[key] = _entry(frontend, held.slots if held is not None else ())
+        if key.family is not family:
+            continue
+        if frontend is None:
+            entries.pop(key, None)
+        else:
+            held = entries.get(key)
+            entries[key] = _entry(frontend, held.slots if held is not None else ())
     peers = dict(before.peers)
     for cidr, route in delta.routes.items():
         peers.pop(cidr, None)

@@ -127,10 +127,12 @@ def _named_ports(piece: EndpointSlice) -> tuple[tuple[str, int], ...]:
 
 
 def _published(service: Service, piece: EndpointSlice) -> Iterator[tuple[Endpoint, Addr]]:
-    """Endpoints that may be seen: ready, or all where ``spec.publishNotReadyAddresses`` says so."""
+    """Endpoints with a name that may be seen: ready, or all where ``spec.publishNotReadyAddresses`` says so."""
     for endpoint in piece.endpoints:
         if not endpoint.addresses or not (endpoint.is_ready or service.spec.publish_not_ready_addresses):
             continue
+        if not endpoint.hostname and not service.is_headless:
+            continue  # nameless, as most of 50,000 endpoints are: their addresses need not be read
         address = parse_addr(endpoint.addresses[0])
         if address is not None:
             yield endpoint, address
