@@ -17,6 +17,7 @@ from netloom.kube.watch import Reflector
 from netloom.local.runner import sandbox
 from netloom.local.runner.interface import detach
 from netloom.local.runner.lifecycle import PodLife, Tools
+from netloom.local.runner.ports import selects
 from netloom.local.runner.records import SandboxRecord
 from netloom.local.runner.sandbox import Sandbox
 from netloom.local.runner.spec import Pod
@@ -158,11 +159,12 @@ class Pods:
                 del self._names[life.pod.key]
 
     def _service_changed(self, key: ObjectKey, service: Service | None) -> None:
+        concerned = [s for s in (self._services.get(key), service) if s is not None]
         self._services.put(key, service)
         if not self._began:
             return
         for life in self._lives.values():
-            if life.pod.metadata.namespace == key.namespace:
+            if any(selects(s, life.pod) for s in concerned):
                 life.announce()
 
     async def _clear(self, former: Former) -> None:

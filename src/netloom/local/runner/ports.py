@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from netloom.api import selectors
 from netloom.api.core import Service
 from netloom.local.runner.spec import Container, Pod, Probe, port_number
 from netloom.local.runner.standins.feed import Listen
@@ -38,6 +37,17 @@ def listens(pod: Pod, services: Iterable[Service]) -> dict[str, tuple[Listen, ..
     return {name: tuple(wishes) for name, wishes in found.items()}
 
 
+def selects(service: Service, pod: Pod) -> bool:
+    """The Service's selector takes the pod (core/v1 ServiceSpec.selector; a Service without one takes nobody)."""
+    # Asked for every pod and every change of a Service, so without compiling the selector: it is a subset of the labels.
+    wanted = service.spec.selector
+    return (
+        bool(wanted)
+        and service.metadata.namespace == pod.metadata.namespace
+        and (wanted or {}).items() <= pod.metadata.labels.items()
+    )
+
+
 def _probe_ports(container: Container) -> list[int]:
     probes: tuple[Probe | None, ...] = (
         container.readiness_probe,
@@ -57,9 +67,7 @@ def _probe_ports(container: Container) -> list[int]:
 def _target_ports(pod: Pod, services: Iterable[Service]) -> set[tuple[int, str]]:
     found: set[tuple[int, str]] = set()
     for service in services:
-        if service.metadata.namespace != pod.metadata.namespace or not service.spec.selector:
-            continue
-        if not selectors.from_labels(service.spec.selector).matches(pod.metadata.labels):
+        if not selects(service, pod):
             continue
         for port in service.spec.ports:
             wanted = port.target_port if port.target_port is not None else port.port

@@ -1,6 +1,6 @@
 """What must be known of sandboxes after the runner has died: one small file each. In and out: SandboxRecord.
 
-A record is written before the first thing that would have to be undone, and deleted after the last thing was.
+A record is written before CNI ADD is asked for, and deleted after CNI DEL has succeeded and the namespaces are gone.
 """
 
 from __future__ import annotations

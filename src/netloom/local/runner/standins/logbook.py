@@ -11,7 +11,7 @@ from collections import deque
 from netloom.clock import Clock
 from netloom.local.runner.standins.feed import LogLine
 
-MAX_LINES = 2000
+MAX_LINES = 1000
 """Lines kept of one container's life; the oldest go first."""
 MAX_TEXT = 1000
 """Characters kept of one line."""

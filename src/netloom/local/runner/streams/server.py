@@ -30,6 +30,8 @@ from netloom.local.runner.streams.websocket import WebSocket
 
 log = logging.getLogger(__name__)
 
+MAX_CONNECTIONS = 256
+"""Streams at the same time; each may hold a process, a terminal and a log."""
 _HEAD_S = 10.0
 _TUNNEL = "SPDY/3.1+"
 """Prefix of WebSocket subprotocols whose messages carry SPDY."""
@@ -44,6 +46,7 @@ class StreamServer:
         self._targets = targets
         self._standins = standins
         self._clock = clock
+        self._open = 0
 
     async def listen(self, path: str) -> asyncio.Server:
         """Begin to serve; the caller closes what it gets."""
@@ -52,7 +55,11 @@ class StreamServer:
         return server
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._open += 1
         try:
+            if self._open > MAX_CONNECTIONS:
+                await _refuse(writer, 503, f"this node serves {MAX_CONNECTIONS} streams already; end some")
+                return
             async with asyncio.timeout(_HEAD_S):
                 head = await reader.readuntil(http1.END)
             await self._answer(http1.parse(head), reader, writer)
@@ -67,6 +74,7 @@ class StreamServer:
         except Exception:  # the boundary of one request: the others go on
             log.exception("a stream failed")
         finally:
+            self._open -= 1
             writer.close()
             with contextlib.suppress(OSError):
                 await writer.wait_closed()
