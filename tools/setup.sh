@@ -7,7 +7,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly uv_version=0.9.7
 readonly tier="${1:-run}"
 readonly cache=.cache
 
@@ -64,7 +63,7 @@ packages() {
     [ "$tier" = run ] || pairs="$pairs $test_programs $bench_programs"
     # shellcheck disable=SC2086 # one word a program
     mapfile -t missing < <(missing_packages $pairs | sort -u)
-    if [ -z "$(find_python)" ]; then
+    if [ -z "$python" ]; then
         # Debian 12 and Ubuntu 24.04 have 3.11 or newer as python3; Ubuntu 22.04 has python3.11 beside its 3.10
         if apt-cache show python3-venv 2>/dev/null | grep -qE '^Version: 3\.(1[1-9]|[2-9][0-9])'; then
             missing+=(python3 python3-venv)
@@ -78,17 +77,14 @@ packages() {
     [ "${#missing[@]}" = 0 ] || install_packages "${missing[@]}"
 }
 
+# Exactly the packages of requirements/, which pip and uv check by their hashes; index and proxy are this machine's own.
 environment() {
-    local python want groups=(--no-default-groups)
-    python=$(find_python)
+    local want requirements=requirements/$tier.txt
+    [ -n "$python" ] || python=$(find_python) # installed just now
     [ -n "$python" ] || die "no Python 3.11 or newer with venv; install python3-venv"
-    want="$("$python" -V) $(cat pyproject.toml uv.lock | sha256sum)"
-    if [ "$tier" != run ]; then
-        groups=()
-    elif [ -x .venv/bin/netloom ] && [ "$(cat .venv/.netloom-test 2>/dev/null)" = "$want" ]; then
-        return # what the tests need holds all that running needs
-    fi
-    if [ -x .venv/bin/netloom ] && [ "$(cat ".venv/.netloom-$tier" 2>/dev/null)" = "$want" ]; then
+    want="$("$python" -V) $(cat pyproject.toml requirements/*.txt | sha256sum)"
+    # what the tests need holds all that running needs
+    if [ -x .venv/bin/netloom ] && grep -qxF -e "$tier $want" -e "test $want" .venv/.netloom 2>/dev/null; then
         return
     fi
     say "making the virtual environment"
@@ -96,19 +92,18 @@ environment() {
         rm -rf .venv
         "$python" -m venv .venv
     fi
-    .venv/bin/python -m pip install -q --disable-pip-version-check "uv==$uv_version"
     # the system's certificates, as everything else on this machine trusts them
-    .venv/bin/uv sync -q --frozen --native-tls --no-managed-python "${groups[@]}"
-    echo "$want" >".venv/.netloom-$tier"
+    sed -n '/^uv==/,/[^\]$/p' "$requirements" >"$cache/uv.txt"
+    PIP_CERT=${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt} \
+        .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r "$cache/uv.txt"
+    .venv/bin/uv pip sync -q --require-hashes --native-tls --python .venv/bin/python "$requirements"
+    .venv/bin/uv pip install -q --offline --no-deps --no-build-isolation --python .venv/bin/python -e .
+    echo "$tier $want" >.venv/.netloom
 }
 
 shim() {
-    local source=src/netloom/cni/shim/netloom-cni.c target=build/netloom-cni
-    if [ ! -x "$target" ] || [ "$source" -nt "$target" ]; then
-        mkdir -p build
-        gcc -std=gnu11 -static -Os -Wall -Wextra -Werror -s -o "$target.new" "$source"
-        mv "$target.new" "$target"
-    fi
+    local binary=build/netloom-cni source=src/netloom/cni/shim/netloom-cni.c
+    [ "$binary" -nt "$source" ] || "$python" tools/build_shim.py || die "the CNI shim did not compile"
 }
 
 # kubectl for the tests: the one on PATH when it is 1.30 or newer, else Debian's own package unpacked into the cache.
@@ -116,11 +111,11 @@ kubectl_is_new_enough() {
     "$1" version --client -o json 2>/dev/null | grep -qE '"gitVersion": *"v1\.(3[0-9]|[4-9][0-9])'
 }
 
-kubectl() {
+kubectl_for_tests() {
     local target=$cache/bin/kubectl found
     [ -x "$target" ] && return
     mkdir -p "$cache/bin"
-    found=$(command -v kubectl || true)
+    found=$(type -P kubectl || true)
     if [ -n "$found" ] && kubectl_is_new_enough "$found"; then
         ln -sf "$found" "$target"
         return
@@ -143,7 +138,8 @@ kubectl() {
 }
 
 mkdir -p "$cache"
+python=$(find_python)
 packages
 environment
 shim
-if [ "$tier" != run ]; then kubectl; fi
+if [ "$tier" != run ]; then kubectl_for_tests; fi
