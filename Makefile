@@ -1,6 +1,6 @@
 # Two words for newcomers: `make demo` and `make test`. Both prepare the machine by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test lint fmt test-unit test-netns test-cluster bench clean
+.PHONY: help setup setup-test demo test lint fmt test-unit test-netns test-cluster bench pins clean
 
 PYTEST := .venv/bin/pytest -q
 # tests that change kernel state run in namespaces of their own, as root and as an ordinary user alike
@@ -37,6 +37,12 @@ test-cluster: setup-test ## whole clusters, through kubectl and the command
 
 bench: setup-test ## figures as ratios within one run, beside the limits of the field
 	@.venv/bin/python -m tests.bench
+
+PINS := .venv/bin/uv pip compile -q --universal --generate-hashes --native-tls --no-header --no-annotate pyproject.toml --group build
+
+pins: setup-test ## write requirements/ after a change of dependencies; --upgrade: make pins UPGRADE=--upgrade
+	@$(PINS) --group dev $(UPGRADE) -o requirements/test.txt
+	@$(PINS) -c requirements/test.txt $(UPGRADE) -o requirements/run.txt
 
 clean: ## remove what was built here
 	@rm -rf build dist .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
