@@ -214,7 +214,7 @@ class Objects:
     ) -> Written:
         kind = live.kind
         self._typed(kind, new)
-        new = defaults.set_defaults(kind.gvk, new)
+        new = defaults.set_defaults(kind.gvk, defaults.drop_type_dependent(kind.gvk, new, old))
         self._check_metadata(live, old, new)
         self._validate(kind, live.name, new, old)
         if not tracked:

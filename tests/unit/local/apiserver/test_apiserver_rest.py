@@ -393,3 +393,11 @@ async def test_namespaced_kinds_are_listed_across_namespaces(api: Api) -> None:
         ("shop", "a"),
     ]
     assert everything["kind"] == "ConfigMapList"
+
+
+async def test_what_only_a_node_port_has_goes_with_the_type(api: Api) -> None:
+    created = await api.create("services", service("web", type="NodePort"))
+    assert created["spec"]["externalTrafficPolicy"] == "Cluster"
+    patched = (await api.patch("services/web", {"spec": {"type": "ClusterIP"}})).ok()
+    assert "externalTrafficPolicy" not in patched["spec"]
+    assert "nodePort" not in patched["spec"]["ports"][0]
