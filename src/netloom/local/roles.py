@@ -104,6 +104,7 @@ def _runner_config(
         standin_socket=str(files.standin_socket),
         cluster_domain=settings.cluster_domain,
         dns_addresses=tuple(map(str, settings.dns_addresses)),
+        upstream_dns_addresses=(str(settings.gateway),),
         hidden_dirs=(str(paths.root.parent),),
     )
 
