@@ -2,14 +2,16 @@
 
 Comes in: a body of media type ``application/vnd.kubernetes.protobuf`` (client-go's typed clients send it since 1.32:
 ``kubectl create namespace``, ``kubectl drain``, controllers). Goes out: the plain document that JSON would have given.
-Answers stay JSON, which those clients accept too. Not here: writing protobuf. Source: runtime.Unknown of apimachinery, the
-protobuf wire format, field numbers of protobuf_fields.py.
+Field numbers that are not known are skipped, as Kubernetes skips them: a newer client writes the zero of every field that
+it knows. Answers stay JSON, which those clients accept too. Not here: writing protobuf. Source: runtime.Unknown of
+apimachinery, the protobuf wire format, field numbers of protobuf_fields.json (written by tools/make_protobuf_fields.py).
 """
 
 from __future__ import annotations
 
 import base64
 import functools
+import importlib.resources
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,7 +21,6 @@ import msgspec
 from netloom.errors import InvalidObject
 from netloom.local.apiserver import schema
 from netloom.local.apiserver.jsonvalue import Json
-from netloom.local.apiserver.protobuf_fields import FIELDS, INLINED, ZERO_COUNTS
 from netloom.local.apiserver.schema import Node
 
 MEDIA_TYPE = "application/vnd.kubernetes.protobuf"
@@ -27,11 +28,27 @@ _MAGIC = b"k8s\x00"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _MAX_DEPTH = 64
 
-Fields = Mapping[int, str]
+
+class FieldNumbers(msgspec.Struct, frozen=True):
+    """The whole of protobuf_fields.json: for each type, its fields by number, in the notation of its generator."""
+
+    source: str
+    types: dict[str, dict[int, str]]
+
+
+class Slot(msgspec.Struct, frozen=True):
+    """What a number stands for: a field of the object, or a message (``inlined``: its type) whose fields are the object's.
+
+    ``pointer``: Go writes the field only where it was set, so its zero counts; of all others it writes zeros, too.
+    """
+
+    name: str
+    pointer: bool = False
+    inlined: str = ""
 
 
 class Undecodable(InvalidObject):
-    """A body that is no Kubernetes protobuf, or has a field that this server does not know (HTTP 400)."""
+    """A body that is no Kubernetes protobuf, or whose bytes do not fit its kind (HTTP 400)."""
 
     def __init__(self, problem: str) -> None:
         super().__init__("request body", "", problem, "send it as application/json")
@@ -41,11 +58,13 @@ def decode(body: bytes) -> dict[str, Any]:
     """The document in a body; times, quantities and numbers-or-strings as JSON has them, unset fields left out.
 
     Raises:
-        Undecodable: no protobuf envelope, a kind that is not served, or a field number that is not known.
+        Undecodable: no protobuf envelope, a kind that is not served, or bytes that do not fit the kind.
     """
     if not body.startswith(_MAGIC):
         raise Undecodable("no Kubernetes protobuf: it does not begin with k8s and a zero byte")
     envelope = _last(body[len(_MAGIC) :])
+    if encoding := _text(envelope.get(3, b"")):
+        raise Undecodable(f"content encoding {encoding!r} is not in use here")
     names = _last(_bytes(envelope.get(1, b"")))
     api_version, kind = _text(names.get(1, b"")), _text(names.get(2, b""))
     # options are encoded under the version of the resource that they are for
@@ -111,62 +130,68 @@ def _text(value: int | bytes) -> str:
 def _number(value: int | bytes) -> int:
     if not isinstance(value, int):
         raise Undecodable("a text stands where a number is due")
-    # negative numbers are sent as 64 bits of two's complement
+    # two's complement of 64 bits, whatever the type in the API
+    value &= 2**64 - 1
     return value - 2**64 if value >= 2**63 else value
 
 
 @functools.cache
-def _numbers(words: str) -> Fields:
-    numbers: dict[int, str] = {}
-    number = 1
-    for word in words.split():
-        if word.startswith("@"):
-            number = int(word[1:])
+def _numbers() -> FieldNumbers:
+    text = importlib.resources.files("netloom.local.apiserver").joinpath("protobuf_fields.json").read_bytes()
+    return msgspec.json.decode(text, type=FieldNumbers)
+
+
+@functools.cache
+def slots(type_key: str) -> Mapping[int, Slot]:
+    """What the numbers of a type stand for; empty for a type without known numbers."""
+    found: dict[int, Slot] = {}
+    for number, word in _numbers().types.get(type_key, {}).items():
+        if word.startswith("+"):
+            found[number] = Slot("", inlined=word[1:])
         else:
-            numbers[number] = word
-            number += 1
-    return numbers
+            found[number] = Slot(word.rstrip("?"), word.endswith("?"))
+    return found
 
 
 def _message(node: Node, data: bytes, path: str, depth: int, inlined: str = "") -> dict[str, Any]:
     if depth <= 0:
         raise Undecodable(f"{path}: nested too deeply")
-    words = INLINED[inlined] if inlined else FIELDS.get(node.type_key, "")
-    numbers = _numbers(words)
+    numbers = slots(inlined or node.type_key)
     document: dict[str, Any] = {}
     for number, raw in _entries(data):
-        name = numbers.get(number)
-        if name is None:
-            raise Undecodable(f"{path}: protobuf field {number} is not known")
-        if name.startswith("+"):
-            document.update(_message(node, _bytes(raw), path, depth - 1, name[1:]))
+        slot = numbers.get(number)
+        if slot is None:
             continue
-        member = node.fields.get(name)
+        if slot.inlined:
+            document.update(_message(node, _bytes(raw), path, depth - 1, slot.inlined))
+            continue
+        member = node.fields.get(slot.name)
         if member is None:
-            raise Undecodable(f"{path}: protobuf field {number} ({name}) is not known")
-        _put(document, name, member, raw, f"{path}.{name}", depth)
+            continue
+        inner = f"{path}.{slot.name}"
+        if member.shape == "list":
+            document.setdefault(slot.name, []).extend(_items(member.element, raw, inner, depth))
+        elif member.shape == "map":
+            pair = _last(_bytes(raw))
+            value = _value(member.element, pair.get(2, b""), inner, depth)
+            document.setdefault(slot.name, {})[_text(pair.get(1, b""))] = value
+        else:
+            found = _value(member, raw, inner, depth)
+            # JSON has the zeros of pointers and of required fields only
+            counts = slot.pointer or (slot.name in node.required and member.shape != "int-or-string")
+            if found or isinstance(found, dict) or (counts and found is not None):
+                document[slot.name] = found
     return document
 
 
-def _put(document: dict[str, Any], name: str, node: Node, raw: int | bytes, path: str, depth: int) -> None:
-    if node.shape == "list":
-        items = document.setdefault(name, [])
-        if isinstance(raw, bytes) and node.element.shape in ("int32", "int64"):
-            at = 0
-            while at < len(raw):  # packed
-                value, at = _varint(raw, at)
-                items.append(_number(value))
-        else:
-            items.append(_value(node.element, raw, path, depth))
-    elif node.shape == "map":
-        pair = _last(_bytes(raw))
-        document.setdefault(name, {})[_text(pair.get(1, b""))] = _value(
-            node.element, pair.get(2, b""), path, depth
-        )
-    else:
-        value = _value(node, raw, path, depth)
-        if value or isinstance(value, dict) or (name in ZERO_COUNTS and value is not None and value != ""):
-            document[name] = value
+def _items(node: Node, raw: int | bytes, path: str, depth: int) -> Iterator[Json]:
+    if isinstance(raw, int) or node.shape not in ("int32", "int64"):
+        yield _value(node, raw, path, depth)
+        return
+    at = 0
+    while at < len(raw):  # packed
+        number, at = _varint(raw, at)
+        yield _number(number)
 
 
 def _value(node: Node, raw: int | bytes, path: str, depth: int) -> Json:
