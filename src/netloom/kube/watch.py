@@ -14,6 +14,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from netloom.api.nulls import without_nulls
 from netloom.clock import Clock, SystemClock
 from netloom.errors import InvalidObject, NetloomError, Unavailable
 from netloom.kube.client import PAGE, KubeClient
@@ -212,7 +213,12 @@ class Reflector(Generic[T]):
     def _decode_object(self, raw: msgspec.Raw) -> tuple[ObjectKey, T | None]:
         """Key and object; None where it cannot be decoded, which has then been reported."""
         try:
-            item = self._decode(raw)
+            try:
+                item = self._decode(raw)
+            except msgspec.ValidationError:
+                # Most objects are decoded at once; null for an empty list is rare and worth a second look.
+                raw = msgspec.Raw(msgspec.json.encode(without_nulls(msgspec.json.decode(raw))))
+                item = self._decode(raw)
             # Typed structs keep their metadata in forms of their own; the key is read from the same bytes.
             meta = _decode_keyed(raw).metadata
         except msgspec.DecodeError as error:

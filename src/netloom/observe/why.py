@@ -7,8 +7,8 @@ text. Read-only, without any agent. Not here: the walk itself (``model/walk``), 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import msgspec
 
@@ -16,6 +16,7 @@ from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.meta import KubeObject
 from netloom.api.networking import NetworkPolicy
+from netloom.api.nulls import without_nulls
 from netloom.errors import Untrue
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
@@ -200,17 +201,8 @@ async def _load(client: KubeClient, resource: Resource, type_: type[T]) -> dict[
     found: dict[ObjectKey, T] = {}
     for item in items:
         try:
-            obj = msgspec.convert(_without_nulls(item), type_)
+            obj = msgspec.convert(without_nulls(item), type_)
         except msgspec.ValidationError:
             continue
         found[obj.key] = obj
     return found
-
-
-def _without_nulls(value: Any) -> Any:  # noqa: ANN401 - any JSON
-    """Null is how Go writes an empty list (``"endpoints": null``); to a reader it means absent."""
-    if isinstance(value, Mapping):
-        return {key: _without_nulls(held) for key, held in value.items() if held is not None}
-    if isinstance(value, list):
-        return [_without_nulls(held) for held in value]
-    return value

@@ -9,9 +9,10 @@ from contextlib import asynccontextmanager
 import msgspec
 from aiohttp import web
 
+from netloom.api.discovery import EndpointSlice
 from netloom.errors import InvalidObject
 from netloom.kube.client import KubeClient
-from netloom.kube.resources import CONFIG_MAPS
+from netloom.kube.resources import CONFIG_MAPS, ENDPOINT_SLICES
 from netloom.kube.watch import Reflector
 from netloom.testing.scripted_api import ScriptedServer, obj
 from netloom.units import ObjectKey
@@ -164,6 +165,26 @@ async def test_one_bad_object_is_reported_and_the_others_go_on(server: ScriptedS
     assert [k for k, _ in seen.bad] == [key("bad"), key("good")]
     assert seen.bad[0][1].field == "data.colour"
     assert "ConfigMap shop/bad" in str(seen.bad[0][1])
+
+
+async def test_null_is_what_is_not_set(server: ScriptedServer, client: KubeClient):
+    def empty(version: int) -> dict[str, object]:
+        meta = {"name": "a", "namespace": "shop", "resourceVersion": str(version), "labels": None}
+        return {"metadata": meta, "addressType": "IPv4", "endpoints": None, "ports": None}
+
+    server.objects = [empty(1)]
+    seen: asyncio.Queue[EndpointSlice | None] = asyncio.Queue()
+    reflector = Reflector(
+        client, ENDPOINT_SLICES, EndpointSlice, on_change=lambda _, item: seen.put_nowait(item)
+    )
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(reflector.run())
+        for version in ("1", "2"):
+            item = await asyncio.wait_for(seen.get(), 5)
+            assert item is not None
+            assert (item.metadata.resource_version, item.metadata.labels, item.endpoints) == (version, {}, ())
+            server.send("MODIFIED", empty(2))
+        task.cancel()
 
 
 async def test_lines_cut_anywhere_and_of_any_length_arrive_whole(server: ScriptedServer, client: KubeClient):

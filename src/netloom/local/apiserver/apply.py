@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from netloom.api.nulls import without_nulls
 from netloom.errors import NetloomError
 from netloom.local.apiserver import fieldset, managers, schema
 from netloom.local.apiserver.fieldset import Paths
@@ -136,7 +137,7 @@ def _configuration(gvk: str, applied: Document, subresource: str) -> Document:
     if isinstance(metadata, dict) and metadata.get("managedFields"):
         raise BadPatch(400, "metadata.managedFields", "must be nil", "leave it out of what is applied")
     node = schema.root(gvk)
-    wanted: Document = schema.without_nulls(applied)
+    wanted: Document = without_nulls(applied)
     if problems := list(fieldset.problems(node, wanted)):
         name = metadata.get("name", "") if isinstance(metadata, dict) else ""
         kind = f"{_version(gvk)}, Kind={gvk.rpartition('/')[2]}"
@@ -230,7 +231,7 @@ def _last_applied(gvk: str, live: Document) -> Paths:
     except msgspec.DecodeError:
         return frozenset()
     node = schema.root(gvk)
-    earlier = schema.without_nulls(earlier)
+    earlier = without_nulls(earlier)
     changed = fieldset.compare(node, earlier, live)
     annotation = frozenset({("f:metadata", "f:annotations", f"f:{_LAST_APPLIED}")})
     # a value that was changed since is no longer what the user of kubectl asked for

@@ -11,10 +11,10 @@ from typing import Any
 import msgspec
 import yaml
 
+from netloom.api.nulls import without_nulls
 from netloom.local.apiserver import protobuf
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kinds import Kind
-from netloom.local.apiserver.schema import without_nulls
 from netloom.local.apiserver.status import bad_request, unsupported_media
 
 JSON = "application/json"

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from netloom.local.apiserver import schema
+from netloom.api.nulls import without_nulls
 from netloom.local.apiserver.jsonvalue import Json
 
 Document = dict[str, Any]
@@ -22,8 +22,11 @@ _CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 
 
 def set_defaults(gvk: str, document: Document) -> Document:
-    """The document with its defaults; unknown kinds only lose their nulls."""
-    result: Document = schema.without_nulls(document)
+    """The document with its defaults; unknown kinds only lose their nulls and what is empty in their metadata."""
+    result: Document = without_nulls(document)
+    if isinstance(metadata := result.get("metadata"), dict):
+        # lists and maps of ObjectMeta that are empty are not there: kubectl diff compares them with what it left out
+        result["metadata"] = {name: value for name, value in metadata.items() if value not in ({}, [])}
     if fill := _KINDS.get(gvk):
         fill(result)
     return result

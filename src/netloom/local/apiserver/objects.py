@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from netloom.api.nulls import without_nulls
 from netloom.clock import Clock, rfc3339
 from netloom.local.apiserver import apply, defaults, kinds, schema, status, strategy, validate
 from netloom.local.apiserver.allocate import ServiceAddresses
@@ -165,7 +166,7 @@ class Objects:
             ApiError: 409 where other managers own a field and ``force`` is not set; else as update.
             StorageError: it could not be written.
         """
-        document = schema.without_nulls(document)
+        document = without_nulls(document)
         warnings = self._unknown_fields(kind, document, options)
         live = self.store.get(kind, namespace, name)
         if live is None and subresource:

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from netloom.api.nulls import without_nulls
 from netloom.clock import Clock
 from netloom.local.apiserver import bodies, kinds, negotiate, patching, queries, status, subresources
 from netloom.local.apiserver.deletion import Deleted, Deletions
@@ -20,7 +21,6 @@ from netloom.local.apiserver.kinds import Kind
 from netloom.local.apiserver.objects import Objects, Written
 from netloom.local.apiserver.proxy import STREAMS, Proxy
 from netloom.local.apiserver.queries import DeleteOptions, ListOptions
-from netloom.local.apiserver.schema import without_nulls
 from netloom.local.apiserver.status import ApiError
 from netloom.local.apiserver.tables import Renderer, include_object
 from netloom.local.apiserver.watchstream import Watches

@@ -320,12 +320,3 @@ def fits(shape: str, value: Json) -> bool:
     """Whether a value that is not null is of a scalar type."""
     check = _CHECKS.get(shape)
     return check is not None and check(value)
-
-
-def without_nulls(value: Json) -> Json:
-    """The document without members that are null, which the API reads as absent; containers are copied."""
-    if isinstance(value, dict):
-        return {name: without_nulls(member) for name, member in value.items() if member is not None}
-    if isinstance(value, list):
-        return [without_nulls(member) for member in value]
-    return value

@@ -148,9 +148,3 @@ def test_quantities_have_exact_values(text, value):
 @pytest.mark.parametrize("text", ["", "1 Gi", "Mi", "1mi", "one", None, True, "1e", "0x10"])
 def test_what_is_no_quantity(text):
     assert quantity.parse(text) is None
-
-
-def test_nulls_are_left_out_of_objects_and_kept_in_lists():
-    document = {"a": None, "b": {"c": None, "d": [None, {"e": None}]}}
-    assert schema.without_nulls(document) == {"b": {"d": [None, {}]}}
-    assert document == {"a": None, "b": {"c": None, "d": [None, {"e": None}]}}
