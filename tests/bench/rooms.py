@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
-
-from netloom.linux import namespaces
-from netloom.linux.mounts import make_private, mount
 from tests.bench.report import ROOT, Outcome
+
+from netloom.linux import libc
+from netloom.linux.mounts import make_private, mount
 
 _PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -94,7 +94,7 @@ def fork(run: Callable[[], None], *, netns_fd: int | None = None, log: Path | No
     try:
         _die_with_parent()
         if netns_fd is not None:
-            namespaces.enter(netns_fd)
+            libc.setns(netns_fd, libc.CLONE_NEWNET)
         if log is not None:
             fd = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             os.dup2(fd, 1)

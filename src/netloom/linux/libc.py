@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 
 from netloom.errors import KernelError
@@ -19,6 +20,9 @@ CLONE_NEWIPC = 0x0800_0000
 CLONE_NEWUSER = 0x1000_0000
 CLONE_NEWPID = 0x2000_0000
 CLONE_NEWNET = 0x4000_0000
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_NAME = 15
 
 _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(os.uname().machine, 155)
 _SYS_MOUNT_SETATTR = 442
@@ -88,3 +92,19 @@ def pivot_root(new_root: str, put_old: str) -> None:
     """Make a mount the root, and put the old root at another place below it."""
     result = _libc.syscall(ctypes.c_long(_SYS_PIVOT_ROOT), os.fsencode(new_root), os.fsencode(put_old))
     _checked(result, f"pivot_root to {new_root}")
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when the parent process ends, however it ends (prctl(2) PR_SET_PDEATHSIG).
+
+    Args:
+        parent: the pid that the parent is expected to have; where it has gone already, this process ends at once.
+    """
+    _checked(_libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def set_process_name(name: str) -> None:
+    """The name that ps(1) shows, at most 15 bytes (prctl(2) PR_SET_NAME)."""
+    _checked(_libc.prctl(_PR_SET_NAME, name.encode()[:15] + b"\0", 0, 0, 0), "prctl(PR_SET_NAME)")

@@ -21,7 +21,7 @@ import msgspec
 
 from netloom.clock import Clock
 from netloom.errors import NetloomError
-from netloom.linux.namespaces import enter, set_process_name
+from netloom.linux.libc import CLONE_NEWNET, set_process_name, setns
 
 log = logging.getLogger(__name__)
 
@@ -137,7 +137,7 @@ def _live(child: Child, log_directory: Path) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         if child.netns is not None:
-            enter(child.netns)
+            setns(child.netns, CLONE_NEWNET)
         set_process_name(f"nl-{child.name}")
         log_to(log_directory / f"{child.name}.log")
         faulthandler.register(signal.SIGUSR1)  # what a process is doing, into output.log, for whoever asks

@@ -22,8 +22,8 @@ from pathlib import Path
 import msgspec
 
 from netloom.clock import Clock, rfc3339
-from netloom.errors import NetloomError, StorageError, UsageError
-from netloom.linux import namespaces
+from netloom.errors import KernelError, NetloomError, StorageError, UsageError
+from netloom.linux import libc, namespaces
 from netloom.linux.mounts import make_private, mount
 from netloom.local import certs
 from netloom.local.control_plane import Listeners
@@ -170,16 +170,16 @@ def _middle(parent: int, inside: _Inside) -> None:
         if os.geteuid() != 0:
             namespaces.become_root_of_a_user_namespace()
         # asked for only now: the kernel forgets the wish when credentials change (prctl(2))
-        namespaces.die_with_parent(parent)
+        libc.die_with_parent(parent)
         try:
-            namespaces.unshare(
-                namespaces.CLONE_NEWNS
-                | namespaces.CLONE_NEWNET
-                | namespaces.CLONE_NEWPID
-                | namespaces.CLONE_NEWUTS
-                | namespaces.CLONE_NEWIPC
+            libc.unshare(
+                libc.CLONE_NEWNS
+                | libc.CLONE_NEWNET
+                | libc.CLONE_NEWPID
+                | libc.CLONE_NEWUTS
+                | libc.CLONE_NEWIPC
             )
-        except OSError as error:
+        except KernelError as error:
             raise namespaces.forbidden(error) from error
         inside.tell(Told("namespaces"))
         first = os.fork()
@@ -199,12 +199,12 @@ def _first(inside: _Inside) -> None:
     """Process 1: lays the cables, starts everything, keeps it running; never returns."""
     code, tell, paths = 1, inside.tell, inside.paths
     try:
-        namespaces.die_with_parent(0)  # the parent is outside of this pid namespace
+        libc.die_with_parent(0)  # the parent is outside of this pid namespace
         os.set_blocking(inside.lifeline, False)
         with contextlib.suppress(BlockingIOError):
             os.read(inside.lifeline, 1)
             os._exit(1)  # the supervisor had gone before the wish was registered
-        namespaces.set_process_name("nl-init")
+        libc.set_process_name("nl-init")
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.umask(0o077)
         make_private("/")
@@ -341,7 +341,7 @@ def daemonize(paths: ClusterPaths, settings: ClusterSettings, clock: Clock, lock
         if os.fork():
             os._exit(0)
         _detach(paths)
-        namespaces.set_process_name("netloom")
+        libc.set_process_name("netloom")
         log.info("supervisor of %s starts at %s", settings.name, rfc3339(clock.wall()))
 
         def tell(told: Told) -> None:
