@@ -32,9 +32,6 @@ pytestmark = [
     pytest.mark.netns,
     pytest.mark.skipif(shutil.which("dig") is None, reason="dig is missing; install bind9-dnsutils"),
 ]
-# Python 3.11 makes a loop by itself when a pytest plugin asks for the current one before any was set, and nobody closes it.
-asyncio.set_event_loop(None)
-
 SERVER = "10.96.0.10"
 SETTINGS = NameSettings(
     reverse_cidrs=(ip_network("10.96.0.0/16"), ip_network("10.244.0.0/16")),

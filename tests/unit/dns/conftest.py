@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 
 from netloom.dns.answers import Answer, Ask, assemble
@@ -13,10 +11,6 @@ from netloom.dns.wire import encode_name, parse_query
 from netloom.dns.zone import Zone
 from netloom.model.names.records import RecordType
 from netloom.testing.dns_messages import Reply, parse_zone, read_reply, write_query
-
-# Python 3.11 makes a loop by itself when a pytest plugin asks for the current one before any was set, and nobody closes it:
-# a ResourceWarning, which is an error here. Saying "none" once prevents that.
-asyncio.set_event_loop(None)
 
 SOA = "SOA ns.dns.cluster.local hostmaster.cluster.local 1 7200 1800 86400 5"
 ZONE = f"""

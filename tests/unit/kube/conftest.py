@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,10 +9,6 @@ from aiohttp import web
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import ClientConfig
 from netloom.testing.scripted_api import ScriptedServer
-
-# Python 3.11 makes a loop by itself when pytest-asyncio asks for the current one before any was set, and nobody
-# closes it: a ResourceWarning, which is an error here. Saying "none" once prevents that.
-asyncio.set_event_loop(None)
 
 
 @pytest.fixture

@@ -35,9 +35,6 @@ from netloom.local.controllers.main import Loops
 from netloom.testing.hollow_node import HollowNodes
 from netloom.units import ObjectKey
 
-# See tests/unit/kube/conftest.py: Python 3.11 would otherwise make a loop that nobody closes.
-asyncio.set_event_loop(None)
-
 T = TypeVar("T")
 _KINDS = (
     NAMESPACES,
