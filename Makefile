@@ -21,7 +21,8 @@ demo: setup ## a three-node cluster with examples/shop, checked from every pod t
 test: setup-test lint test-unit test-netns test-cluster ## everything, from lint to whole clusters
 
 lint: setup-test ## format, lint, types, architecture
-	@.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q . && .venv/bin/mypy && .venv/bin/lint-imports -q
+	@.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q . && .venv/bin/mypy --no-error-summary
+	@found=$$(.venv/bin/lint-imports --no-logo) || { echo "$$found"; exit 1; }
 
 fmt: setup-test ## write the format
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
@@ -40,7 +41,7 @@ bench: setup-test ## figures as ratios within one run, beside the limits of the 
 
 PINS := .venv/bin/uv pip compile -q --universal --generate-hashes --native-tls --no-header --no-annotate pyproject.toml --group build
 
-pins: setup-test ## write requirements/ after a change of dependencies; --upgrade: make pins UPGRADE=--upgrade
+pins: setup-test ## write requirements/ after a change of dependencies; newer versions with UPGRADE=--upgrade
 	@$(PINS) --group dev $(UPGRADE) -o requirements/test.txt
 	@$(PINS) -c requirements/test.txt $(UPGRADE) -o requirements/run.txt
 
