@@ -27,9 +27,12 @@ class NamesFeed:
         return self.client.connected
 
     def update(self, changes: Changes) -> None:
-        """Take note; the DNS process hears of it at once, if it is there."""
+        """Take note; the DNS process hears of it at once, if it is there and an answer has changed."""
+        delta = self._names.update(changes)
+        if self._generation and delta.is_empty:
+            return  # most endpoints have no name: their coming and going wakes nobody
         self._generation += 1
-        self.client.offer(self._generation, self._names.update(changes))
+        self.client.offer(self._generation, delta)
 
     def _snapshot(self) -> tuple[int, NamesState]:
         return self._generation, self._names.state
