@@ -33,6 +33,9 @@ _REVIEWS = (
     Subresource(
         "selfsubjectaccessreviews", "SelfSubjectAccessReview", ("create",), "authorization.k8s.io", "v1"
     ),
+    Subresource(
+        "selfsubjectrulesreviews", "SelfSubjectRulesReview", ("create",), "authorization.k8s.io", "v1"
+    ),
 )
 """Questions about oneself: answered, never stored."""
 

@@ -49,6 +49,7 @@ _SHUTDOWN_S = 2.0
 _REVIEWS = {
     ("authentication.k8s.io", "selfsubjectreviews"): "SelfSubjectReview",
     ("authorization.k8s.io", "selfsubjectaccessreviews"): "SelfSubjectAccessReview",
+    ("authorization.k8s.io", "selfsubjectrulesreviews"): "SelfSubjectRulesReview",
 }
 
 

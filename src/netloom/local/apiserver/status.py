@@ -55,7 +55,8 @@ class ApiError(NetloomError):
         }
         if self.reason:
             status["reason"] = self.reason
-        if self.details:
+        # kubectl debug reads the details of every 404, there or not
+        if self.details or self.code == 404:
             status["details"] = self.details
         status["code"] = self.code
         return status

@@ -95,7 +95,7 @@ def bind(objects: Objects, live: Record, binding: dict[str, Any], options: Write
 
 
 def self_review(identity: Identity, kind: str) -> dict[str, Any]:
-    """The answer to ``kubectl auth whoami`` and ``kubectl auth can-i``: everyone let in may do everything."""
+    """The answer to ``kubectl auth whoami`` and ``kubectl auth can-i`` (``--list``): everyone let in may do everything."""
     if kind == "SelfSubjectReview":
         user = {"username": identity.user, "groups": list(identity.groups)}
         return {
@@ -103,6 +103,20 @@ def self_review(identity: Identity, kind: str) -> dict[str, Any]:
             "apiVersion": "authentication.k8s.io/v1",
             "metadata": {},
             "status": {"userInfo": user},
+        }
+    if kind == "SelfSubjectRulesReview":
+        every = ["*"] if identity.is_trusted else []
+        rules = {
+            "resourceRules": [{"verbs": every, "apiGroups": every, "resources": every}] if every else [],
+            "nonResourceRules": [{"verbs": every, "nonResourceURLs": every}] if every else [],
+            "incomplete": False,
+        }
+        return {
+            "kind": kind,
+            "apiVersion": "authorization.k8s.io/v1",
+            "metadata": {},
+            "spec": {},
+            "status": rules,
         }
     return {
         "kind": kind,

@@ -381,6 +381,15 @@ async def test_reviews_of_oneself_are_answered_whatever_the_format(api: Api) -> 
     assert "system:masters" in who.json["status"]["userInfo"]["groups"]
     may = await api("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {})
     assert may.json["status"]["allowed"] is True
+    rules = await api("POST", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", {})
+    assert rules.json["status"]["resourceRules"] == [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}]
+    assert rules.json["status"]["incomplete"] is False
+
+
+async def test_what_is_not_there_is_told_with_details(api: Api) -> None:
+    # kubectl debug follows the pointer to the details of a 404 without looking
+    told = (await api("GET", "pods/a/ephemeralcontainers")).refused(404, "NotFound")
+    assert told["details"] == {}
 
 
 async def test_namespaced_kinds_are_listed_across_namespaces(api: Api) -> None:

@@ -34,6 +34,12 @@ def container_of(document):
     return document["spec"]["containers"][0]
 
 
+def test_what_is_empty_in_metadata_is_not_there():
+    meta = {"name": "p", "annotations": {}, "labels": {"a": ""}, "finalizers": [], "ownerReferences": None}
+    result = set_defaults("v1/ConfigMap", {"metadata": meta, "data": {}})
+    assert result == {"metadata": {"name": "p", "labels": {"a": ""}}, "data": {}}
+
+
 def test_a_pod():
     result = set_defaults("v1/Pod", pod())
     assert result["spec"] == {
