@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 
 import msgspec
-
 from tests.bench import report, rooms
 from tests.bench.report import Outcome
 

@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.bench import rig, rooms
+from tests.bench.report import Row, median, quantile
+
 from netloom.linux import netns
 from netloom.linux.rtnl import Rtnl
 from netloom.local import roles
-from tests.bench import rig, rooms
-from tests.bench.report import Row, median, quantile
 
 PLUGINS = Path("/usr/lib/cni")
 PODS = 60
@@ -77,7 +78,14 @@ class Reference:
             "routes": [{"dst": "0.0.0.0/0"}],
         }
         common = {"cniVersion": "1.0.0", "name": "reference"}
-        self._bridge = {**common, "type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "ipam": ipam}
+        self._bridge = {
+            **common,
+            "type": "bridge",
+            "bridge": "cni0",
+            "isGateway": True,
+            "ipMasq": True,
+            "ipam": ipam,
+        }
         self._portmap = {**common, "type": "portmap", "capabilities": {"portMappings": True}}
         self._results: dict[str, Any] = {}
 
@@ -123,7 +131,9 @@ def _pod(container: str, pod: int) -> dict[str, str]:
 def run() -> list[Row]:
     """The rows of this benchmark."""
     if not (PLUGINS / "bridge").exists():
-        raise RuntimeError(f"no {PLUGINS / 'bridge'}: install containernetworking-plugins (tools/setup.sh test)")
+        raise RuntimeError(
+            f"no {PLUGINS / 'bridge'}: install containernetworking-plugins (tools/setup.sh test)"
+        )
     with rig.built() as node, rooms.scratch() as data, contextlib.ExitStack() as stack:
         node.hold(10)
         node.start_agent()
@@ -132,7 +142,10 @@ def run() -> list[Row]:
         stack.callback(os.close, other)
         with Rtnl(other) as rtnl:
             rtnl.set_up("lo")
-        sides: dict[str, Runtime] = {"ours": Ours(node.files.cni_socket, node.node.netns), "reference": Reference(other, data)}
+        sides: dict[str, Runtime] = {
+            "ours": Ours(node.files.cni_socket, node.node.netns),
+            "reference": Reference(other, data),
+        }
         _one_by_one(sides, 3)  # bridge, chains and caches are made by the first
         adds, deletes = _one_by_one(sides, PODS)
         crowds = {name: [_crowd(side, name)] for name, side in sides.items()}
@@ -142,7 +155,9 @@ def run() -> list[Row]:
     for what, times in (("ADD", adds), ("DEL", deletes)):
         for share, label in ((0.5, "p50"), (0.99, "p99")):
             target = MOST if share == 0.5 else None
-            rows.append(_row(f"{what}, {label}", *(quantile(t, share) * 1e3 for t in times.values()), "ms", target))
+            rows.append(
+                _row(f"{what}, {label}", *(quantile(t, share) * 1e3 for t in times.values()), "ms", target)
+            )
     ours, theirs = (median(times) for times in crowds.values())
     rows.append(_row(f"{CROWD} ADDs by {WORKERS} workers", ours, theirs, "s", MOST))
     return rows
@@ -172,7 +187,9 @@ def _pods(count: int) -> Iterator[list[int]]:
             os.close(fd)
 
 
-def _one_by_one(sides: dict[str, Runtime], count: int) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+def _one_by_one(
+    sides: dict[str, Runtime], count: int
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
     """ADD each pod on both sides in turns, then DEL each."""
     adds: dict[str, list[float]] = {name: [] for name in sides}
     deletes: dict[str, list[float]] = {name: [] for name in sides}
@@ -184,7 +201,9 @@ def _one_by_one(sides: dict[str, Runtime], count: int) -> tuple[dict[str, list[f
         rooms.say(f"cni: {count} pods attached on each side")
         for i in range(count):
             for name, side in sides.items():
-                deletes[name].append(_inside(side, lambda s=side, n=name, i=i: s.delete(f"{n}-{i}", pods[n][i])))  # type: ignore[misc]
+                deletes[name].append(
+                    _inside(side, lambda s=side, n=name, i=i: s.delete(f"{n}-{i}", pods[n][i]))
+                )  # type: ignore[misc]
     return adds, deletes
 
 

@@ -15,6 +15,10 @@ import socket
 import time
 from collections.abc import Iterator
 
+from tests.bench import population, rig, rooms
+from tests.bench.report import Row, median, quantile
+from tests.bench.watching import Patcher, TableWatch, wait
+
 from netloom.dataplane.nftables import compile as compiler
 from netloom.dataplane.nftables.apply import NftablesPlane
 from netloom.kube.kubeconfig import load
@@ -28,9 +32,6 @@ from netloom.model.inputs import Changes
 from netloom.model.network import Network
 from netloom.program.routes import Route
 from netloom.units import Family, ObjectKey
-from tests.bench import population, rig, rooms
-from tests.bench.report import Row, median, quantile
-from tests.bench.watching import Patcher, TableWatch, wait
 
 SIZES = (100, 1_000, 10_000)
 SINGLY = 300
@@ -64,7 +65,9 @@ class Bench:
         return number, ipaddress.IPv4Address(population.cluster_ip(number)).packed, addresses
 
     def _send(self, number: int, addresses: list[str]) -> float:
-        path = f"/apis/discovery.k8s.io/v1/namespaces/{population.NAMESPACE}/endpointslices/svc-{number}-abcde"
+        path = (
+            f"/apis/discovery.k8s.io/v1/namespaces/{population.NAMESPACE}/endpointslices/svc-{number}-abcde"
+        )
         return self._patcher.send(path, {"endpoints": population.endpoints(number, addresses)})
 
     def singly(self, count: int) -> list[float]:
@@ -183,7 +186,9 @@ def _size(node: rig.Rig, size: int) -> list[Row]:
     finally:
         patcher.close()
         watch.close()
-    rooms.say(f"change: {size:,} Services: p50 {quantile(singles, 0.5):.1f} ms, p99 {quantile(singles, 0.99):.1f} ms")
+    rooms.say(
+        f"change: {size:,} Services: p50 {quantile(singles, 0.5):.1f} ms, p99 {quantile(singles, 0.99):.1f} ms"
+    )
     node.end()
     split = asyncio.run(_split(node, size))
     name = f"{size:,} x {population.ENDPOINTS}"
@@ -191,7 +196,9 @@ def _size(node: rig.Rig, size: int) -> list[Row]:
     for what, found in (("singly", singles), (f"bursts of {BURST}", bursts)):
         for share, label, target in ((0.5, "p50", None), (0.99, "p99", P99_MS)):
             ours = quantile(found, share)
-            rows.append(Row(bench="change", what=f"{name}: {what}, {label}", ours=ours, unit="ms", most=target))
+            rows.append(
+                Row(bench="change", what=f"{name}: {what}, {label}", ours=ours, unit="ms", most=target)
+            )
     more = {
         "the slowest of the first 20": max(first),
         "a real connection reaches a new pod": reached,
@@ -200,7 +207,9 @@ def _size(node: rig.Rig, size: int) -> list[Row]:
         **split,
     }
     rows += [Row(bench="change", what=f"{name}: {what}", ours=ours, unit="ms") for what, ours in more.items()]
-    rows.append(Row(bench="change", what=f"{name}: RSS of the agent after these", ours=after.rss_mb, unit="MB"))
+    rows.append(
+        Row(bench="change", what=f"{name}: RSS of the agent after these", ours=after.rss_mb, unit="MB")
+    )
     return rows
 
 
@@ -210,7 +219,11 @@ async def _split(node: rig.Rig, size: int) -> dict[str, float]:
     facts = facts_of(view.nodes[ObjectKey("", rig.NODE)], cluster_facts(node.settings))
     network = Network(facts)
     network.update(Changes(services=view.services, slices=view.slices, nodes=view.nodes))
-    took: dict[str, list[float]] = {"model alone": [], "compiler alone": [], "compiler, netlink and kernel": []}
+    took: dict[str, list[float]] = {
+        "model alone": [],
+        "compiler alone": [],
+        "compiler, netlink and kernel": [],
+    }
     there = node.node.netns
     with Nft(netns_fd=there) as nft, Conntrack(netns_fd=there) as conntrack:
         plane = NftablesPlane(nft=nft, conntrack=conntrack)

@@ -15,6 +15,10 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.bench import population, rooms
+from tests.bench.report import ROOT, Row, median
+
+from netloom.api.core import Service, ServiceSpec
 from netloom.dataplane.nftables.apply import NftablesPlane
 from netloom.linux.conntrack import Conntrack
 from netloom.linux.nft import Nft
@@ -23,13 +27,15 @@ from netloom.model.network import Network
 from netloom.testing.builders import endpoint, endpoint_slice, meta, port
 from netloom.testing.hosts import Host
 from netloom.testing.topologies import CLUSTER_CIDRS, TwoPods, pod_cidrs, two_pods_one_node
-from netloom.api.core import Service, ServiceSpec
-from tests.bench import population, rooms
-from tests.bench.report import ROOT, Row, median
 
 SIZES = (1, 10_000)
 SERVICE = "10.96.0.80"
-MODES = {"connect": (7001, "accept"), "pingpong": (7002, "echo"), "stream": (7003, "sink"), "udp": (7004, "udp")}
+MODES = {
+    "connect": (7001, "accept"),
+    "pingpong": (7002, "echo"),
+    "stream": (7003, "sink"),
+    "udp": (7004, "udp"),
+}
 """Of ``load drive``: the port, and the mode of ``load serve`` that answers there."""
 _SLICE_MS = {"connect": 50, "pingpong": 50, "stream": 80, "udp": 50}
 _ROUNDS = 50

@@ -13,13 +13,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tests.bench import rooms
+from tests.bench.boot import Cluster, clusters
+from tests.bench.report import Row, median
+
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import load
 from netloom.kube.resources import DEPLOYMENTS, PODS
 from netloom.units import ObjectKey
-from tests.bench import rooms
-from tests.bench.boot import Cluster, clusters
-from tests.bench.report import Row, median
 
 PODS_WANTED = 60
 MOST_MB = 5.0

@@ -16,6 +16,8 @@ from netloom.api.core import Node, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.local.apiserver import kinds
 from netloom.local.apiserver.store import Store
+from netloom.local.bootstrap import dns_service
+from netloom.local.settings import ClusterSettings
 from netloom.model.inputs import ClusterView
 from netloom.units import ObjectKey
 
@@ -59,7 +61,7 @@ def endpoints(number: int, addresses: Sequence[str]) -> list[dict[str, Any]]:
     return [endpoint(address, f"svc-{number}-{i}") for i, address in enumerate(addresses)]
 
 
-def _meta(name: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - any JSON
+def _meta(name: str, **more: Any) -> dict[str, Any]:
     return {
         "name": name,
         "namespace": NAMESPACE,
@@ -142,11 +144,19 @@ def fill(path: Path, count: int) -> None:
         store.put(kinds.NAMESPACES, document | {"status": {"phase": "Active"}})
         for one in NODES:
             store.put(kinds.NODES, node(*one))
+        store.put(kinds.SERVICES, _dns())
         for number in range(count):
             store.put(kinds.SERVICES, service(number))
             store.put(kinds.ENDPOINT_SLICES, slice_(number))
     finally:
         store.close()
+
+
+def _dns() -> dict[str, Any]:
+    """Service kube-dns, without which its address would belong to no Service and be refused."""
+    document = dns_service(ClusterSettings().dns_addresses)
+    document["metadata"] |= {"uid": "uid-dns", "creationTimestamp": _CREATED}
+    return document
 
 
 def typed_service(number: int) -> Service:

@@ -74,7 +74,8 @@ def table(outcomes: Sequence[Outcome]) -> str:
     widths = [max(len(line[i]) for line in lines if line[1]) for i in range(len(_COLUMNS))]
     lines.insert(1, tuple("-" * width for width in widths))
     return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
     )
 
 

@@ -7,6 +7,7 @@ as the cluster's first process does it.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import json
@@ -19,16 +20,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+from tests.bench import population, rooms
 
 from netloom.clock import SystemClock
 from netloom.linux import netns
+from netloom.linux.nft import Nft
 from netloom.local import roles, supervisor
 from netloom.local.control_plane import Listeners
 from netloom.local.paths import ClusterPaths, NodePaths
 from netloom.local.roles import children_of
 from netloom.local.settings import ClusterSettings
 from netloom.local.underlay import NodeRoom, lay
-from tests.bench import population, rooms
+from netloom.program import names
+from netloom.units import Family
 
 NODE = "node-1"
 _STATUS_PAUSE_S = 0.005
@@ -96,6 +100,17 @@ class Rig:
         else:
             self._fork(f"{NODE}-agent", self.room.netns, name="agent")
         return began
+
+    def wait_hooked(self, timeout_s: float = 120.0) -> float:
+        """Look at the node's chains until that at the hook, which comes last, is there: Services are in force."""
+        deadline = time.monotonic() + timeout_s
+        with Nft(netns_fd=self.room.netns) as nft, asyncio.Runner() as runner:
+            while time.monotonic() < deadline:
+                chains = runner.run(nft.chains(Family.V4, names.NFT_TABLE)) or {}
+                if chains.get(names.NFT_PREROUTING):
+                    return time.monotonic()
+                time.sleep(_STATUS_PAUSE_S)
+        raise RuntimeError(f"no table in {timeout_s:.0f} s: {self.words()}")
 
     def wait_in_force(self, timeout_s: float = 120.0) -> float:
         """Ask the agent as a runtime does (CNI STATUS, through the shim) until it says yes; gives that time."""
@@ -175,7 +190,12 @@ def used(pid: int) -> Used:
 def call(program: str, socket_path: Path | str, command: str, **more: str) -> tuple[int, bytes, float]:
     """A CNI call as a runtime makes it, from exec to exit: exit code, what was printed, seconds."""
     config = {"cniVersion": "1.1.0", "name": "netloom", "type": "netloom-cni"}
-    environment = {"CNI_COMMAND": command, "CNI_PATH": "/usr/lib/cni", "NETLOOM_CNI_SOCKET": str(socket_path), **more}
+    environment = {
+        "CNI_COMMAND": command,
+        "CNI_PATH": "/usr/lib/cni",
+        "NETLOOM_CNI_SOCKET": str(socket_path),
+        **more,
+    }
     return run_plugin(program, environment, json.dumps(config).encode())
 
 

@@ -62,7 +62,7 @@ class TableWatch:
 class Patcher:
     """PATCHes over one connection with TLS, as a controller has it; its socket can be waited for."""
 
-    def __init__(self, config: ClientConfig, directory: Any) -> None:  # noqa: ANN401 - a Path
+    def __init__(self, config: ClientConfig, directory: Any) -> None:
         context = ssl.create_default_context(cadata=config.ca_data.decode())
         certificate, key = directory / "client.crt", directory / "client.key"
         certificate.write_bytes(config.client_cert)
@@ -99,7 +99,7 @@ class Patcher:
             raise RuntimeError(f"PATCH: {response.status} {body[:300].decode(errors='replace')}")
 
 
-def wait(*sources: Any, timeout_s: float = 20.0) -> set[int]:  # noqa: ANN401 - whatever has a descriptor
+def wait(*sources: Any, timeout_s: float = 20.0) -> set[int]:
     """Descriptors that can be read; RuntimeError where none can for long."""
     ready, _, _ = select.select([source.fileno() for source in sources], [], [], timeout_s)
     if not ready:
