@@ -67,11 +67,7 @@ class NodeAgent:
             Reflector(client, resource, kind, on_change=functools.partial(self._on_change, name))
             for name, resource, kind in kinds
         )
-        settings = NameSettings(
-            cluster_domain=self._cluster.cluster_domain,
-            reverse_cidrs=self._cluster.cluster_cidrs + self._cluster.service_cidrs,
-            dns_addresses=self._cluster.dns_addresses,
-        )
+        settings = NameSettings.from_facts(self._cluster)
         self._names = NamesFeed(settings=settings, socket_path=config.dns_feed_socket)
         self._store = AddressStore(config.address_store)
         self._cni = CniServer(config.cni_socket, Verbs(store=self._store, network=self.pod_network))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from netloom.model.inputs import NodeFacts
+from netloom.model.inputs import ClusterFacts
 from netloom.model.provenance import Finding
 from netloom.units import Addr, Cidr
 
@@ -58,8 +58,8 @@ class NameSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The cluster DNS address, once for each family: address of the zone's name server."""
 
     @staticmethod
-    def from_facts(facts: NodeFacts) -> NameSettings:
-        """The settings that a node's facts imply."""
+    def from_facts(facts: ClusterFacts) -> NameSettings:
+        """The settings that the cluster's facts imply."""
         return NameSettings(
             cluster_domain=facts.cluster_domain.lower().rstrip("."),
             reverse_cidrs=facts.cluster_cidrs + facts.service_cidrs,

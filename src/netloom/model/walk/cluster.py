@@ -79,13 +79,7 @@ class ClusterModel:
     @cached_property
     def names(self) -> Names:
         """Every name of the cluster."""
-        names = Names(
-            NameSettings(
-                cluster_domain=self.facts.cluster_domain.lower().rstrip("."),
-                reverse_cidrs=self.facts.cluster_cidrs + self.facts.service_cidrs,
-                dns_addresses=self.facts.dns_addresses,
-            )
-        )
+        names = Names(NameSettings.from_facts(self.facts))
         view = self.view
         names.update(
             Changes(services=view.services, slices=view.slices, pods=view.pods, namespaces=view.namespaces)

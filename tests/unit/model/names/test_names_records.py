@@ -9,7 +9,7 @@ import pytest
 
 from netloom.api.core import Namespace
 from netloom.api.discovery import Endpoint, EndpointPort, EndpointSlice
-from netloom.model.inputs import Changes, ClusterView, NodeFacts
+from netloom.model.inputs import Changes, ClusterFacts, ClusterView
 from netloom.model.names.names import Names
 from netloom.model.names.records import NameSettings, RecordSet, RecordType, merge, zone_file
 from netloom.model.names.reverse import reverse_name, reverse_zones
@@ -251,9 +251,8 @@ def test_reverse_zones_hold_exactly_the_network(cidr: str, first: str, count: in
     assert sum(reverse_name(inside).endswith("." + z) or reverse_name(inside) == z for z in zones) == 1
 
 
-def test_settings_come_from_the_facts_of_a_node():
-    facts = NodeFacts(
-        name="node-1",
+def test_settings_come_from_the_facts_of_the_cluster():
+    facts = ClusterFacts(
         cluster_cidrs=(ip_network("10.244.0.0/16"),),
         service_cidrs=(ip_network("10.96.0.0/16"),),
         dns_addresses=(ip_address("10.96.0.10"),),
