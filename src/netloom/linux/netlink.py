@@ -113,11 +113,6 @@ def u8(value: int) -> bytes:
     return struct.pack("=B", value)
 
 
-def u16(value: int) -> bytes:
-    """Two bytes, host order."""
-    return struct.pack("=H", value)
-
-
 def u32(value: int) -> bytes:
     """Four bytes, host order."""
     return struct.pack("=I", value)
@@ -131,11 +126,6 @@ def be16(value: int) -> bytes:
 def be32(value: int) -> bytes:
     """Four bytes, network order."""
     return struct.pack(">I", value)
-
-
-def be64(value: int) -> bytes:
-    """Eight bytes, network order."""
-    return struct.pack(">Q", value)
 
 
 def string(value: str) -> bytes:

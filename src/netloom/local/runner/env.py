@@ -7,7 +7,7 @@ The rules are core/v1 EnvVar (``$(NAME)`` expansion, order of precedence) and th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
@@ -131,8 +131,3 @@ def _field(pod: Pod, reference: FieldRef, around: Surroundings) -> str | None:
         "status.podIP": next(iter(around.pod_ips), ""),
         "status.podIPs": ",".join(around.pod_ips),
     }.get(path)
-
-
-def only_in(services: Iterable[Service], namespace: str) -> tuple[Service, ...]:
-    """The Services of one namespace."""
-    return tuple(s for s in services if s.metadata.namespace == namespace)
