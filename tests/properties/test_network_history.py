@@ -24,9 +24,6 @@ FACTS = NodeFacts(
     service_cidrs=(ip_network("10.96.0.0/16"),),
     dns_addresses=(ip_address("10.96.0.10"),),
 )
-OTHER_FACTS = msgspec.structs.replace(
-    FACTS, name="node-2", pod_cidrs=(ip_network("10.244.1.0/24"),), dns_addresses=()
-)
 
 # Few of each, so that objects meet all the time: the same ClusterIP, NodePort, endpoint, pod address, pod range.
 # Most of them are sound, since two broken objects seldom meet.
@@ -217,28 +214,9 @@ def test_each_delta_is_the_difference_of_the_states(history):
     assert summed == without_findings(network.state)
 
 
-@given(histories(), histories(), st.data())
-def test_new_facts_leave_no_trace_of_the_old(history, more, data):
-    network = Network(FACTS)
-    network.update(step(history))
-    before = network.state
-    delta = network.change_facts(OTHER_FACTS)
-    assert network.facts == OTHER_FACTS
-    assert plus(before, delta) == without_findings(network.state)
-    network.update(step(more))
-    assert network.state == Network.compute(final_view([*history, *more], data), OTHER_FACTS)
-
-
 @given(histories())
 def test_everything_gone_is_nothing(history):
     network = Network(FACTS)
     network.update(step(history))
     network.update(step([(obj, True) for obj, _ in history]))
     assert network.state == NetworkState()
-
-
-@given(histories())
-def test_the_same_facts_change_nothing(history):
-    network = Network(FACTS)
-    network.update(step(history))
-    assert network.change_facts(FACTS).is_empty

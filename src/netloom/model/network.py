@@ -24,7 +24,6 @@ from netloom.model.state import (
     NetworkState,
     PeerRoute,
     changed_values,
-    difference,
     ended_flows,
 )
 from netloom.units import Addr, Cidr, ObjectKey
@@ -45,12 +44,12 @@ class Network:
         self._slices_of: dict[ObjectKey, dict[ObjectKey, EndpointSlice]] = {}
         self._pods: dict[ObjectKey, Pod] = {}
         self._nodes: dict[ObjectKey, NodeRanges] = {}
-        self._forget(facts)
-
-    @property
-    def facts(self) -> NodeFacts:
-        """What this node is."""
-        return self._facts
+        self._facts = facts
+        self._frontends: Claims[FrontendKey, Frontend] = Claims(_frontend_dispute)
+        self._local_pods: Claims[Addr, LocalPod] = Claims(_address_dispute)
+        self._routes: dict[Cidr, PeerRoute] = {}
+        self._findings: dict[Hashable, tuple[Finding, ...]] = {}
+        """By kind and key of the object that they came from; only where there are any."""
 
     @property
     def state(self) -> NetworkState:
@@ -84,19 +83,6 @@ class Network:
             flows=tuple(flow for change in frontends.items() for flow in ended_flows(*change)),
         )
 
-    def change_facts(self, facts: NodeFacts) -> Delta:
-        """The node has become another (a pod range assigned, an address changed): everything is computed anew."""
-        if facts == self._facts:
-            return Delta()
-        before = self.state
-        self._forget(facts)
-        for key in self._services:
-            self._rebuild_service(key, Changed())
-        for key in self._pods:
-            self._rebuild_pod(key, Changed())
-        self._rebuild_routes()
-        return difference(before, self.state)
-
     @staticmethod
     def compute(view: ClusterView, facts: NodeFacts) -> NetworkState:
         """The network of the node of ``facts`` in this cluster. This is the definition; ``update`` is its optimisation."""
@@ -121,15 +107,6 @@ class Network:
         return NetworkState(
             frontends=frontends, routes=routes, local_pods=local_pods, findings=tuple(sorted(findings))
         )
-
-    def _forget(self, facts: NodeFacts) -> None:
-        """Drop all that was computed; the objects stay."""
-        self._facts = facts
-        self._frontends: Claims[FrontendKey, Frontend] = Claims(_frontend_dispute)
-        self._local_pods: Claims[Addr, LocalPod] = Claims(_address_dispute)
-        self._routes: dict[Cidr, PeerRoute] = {}
-        self._findings: dict[Hashable, tuple[Finding, ...]] = {}
-        """By kind and key of the object that they came from; only where there are any."""
 
     def _store_services(self, changes: Changes) -> dict[ObjectKey, None]:
         """Take over Services and slices; returns the keys of Services to rebuild, in order of the changes."""
