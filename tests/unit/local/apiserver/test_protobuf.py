@@ -83,6 +83,55 @@ def test_a_deployment_of_kubectl_keeps_its_zero():
     assert schema.type_errors("apps/v1/Deployment", document) == []
 
 
+@pytest.mark.parametrize(
+    ("recorded", "document"),
+    [
+        (
+            "azhzAAoPCgJ2MRIJTmFtZXNwYWNlEhsKEwoDcmVjEgAaACIAKgAyADgAQgASABoCCgAaACIA",
+            {"kind": "Namespace", "metadata": {"name": "rec"}, "spec": {}, "status": {}},
+        ),
+        (
+            "azhzAAoPCgJ2MRIJQ29uZmlnTWFwEiwKFwoEY29uZhIAGgNyZWMiACoAMgA4AEIAEgYKAWESAWISCQoFZW1wdHkSABoAIgA=",
+            {
+                "kind": "ConfigMap",
+                "metadata": {"name": "conf", "namespace": "rec"},
+                "data": {"a": "b", "empty": ""},
+            },
+        ),
+        (
+            "azhzAAoMCgJ2MRIGU2VjcmV0EiIKFgoDa2V5EgAaA3JlYyIAKgAyADgAQgASBgoBaxIBdhoAGgAiAA==",
+            {"kind": "Secret", "metadata": {"name": "key", "namespace": "rec"}, "data": {"k": "dg=="}},
+        ),
+        (
+            "azhzAAoUCgJ2MRIOU2VydmljZUFjY291bnQSGgoYCgVyb2JvdBIAGgNyZWMiACoAMgA4AEIAGgAiAA==",
+            {"kind": "ServiceAccount", "metadata": {"name": "robot", "namespace": "rec"}},
+        ),
+        (
+            "azhzAAoNCgJ2MRIHU2VydmljZRJgCiQKBGF3YXkSABoDcmVjIgAqADIAOABCAFoLCgNhcHASBGF3YXkSNBILCgNhcHASBGF3"
+            "YXkaACIMRXh0ZXJuYWxOYW1lOgBCAFILZXhhbXBsZS5vcmdaAGAAaAAaAgoAGgAiAA==",
+            {
+                "kind": "Service",
+                "metadata": {"name": "away", "namespace": "rec", "labels": {"app": "away"}},
+                "spec": {"selector": {"app": "away"}, "type": "ExternalName", "externalName": "example.org"},
+                "status": {"loadBalancer": {}},
+            },
+        ),
+        (
+            "azhzAAoNCgJ2MRIHU2VydmljZRJWCiQKBGhlYWQSABoDcmVjIgAqADIAOABCAFoLCgNhcHASBGhlYWQSKhILCgNhcHASBGhl"
+            "YWQaBE5vbmUiCUNsdXN0ZXJJUDoAQgBSAFoAYABoABoCCgAaACIA",
+            {
+                "kind": "Service",
+                "metadata": {"name": "head", "namespace": "rec", "labels": {"app": "head"}},
+                "spec": {"selector": {"app": "head"}, "type": "ClusterIP", "clusterIP": "None"},
+                "status": {"loadBalancer": {}},
+            },
+        ),
+    ],
+)
+def test_bodies_of_kubectl_1_33(recorded, document):
+    assert decode(base64.b64decode(recorded)) == {"apiVersion": "v1", **document}
+
+
 def test_options_are_read_whatever_resource_they_are_for():
     assert decode(base64.b64decode(DELETE_OPTIONS)) == {"apiVersion": "v1", "kind": "DeleteOptions"}
     grace = decode(body("apps/v1", "DeleteOptions", field(1, 0), field(4, "Orphan")))
