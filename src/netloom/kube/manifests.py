@@ -16,6 +16,7 @@ import yaml
 from netloom.errors import UsageError
 from netloom.kube import resources
 from netloom.kube.resources import Resource
+from netloom.kube.yaml_loader import Loader
 
 SUFFIXES = frozenset({".yaml", ".yml", ".json"})
 MAX_BYTES = 8 * 1024 * 1024
@@ -75,7 +76,7 @@ def _read(path: Path) -> Iterator[Manifest]:
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
     try:
-        documents = list(yaml.load_all(text, Loader=_Loader))
+        documents = list(yaml.load_all(text, Loader=Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
@@ -85,19 +86,6 @@ def _read(path: Path) -> Iterator[Manifest]:
     for place, document in enumerate(documents, 1):
         if document is not None:
             yield from _objects(path, place, document)
-
-
-_SafeLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, in C, where libyaml is there
-
-
-class _Loader(_SafeLoader):  # type: ignore[misc] # chosen at import
-    """Safe, and with dates left as text, as Kubernetes reads them."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, regexp) for tag, regexp in pairs if tag != "tag:yaml.org,2002:timestamp"]
-    for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def _objects(path: Path, place: int, document: object) -> Iterable[Manifest]:

@@ -40,6 +40,7 @@ from netloom.api.discovery import (
 from netloom.api.meta import KubeObject, LabelSelector, ObjectMeta
 from netloom.api.networking import NetworkPolicy, NetworkPolicySpec
 from netloom.errors import InvalidObject
+from netloom.kube.yaml_loader import Loader
 from netloom.model.inputs import Changes, ClusterView
 from netloom.units import ObjectKey
 
@@ -52,16 +53,6 @@ _FIELDS: dict[str, tuple[type[KubeObject], str]] = {
     "NetworkPolicy": (NetworkPolicy, "policies"),
 }
 _CLUSTER_SCOPED = ("Node", "Namespace")
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as the API reads it: a timestamp is text (RFC 3339), not a date of the language."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 def key_of(text: str) -> ObjectKey:
@@ -210,7 +201,7 @@ def load_view(text: str) -> ClusterView:
         InvalidObject: the text is no YAML, or a document is no object of its kind.
     """
     try:
-        documents = [d for d in yaml.load_all(text, Loader=_Loader) if d is not None]
+        documents = [d for d in yaml.load_all(text, Loader=Loader) if d is not None]
     except yaml.YAMLError as error:
         raise InvalidObject(
             "manifest", "", f"is no YAML: {error}", "correct the place that is named"

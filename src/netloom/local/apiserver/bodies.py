@@ -12,6 +12,7 @@ import msgspec
 import yaml
 
 from netloom.api.nulls import without_nulls
+from netloom.kube.yaml_loader import Loader
 from netloom.local.apiserver import protobuf
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kinds import Kind
@@ -50,16 +51,6 @@ class _Meta(msgspec.Struct, rename="camel"):
     managed_fields: list[dict[str, Any]] = []
 
 
-class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc] # the C loader where libyaml is there
-    """YAML as JSON has it: dates stay text."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-
-
 def decode(data: bytes, content_type: str) -> Json:
     """The value in a body.
 
@@ -85,7 +76,7 @@ def _yaml(data: bytes) -> Json:
     try:
         return msgspec.json.decode(data)  # most clients write the JSON subset, a hundred times faster to read
     except msgspec.DecodeError:
-        value = yaml.load(data, Loader=_Loader)  # noqa: S506 - a subclass of the safe loader
+        value = yaml.load(data, Loader=Loader)  # noqa: S506 - a subclass of the safe loader
         return msgspec.json.decode(msgspec.json.encode(value))  # refuses what JSON cannot hold
 
 
