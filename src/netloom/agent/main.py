@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import logging
-import signal
 
 from netloom.agent.config import AgentConfig
 from netloom.agent.wiring import serve
 from netloom.clock import SystemClock
 from netloom.errors import NetloomError
+from netloom.linux.signals import until_signal
 
 log = logging.getLogger(__name__)
 
@@ -24,25 +23,12 @@ def run(config: AgentConfig) -> int:
     gc.disable()
     code = 0
     try:
-        asyncio.run(_until_signal(config))
+        asyncio.run(until_signal(serve(config, clock=SystemClock())))
     except* NetloomError as group:
         for error in _leaves(group):
             log.error("%s", error)  # noqa: TRY400 - says all in one line
         code = 1
     return code
-
-
-async def _until_signal(config: AgentConfig) -> None:
-    loop = asyncio.get_running_loop()
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
-    async with asyncio.TaskGroup() as tasks:
-        serving = tasks.create_task(serve(config, clock=SystemClock()), name="agent")
-        await stopped.wait()
-        serving.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

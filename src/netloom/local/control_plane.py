@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 import socket
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from netloom.clock import Clock
 from netloom.kube.kubeconfig import ClientConfig
+from netloom.linux.signals import until_signal
 from netloom.local.apiserver.bootstrap import Advertised
 from netloom.local.apiserver.server import ApiServer, Listener
 from netloom.local.apiserver.store import Store
@@ -40,7 +38,7 @@ def serve_api(paths: ClusterPaths, settings: ClusterSettings, listeners: Listene
     gc.set_threshold(50_000, 50, 1_000)
     store = Store(paths.store)
     try:
-        _run_until_signal(_serve_api(store, paths, settings, listeners, clock))
+        asyncio.run(until_signal(_serve_api(store, paths, settings, listeners, clock)))
     finally:
         store.close()
 
@@ -76,18 +74,4 @@ def serve_controllers(paths: ClusterPaths, settings: ClusterSettings) -> None:
     config = ClientConfig(
         server="", unix_socket=str(paths.api_socket), ca_data=(paths.pki / "ca.crt").read_bytes()
     )
-    _run_until_signal(controllers.run(config, settings))
-
-
-def _run_until_signal(work: Coroutine[Any, Any, None]) -> None:
-    async def until_signal() -> None:
-        loop = asyncio.get_running_loop()
-        stopped = asyncio.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stopped.set)
-        async with asyncio.TaskGroup() as tasks:
-            serving = tasks.create_task(work, name="serve")
-            await stopped.wait()
-            serving.cancel()
-
-    asyncio.run(until_signal())
+    asyncio.run(until_signal(controllers.run(config, settings)))
