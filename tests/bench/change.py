@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import os
 import socket
 import time
 from collections.abc import Iterator
@@ -151,8 +152,6 @@ def _pod(node: rig.Rig) -> Iterator[socket.socket]:
         yield listener
     finally:
         listener.close()
-        import os  # noqa: PLC0415
-
         os.close(fd)
         with Rtnl(here) as rtnl:
             rtnl.delete_link("bench")

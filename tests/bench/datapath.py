@@ -19,6 +19,7 @@ from tests.bench import population, rooms
 from tests.bench.report import ROOT, Row, median
 
 from netloom.api.core import Service, ServiceSpec
+from netloom.api.discovery import EndpointPort
 from netloom.dataplane.nftables.apply import NftablesPlane
 from netloom.linux.conntrack import Conntrack
 from netloom.linux.nft import Nft
@@ -125,9 +126,7 @@ def _service() -> Service:
     )
 
 
-def _endpoint_port(mode: str, number: int):
-    from netloom.api.discovery import EndpointPort  # noqa: PLC0415
-
+def _endpoint_port(mode: str, number: int) -> EndpointPort:
     return EndpointPort(name=mode, protocol="UDP" if mode == "udp" else "TCP", port=number)
 
 
