@@ -1,12 +1,11 @@
 """Whole walks as files: a cluster as a user writes it, questions, and what is answered.
 
 Each ``tests/golden/walk/<case>`` holds ``in.yaml`` (beside the three nodes of ``nodes.yaml``) and ``walk.txt``: questions
-after ``$ why``, each followed by its answer. With NETLOOM_UPDATE_GOLDEN=1 the answers are written anew; review the diff.
+after ``$ why``, each followed by its answer. With --update-golden the answers are written anew; review the diff.
 """
 
 from __future__ import annotations
 
-import os
 import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -46,12 +45,8 @@ def answers(case: str, asked: str) -> str:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_walk(case):
+def test_walk(case, golden):
     path = GOLDEN / case / "walk.txt"
-    expected = path.read_text()
-    got = answers(case, expected)
+    got = answers(case, path.read_text())
     assert got, "walk.txt asks nothing"
-    if os.environ.get("NETLOOM_UPDATE_GOLDEN"):
-        path.write_text(got)
-    else:
-        assert got == expected
+    golden(path, got)
