@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from netloom.dns.feed import FeedClient
 from netloom.model.inputs import Changes
 from netloom.model.names.names import Names
@@ -14,17 +16,27 @@ class NamesFeed:
     def __init__(self, *, settings: NameSettings, socket_path: str) -> None:
         self._names = Names(settings)
         self._generation = 0
-        self.client = FeedClient(path=socket_path, snapshot=self._snapshot)
+        self._known = asyncio.Event()
+        self._client = FeedClient(path=socket_path, snapshot=self._snapshot)
 
     @property
     def is_answered(self) -> bool:
         """True while a DNS process is connected that answers everything told so far."""
-        return self.client.connected and 0 < self._generation <= self.client.acknowledged
+        return self._client.connected and 0 < self._generation <= self._client.acknowledged
 
     @property
     def is_connected(self) -> bool:
         """True while a DNS process is connected that has had the whole set."""
-        return self.client.connected
+        return self._client.connected
+
+    async def run(self) -> None:
+        """Keep the DNS process fed until cancelled, from the moment that the whole cluster is known.
+
+        What is missing in a set is denied: a DNS process that goes on answering from the agent before us must not be told
+        an empty one.
+        """
+        await self._known.wait()
+        await self._client.run()
 
     def update(self, changes: Changes) -> None:
         """Take note; the DNS process hears of it at once, if it is there and an answer has changed."""
@@ -32,7 +44,8 @@ class NamesFeed:
         if self._generation and delta.is_empty:
             return  # most endpoints have no name: their coming and going wakes nobody
         self._generation += 1
-        self.client.offer(self._generation, delta)
+        self._known.set()
+        self._client.offer(self._generation, delta)
 
     def _snapshot(self) -> tuple[int, NamesState]:
         return self._generation, self._names.state

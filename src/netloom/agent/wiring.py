@@ -110,7 +110,7 @@ class NodeAgent:
             clock=self._clock,
             report=_report,
         )
-        tasks.create_task(self._names.client.run(), name="dns-feed")
+        tasks.create_task(self._names.run(), name="dns-feed")
         await self._engine.run(self._pending)
 
     def _on_change(
