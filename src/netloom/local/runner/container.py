@@ -33,6 +33,7 @@ class ContainerLife:
         pod: the pod it belongs to.
         container: what it is.
         restarts: restarts before this sandbox.
+        former: its facts, where a runner before us left it running: it goes on, as ready as it was, until a probe says else.
         clock: the time, for status.
         check_of: how to run a probe; None where it cannot be run.
         announce: called when its generation changed, so that the stand-ins hear of it.
@@ -51,10 +52,11 @@ class ContainerLife:
         announce: Callable[[], None],
         on_change: Callable[[], None],
         on_failure: Callable[[str, str], None],
+        former: ContainerFacts | None = None,
     ) -> None:
         self.container = container
         self.generation = restarts
-        self.facts = ContainerFacts(restarts=restarts)
+        self.facts = former or ContainerFacts(restarts=restarts)
         self._pod = pod
         self._clock = clock
         self._check_of = check_of
@@ -63,8 +65,7 @@ class ContainerLife:
         self._on_failure = on_failure
         self._heard: asyncio.Event = asyncio.Event()
         self._problem = ""
-        self._listening = False
-        self._probe_ready = False
+        self._listening = self._probe_ready = self.facts.ready
         self._row = 0
 
     @property
@@ -117,19 +118,24 @@ class ContainerLife:
         self._announce()
         await self._heard.wait()
         if self._problem:
+            self._probe_ready = False
+            self._set(running_since=None)
             return False
+        if self.facts.running_since is not None:
+            return True
         started = self._check_plan(self.container.startup_probe) is None
         self._set(id=secrets.token_hex(32), running_since=self._clock.wall(), started=started, message="")
         return True
 
     async def _probe(self) -> Failed:
         probing = Probing(
-            startup=self._check_plan(self.container.startup_probe),
+            startup=None if self.facts.started else self._check_plan(self.container.startup_probe),
             readiness=self._check_plan(self.container.readiness_probe),
             liveness=self._check_plan(self.container.liveness_probe),
             on_started=lambda: self._set(started=True),
             on_ready=self._probed,
             on_failure=self._on_failure,
+            ready=self._probe_ready,
         )
         return await probing.run()
 

@@ -36,7 +36,7 @@ from netloom.local.runner.sandbox import Sandbox, SandboxPlan
 from netloom.local.runner.spec import Container, Pod, Probe
 from netloom.local.runner.standins.client import StandIns
 from netloom.local.runner.standins.feed import App, StandInPod, State
-from netloom.local.runner.status import PodFacts
+from netloom.local.runner.status import ContainerFacts, PodFacts, adopted
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +88,7 @@ class PodLife:
         self._record: SandboxRecord | None = None
         self._containers: dict[str, ContainerLife] = {}
         self._restarts = {c.name: c.restart_count for c in pod.status.container_statuses}
+        self._adopted: dict[str, ContainerFacts] = {}
         self._start_time = pod.status.start_time or rfc3339(tools.clock.wall())
         self._problem = ""
         self._ending = asyncio.Event()
@@ -212,6 +213,7 @@ class PodLife:
             announce=self.announce,
             on_change=self._reporter.mark,
             on_failure=failed,
+            former=self._adopted.pop(container.name, None),
         )
 
     async def _start(self) -> None:
@@ -295,6 +297,11 @@ class PodLife:
         """Go on with the sandbox that a runner before us left; otherwise clean up after it."""
         self._take_former()
         if self.sandbox is not None and self._record is not None and self._is_whole(self._record):
+            self._adopted = {
+                old.name: facts
+                for old in self.pod.status.container_statuses
+                if (facts := adopted(old)) is not None
+            }
             return True
         if self.pod.status.phase == "Running":
             self._restarts = {name: count + 1 for name, count in self._restarts.items()}

@@ -67,9 +67,10 @@ class Probing:
         on_started: called once, when the container counts as started.
         on_ready: called whenever readiness changes; without a readiness probe it is True from the start.
         on_failure: called with every failed check and its kind, for events.
+        ready: what the readiness probe said of it before; only another verdict is called.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - values and callbacks of one owner, all by keyword
         self,
         *,
         startup: ProbePlan | None,
@@ -78,7 +79,9 @@ class Probing:
         on_started: Callable[[], None],
         on_ready: Callable[[bool], None],
         on_failure: Callable[[str, str], None],
+        ready: bool = False,
     ) -> None:
+        self._was_ready = ready
         self._startup = startup
         self._readiness = readiness
         self._liveness = liveness
@@ -103,7 +106,7 @@ class Probing:
         if self._readiness is None:
             self._on_ready(True)
             return
-        tally = Tally(self._readiness.probe, verdict=False)
+        tally = Tally(self._readiness.probe, verdict=self._was_ready)
         async for outcome in ticks(self._readiness):
             if not outcome.ok:
                 self._on_failure("readiness", outcome.detail)

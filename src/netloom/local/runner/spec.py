@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import msgspec
 
 from netloom.api.meta import ObjectMeta
@@ -189,11 +191,33 @@ class Condition(msgspec.Struct, frozen=True, rename="camel"):
     message: str = ""
 
 
+class OldRunning(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 ContainerStateRunning."""
+
+    started_at: dt.datetime | None = None
+
+
+class OldState(msgspec.Struct, frozen=True):
+    """core/v1 ContainerState, as far as a runner goes on from it."""
+
+    running: OldRunning | None = None
+
+
 class OldContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
     """What a former runner wrote about a container, as far as this one goes on from it."""
 
     name: str
     restart_count: int = 0
+    container_id: str = ""
+    ready: bool = False
+    started: bool = False
+    state: OldState = OldState()
+
+    @property
+    def running_since(self) -> float | None:
+        """Seconds since the epoch; None where it did not run."""
+        started = self.state.running.started_at if self.state.running is not None else None
+        return started.timestamp() if started is not None else None
 
 
 class PodStatus(msgspec.Struct, frozen=True, rename="camel"):

@@ -11,9 +11,11 @@ from typing import Any
 import msgspec
 
 from netloom.clock import rfc3339
-from netloom.local.runner.spec import Condition, Container, Pod
+from netloom.local.runner.spec import Condition, Container, OldContainerStatus, Pod
 
 Status = dict[str, Any]
+ID_SCHEME = "netloom://"
+"""Begins every containerID: which runtime runs it."""
 
 
 class Terminated(msgspec.Struct, frozen=True):
@@ -41,6 +43,20 @@ class ContainerFacts(msgspec.Struct, frozen=True):
     started: bool = False
     """Its startup probe has succeeded, or it has none."""
     ready: bool = False
+
+
+def adopted(old: OldContainerStatus) -> ContainerFacts | None:
+    """The facts behind a status that a runner before us wrote; None where the container did not run."""
+    since = old.running_since
+    if since is None:
+        return None
+    return ContainerFacts(
+        id=old.container_id.removeprefix(ID_SCHEME),
+        running_since=since,
+        restarts=old.restart_count,
+        started=old.started,
+        ready=old.ready,
+    )
 
 
 class PodFacts(msgspec.Struct, frozen=True):
@@ -142,7 +158,7 @@ def _container(container: Container, facts: ContainerFacts) -> Status:
         "state": _state(facts),
     }
     if facts.id:
-        status["containerID"] = f"netloom://{facts.id}"
+        status["containerID"] = f"{ID_SCHEME}{facts.id}"
     if facts.last is not None:
         status["lastState"] = {"terminated": _terminated(facts.last)}
     return status

@@ -9,6 +9,7 @@ from netloom.local.runner.container import ContainerLife
 from netloom.local.runner.probes import Check, Outcome
 from netloom.local.runner.spec import Pod, Probe
 from netloom.local.runner.standins.feed import State
+from netloom.local.runner.status import ContainerFacts
 
 pytestmark = pytest.mark.looptime
 
@@ -24,7 +25,7 @@ class LoopClock:
 class Bench:
     """A container whose stand-in answers at once with what is given; its checks are given too."""
 
-    def __init__(self, pod: Pod, restarts: int = 0) -> None:
+    def __init__(self, pod: Pod, restarts: int = 0, former: ContainerFacts | None = None) -> None:
         self.problems: list[str] = []
         self.healthy = True
         self.announced: list[int] = []
@@ -37,6 +38,7 @@ class Bench:
             announce=self.announce,
             on_change=lambda: None,
             on_failure=lambda kind, detail: None,
+            former=former,
         )
 
     def check_of(self, probe: Probe) -> Check:
@@ -120,3 +122,38 @@ async def test_a_bad_image_name_is_said_and_nothing_runs(pod):
     async with bench.living():
         await asyncio.sleep(1)
     assert (bench.life.facts.waiting, bench.announced) == ("InvalidImageName", [])
+
+
+PROBED = "containers: [{name: app, image: a, readinessProbe: {tcpSocket: {port: 1}, initialDelaySeconds: 5}}]"
+FORMER = ContainerFacts(id="abc", running_since=-60.0, restarts=2, started=True, ready=True)
+
+
+async def test_what_a_former_runner_left_goes_on_as_it_was(pod):
+    bench = Bench(pod(PROBED), restarts=2, former=FORMER)
+    seen = []
+    bench.life._on_change = lambda: seen.append(bench.life.facts)
+    async with bench.living():
+        await asyncio.sleep(6)
+    assert bench.announced == [2]
+    assert all((f.id, f.running_since, f.ready) == ("abc", -60.0, True) for f in [bench.life.facts, *seen])
+
+
+async def test_what_a_former_runner_left_loses_its_readiness_when_a_probe_says_so(pod):
+    bench = Bench(pod(PROBED), restarts=2, former=FORMER)
+    bench.healthy = False
+    async with bench.living():
+        await asyncio.sleep(4)
+        assert bench.life.facts.ready
+        await asyncio.sleep(60)
+        assert not bench.life.facts.ready
+
+
+async def test_what_a_former_runner_left_and_no_longer_listens_is_begun_again(pod):
+    bench = Bench(pod(PROBED), restarts=2, former=FORMER)
+    bench.problems = ["port 80/TCP: Address already in use"]
+    async with bench.living():
+        await asyncio.sleep(0.5)
+        assert (bench.life.facts.running_since, bench.life.facts.ready) == (None, False)
+        await asyncio.sleep(8)
+        assert bench.life.facts.ready
+        assert bench.life.facts.id != "abc"

@@ -5,7 +5,8 @@ import pytest
 
 from netloom.errors import InvalidObject
 from netloom.local.runner.images import standin_image_id
-from netloom.local.runner.status import ContainerFacts, PodFacts, Status, Terminated, pod_status
+from netloom.local.runner.spec import OldContainerStatus
+from netloom.local.runner.status import ContainerFacts, PodFacts, Status, Terminated, adopted, pod_status
 
 NOW = 1_700_000_000.0
 STAMP = "2023-11-14T22:13:20Z"
@@ -125,3 +126,11 @@ def test_image_names(image: str):
 def test_what_is_no_image_name_is_refused(image: str):
     with pytest.raises(InvalidObject, match="no image reference"):
         standin_image_id(image, subject="Pod shop/web-1 container app")
+
+
+def test_a_status_is_read_back_by_the_next_runner(pod):
+    facts_before = ContainerFacts(id="abc", running_since=120.0, restarts=2, started=True, ready=True)
+    written = pod_status(pod(APP), facts(containers={"app": facts_before}), now=200.0)
+    (old,) = msgspec.convert(written["containerStatuses"], tuple[OldContainerStatus, ...])
+    assert adopted(old) == facts_before
+    assert adopted(OldContainerStatus("app", restart_count=2)) is None
