@@ -40,7 +40,7 @@ async def test_nothing_is_told_before_the_cluster_is_known(tmp_path):
         for _ in range(100):  # turns of the loop, far more than a connection over a unix socket takes
             await asyncio.sleep(0)
         assert not feed.is_connected
-        web = service("web", "10.96.0.20")
+        web = service("default/web", "10.96.0.20")
         feed.update(Changes(services={web.key: web}))
         async with asyncio.timeout(10):
             generation, names = await zone.sets.get()

@@ -208,7 +208,7 @@ class OldContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
 
     name: str
     restart_count: int = 0
-    container_id: str = ""
+    container_id: str = msgspec.field(name="containerID", default="")
     ready: bool = False
     started: bool = False
     state: OldState = OldState()
