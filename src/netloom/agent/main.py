@@ -19,7 +19,7 @@ def run(config: AgentConfig) -> int:
     """Serve until SIGTERM or SIGINT; the exit code. What is in the kernel stays in force."""
     # with 100,000 objects a full collection takes long, and nothing here is cyclic for long;
     # the engine enables collections when the first load is in force
-    gc.set_threshold(50_000, 50, 1_000)
+    gc.set_threshold(2_000, 20, 1_000)
     gc.disable()
     code = 0
     try:

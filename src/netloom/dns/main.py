@@ -131,7 +131,7 @@ def run(config: DnsConfig) -> int:
     """Serve in this process; its exit code."""
     # A collection of everything takes tens of milliseconds with 100,000 names, and nothing here is cyclic for long.
     gc.freeze()
-    gc.set_threshold(50_000, 50, 1_000)
+    gc.set_threshold(2_000, 20, 1_000)
     try:
         asyncio.run(serve(config))
     except NetloomError as error:

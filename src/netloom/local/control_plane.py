@@ -35,8 +35,9 @@ class Listeners(msgspec.Struct, frozen=True):
 
 def serve_api(paths: ClusterPaths, settings: ClusterSettings, listeners: Listeners, clock: Clock) -> None:
     """The API server, until SIGTERM: on TLS for people, nodes and pods, on a unix socket for the controllers."""
-    gc.set_threshold(50_000, 50, 1_000)
+    gc.set_threshold(2_000, 20, 1_000)  # short pauses: a watcher waits for each
     store = Store(paths.store)
+    gc.freeze()  # what is stored lives long; collections need not look at it
     try:
         asyncio.run(until_signal(_serve_api(store, paths, settings, listeners, clock)))
     finally:
@@ -70,7 +71,7 @@ async def _serve_api(
 
 def serve_controllers(paths: ClusterPaths, settings: ClusterSettings) -> None:
     """Controllers and scheduler, until SIGTERM."""
-    gc.set_threshold(50_000, 50, 1_000)
+    gc.set_threshold(2_000, 20, 1_000)
     config = ClientConfig(
         server="", unix_socket=str(paths.api_socket), ca_data=(paths.pki / "ca.crt").read_bytes()
     )
