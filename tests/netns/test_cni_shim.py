@@ -66,7 +66,7 @@ class Runtime:
         command: str,
         container: str = "",
         netns_fd: int | None = None,
-        **config: Any,  # noqa: ANN401 - any JSON
+        **config: Any,
     ) -> Said:
         variables = {
             "CNI_COMMAND": command,
