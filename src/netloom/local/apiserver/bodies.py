@@ -88,9 +88,12 @@ def document(kind: Kind, value: Json) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         raise bad_request(f"the body of the request must be an object of kind {kind.kind}")
-    for field in ("kind", "apiVersion"):
-        if not isinstance(value.get(field), str) or not value[field]:
-            raise bad_request(f"Object '{field[0].upper()}{field[1:]}' is missing in the body of the request")
+    # as with kube-apiserver, the path says what a body is that does not say it itself
+    value = {
+        **value,
+        "apiVersion": value.get("apiVersion") or kind.api_version,
+        "kind": value.get("kind") or kind.kind,
+    }
     if value["apiVersion"] != kind.api_version:
         raise bad_request(
             f"the API version in the data ({value['apiVersion']}) does not match "

@@ -163,7 +163,7 @@ def _message(node: Node, data: bytes, path: str, depth: int, inlined: str = "") 
         if slot is None:
             continue
         if slot.inlined:
-            document.update(_message(node, _bytes(raw), path, depth - 1, slot.inlined))
+            _merge(document, _message(node, _bytes(raw), path, depth - 1, slot.inlined))
             continue
         member = node.fields.get(slot.name)
         if member is None:
@@ -182,6 +182,18 @@ def _message(node: Node, data: bytes, path: str, depth: int, inlined: str = "") 
             if found or isinstance(found, dict) or (counts and found is not None):
                 document[slot.name] = found
     return document
+
+
+def _merge(document: dict[str, Any], more: dict[str, Any]) -> None:
+    """A message may come in pieces: lists go on, maps are filled, of anything else the last counts."""
+    for name, value in more.items():
+        had = document.get(name)
+        if isinstance(value, list) and isinstance(had, list):
+            had.extend(value)
+        elif isinstance(value, dict) and isinstance(had, dict):
+            had.update(value)
+        else:
+            document[name] = value
 
 
 def _items(node: Node, raw: int | bytes, path: str, depth: int) -> Iterator[Json]:
