@@ -28,7 +28,7 @@ fmt: setup-test ## write the format
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 test-unit: setup-test ## pure logic, within 30 s
-	@$(PYTEST) -m "not netns and not cluster" tests
+	@$(PYTEST) -n 2 -m "not netns and not cluster" tests
 
 test-netns: setup-test ## real packets in namespaces that the tests make
 	@$(ROOMS) $(PYTEST) -m netns tests

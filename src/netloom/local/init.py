@@ -47,10 +47,13 @@ class Child(msgspec.Struct, frozen=True):
 class Init:
     """Keeps children running until it is told to stop."""
 
-    def __init__(self, *, children: Sequence[Child], log_directory: Path, clock: Clock) -> None:
+    def __init__(
+        self, *, children: Sequence[Child], log_directory: Path, clock: Clock, stop_s: float = STOP_S
+    ) -> None:
         self._children = {child.name: child for child in children}
         self._log_directory = log_directory
         self._clock = clock
+        self._stop_s = stop_s
         self._running: dict[int, str] = {}
         self._started: dict[str, float] = {}
         self._failures: dict[str, int] = {}
@@ -116,7 +119,7 @@ class Init:
     def _stop(self) -> None:
         for pid in self._running:
             os.kill(pid, signal.SIGTERM)
-        deadline = self._clock.monotonic() + STOP_S
+        deadline = self._clock.monotonic() + self._stop_s
         while self._running and (left := deadline - self._clock.monotonic()) > 0:
             signal.sigtimedwait({signal.SIGCHLD}, left)
             while self._running:
@@ -125,7 +128,7 @@ class Init:
                     break
                 self._running.pop(pid, None)
         for pid, name in self._running.items():
-            log.warning("%s did not end in %.0f s and is killed", name, STOP_S)
+            log.warning("%s did not end in %.0f s and is killed", name, self._stop_s)
             os.kill(pid, signal.SIGKILL)
 
 

@@ -28,7 +28,7 @@ def started(tmp_path):
             code = 1
             try:
                 signal.signal(signal.SIGALRM, signal.SIG_DFL)
-                Init(children=children, log_directory=tmp_path, clock=SystemClock()).run()
+                Init(children=children, log_directory=tmp_path, clock=SystemClock(), stop_s=0.3).run()
                 code = 0
             finally:
                 os._exit(code)

@@ -1,6 +1,7 @@
 """The DNS relay on loopback: messages pass unchanged, and a resolver that is silent does not stop the next."""
 
 import asyncio
+import select
 import socket
 import threading
 
@@ -26,20 +27,28 @@ def resolver():
     tcp.settimeout(5)
 
     def answer_datagram():
+        if not select.select([udp, over], [], [], 5)[0] or over in select.select([over], [], [], 0)[0]:
+            return
         message, client = udp.recvfrom(512)
         udp.sendto(b"??stale", client)
         udp.sendto(message[:2] + b"answer", client)
 
     def answer_stream():
+        if not select.select([tcp, over], [], [], 5)[0] or over in select.select([over], [], [], 0)[0]:
+            return
         connection, _ = tcp.accept()
         with connection:
             connection.sendall(connection.recv(512)[:2] + b"answer")
 
+    over, end = socket.socketpair()
     threads = [threading.Thread(target=t, daemon=True) for t in (answer_datagram, answer_stream)]
     for thread in threads:
         thread.start()
-    with udp, tcp:
+    with udp, tcp, over, end:
         yield udp.getsockname(), tcp.getsockname()
+        end.send(b"over")
+        for thread in threads:
+            thread.join()
 
 
 async def running(upstreams, ask):
