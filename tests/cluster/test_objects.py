@@ -22,6 +22,18 @@ def test_an_unknown_field_is_refused_with_its_path(place):
     place("apply", "--validate=false", "-f", "-", stdin=json.dumps(wrong))
 
 
+def test_a_list_is_validated_and_applied(place):
+    """What ``kubectl get -o yaml`` writes can be applied again; kubectl validates lists by OpenAPI v2."""
+    place.apply(SETTINGS)
+    place.service("web")
+    kept = place("get", "configmaps,services", "-o", "yaml")
+    place("delete", "configmap,service", "settings", "web", "--ignore-not-found")
+    assert "configmap/settings" in place("apply", "-f", "-", stdin=kept)
+    assert place.get("configmap", "settings")["data"] == {"a": "1"}
+    wrong = {"apiVersion": "v1", "kind": "List", "items": [{**SETTINGS, "dato": {}}]}
+    assert "dato" in place.refused("apply", "-f", "-", stdin=json.dumps(wrong))
+
+
 def test_a_wrong_type_and_wrong_values_are_refused_with_status_and_causes(place):
     path = f"/api/v1/namespaces/{place.namespace}/services"
     service = {

@@ -3,9 +3,8 @@
 Comes in: the schema (schema.py) and the served kinds (kinds.py). Goes out: JSON, made on first use and kept. Not here: HTTP.
 
 ``/openapi/v3`` is an index of paths with a hash; ``/openapi/v3/<path>`` a document of one group and version. Answer both with
-``Content-Type: application/json``. ``/openapi/v2`` is one document of everything: JSON for those who accept JSON; client-go asks
-for ``application/com.github.proto-openapi.spec.v2@v1.0+protobuf`` alone and reads nothing else, so answer it 406 (kubectl
-1.30+ asks v3 first and needs v2 for no verb of its own).
+``Content-Type: application/json``. ``/openapi/v2`` is one document of everything; client-go reads it as protobuf only, which
+openapi_protobuf.py makes of it.
 """
 
 from __future__ import annotations

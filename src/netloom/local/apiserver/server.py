@@ -27,6 +27,7 @@ from netloom.local.apiserver import (
     discovery,
     negotiate,
     openapi,
+    openapi_protobuf,
     status,
     subresources,
 )
@@ -207,8 +208,7 @@ def _fixed(request: web.Request, parts: list[str]) -> web.Response:  # noqa: PLR
         case ["version"]:
             return _page(request, discovery.version())
         case ["openapi", "v2"]:
-            negotiate.view(request.headers.get("Accept", ""))
-            return answer(openapi.v2_document())
+            return _swagger(request.headers.get("Accept", ""))
         case ["openapi", "v3"]:
             return answer(openapi.v3_index())
         case ["openapi", "v3", *rest]:
@@ -217,6 +217,13 @@ def _fixed(request: web.Request, parts: list[str]) -> web.Response:  # noqa: PLR
             return answer(msgspec.json.encode({"paths": _paths()}))
         case _:
             return _discovery(request, parts)
+
+
+def _swagger(accept: str) -> web.Response:
+    if any(name in accept for name in (openapi_protobuf.ASKED, openapi_protobuf.MEDIA_TYPE)):
+        return answer(openapi_protobuf.v2_document(), media_type=openapi_protobuf.MEDIA_TYPE)
+    negotiate.view(accept)
+    return answer(openapi.v2_document())
 
 
 def _discovery(request: web.Request, parts: list[str]) -> web.Response:

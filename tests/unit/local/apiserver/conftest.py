@@ -84,7 +84,7 @@ class Api:
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         sent.setdefault("Content-Type", "application/json")
         async with self.session.request(method, self.url(path), data=data, headers=sent) as response:
-            return Reply(response.status, response.headers, await response.text())
+            return Reply(response.status, response.headers, await response.text(errors="replace"))
 
     @staticmethod
     def url(path: str) -> str:

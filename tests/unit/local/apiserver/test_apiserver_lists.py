@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from tests.unit.local.apiserver.conftest import Api, config_map, pod, service
 
+from netloom.local.apiserver import openapi_protobuf
 from netloom.local.apiserver.kinds import ENDPOINT_SLICES, SERVICES
 
 TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -150,6 +151,7 @@ async def test_version_and_schemas(api: Api) -> None:
         assert (await api("GET", entry["serverRelativeURL"])).ok()["openapi"].startswith("3.")
     assert "apis/apps/v1" in index["paths"]
     assert (await api("GET", "/openapi/v2")).ok()["swagger"] == "2.0"
-    protobuf = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
-    (await api("GET", "/openapi/v2", Accept=protobuf)).refused(406, "NotAcceptable")
+    protobuf = openapi_protobuf.ASKED
+    swagger = await api("GET", "/openapi/v2", Accept=protobuf)
+    assert (swagger.code, swagger.headers["Content-Type"]) == (200, openapi_protobuf.MEDIA_TYPE)
     (await api("GET", "/openapi/v3/apis/none/v1")).refused(404, "NotFound")
