@@ -360,7 +360,7 @@ def pieces(node: Node, value) -> list[int | bytes]:
 
 
 @pytest.mark.parametrize("gvk", [kind.gvk for kind in schema.data().kinds])
-@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(data=st.data())
 def test_any_document_survives(gvk, data):
     api_version, _, kind = gvk.rpartition("/")
