@@ -29,6 +29,16 @@ def become_root_of_a_user_namespace() -> None:
         raise forbidden(error) from error
 
 
+def has_one_user() -> bool:
+    """This user namespace knows one user only, as an ordinary user's own does: the owner of a file cannot be changed (EINVAL)."""
+    return users(Path("/proc/self/uid_map").read_text()) == 1
+
+
+def users(uid_map: str) -> int:
+    """How many users a map has (user_namespaces(7): first inside, first outside, length)."""
+    return sum(int(line.split()[2]) for line in uid_map.splitlines())
+
+
 def forbidden(error: OSError | KernelError) -> Unsupported:
     """What to say where namespaces, or capabilities in them, are not to be had: why, and how to go on."""
     number = error.errno or 0

@@ -31,6 +31,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     """Services of the pod's namespace."""
     kubernetes: Service | None = None
     """Service ``default/kubernetes``."""
+    one_user: bool = False
+    """The pod knows one user only (``namespaces.has_one_user``)."""
 
 
 def needed_maps(container: Container) -> frozenset[tuple[str, str]]:
@@ -54,6 +56,10 @@ def needed_maps(container: Container) -> frozenset[tuple[str, str]]:
 def environment(pod: Pod, container: Container, around: Surroundings, maps: Maps) -> dict[str, str]:
     """All variables. What refers to a map or key that is not there is left out."""
     found = {"PATH": PATH, "HOME": "/root", "HOSTNAME": around.hostname}
+    if around.one_user:
+        found["TAR_OPTIONS"] = (
+            "--no-same-owner"  # kubectl cp unpacks as root, who keeps owners: here there is one only
+        )
     if around.kubernetes is not None:
         found |= service_variables(around.kubernetes)
     if pod.spec.enable_service_links:

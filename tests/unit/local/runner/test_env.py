@@ -66,3 +66,10 @@ def test_headless_services_have_no_variables(service):
         env.service_variables(service("{metadata: {name: db}, spec: {clusterIP: None, ports: [{port: 1}]}}"))
         == {}
     )
+
+
+@pytest.mark.parametrize("one_user", [True, False])
+def test_where_there_is_one_user_only_tar_keeps_no_owners(pod, one_user):
+    made = pod("{containers: [{name: app}]}")
+    got = env.environment(made, made.spec.containers[0], Surroundings(one_user=one_user), {})
+    assert got.get("TAR_OPTIONS") == ("--no-same-owner" if one_user else None)

@@ -9,6 +9,7 @@ import msgspec
 
 from netloom.errors import NetloomError
 from netloom.kube.resources import CONFIG_MAPS, SECRETS
+from netloom.linux.namespaces import has_one_user
 from netloom.local.runner import podfiles
 from netloom.local.runner.env import Surroundings, environment, needed_maps
 from netloom.local.runner.http1 import BadRequest
@@ -75,6 +76,7 @@ class Targets:
             hostname=podfiles.hostname(pod, config.node_name),
             services=tuple(self._services.of(pod.metadata.namespace)),
             kubernetes=self._services.get(_KUBERNETES),
+            one_user=has_one_user(),
         )
         maps: dict[tuple[str, str], dict[str, str]] = {}
         for kind, name in sorted(needed_maps(target.container)):
