@@ -2,6 +2,7 @@
 
 import os
 import select
+import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -31,7 +32,11 @@ _MOVING = (
 
 
 def run(*words):
-    return subprocess.run(words, capture_output=True, text=True).stdout
+    """What a program prints; an ordinary user's PATH may lack its place, and may see less, before as after."""
+    path = os.environ["PATH"] + ":/usr/sbin:/sbin"
+    program = shutil.which(words[0], path=path)
+    assert program, f"{words[0]} is not installed"
+    return subprocess.run([program, *words[1:]], capture_output=True, text=True).stdout
 
 
 def sysctls():
