@@ -1,6 +1,8 @@
 """The command as its user types it, on a cluster with the example shop."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -53,6 +55,20 @@ def test_exec_runs_inside_the_pod_and_passes_the_exit_code_on(command, shop):
     gone = command.netloom("exec", "--name", shop, "shop/ghost", "--", "true", check=False)
     assert gone.returncode == 4
     assert "ghost" in gone.stderr
+
+
+def test_the_kubeconfig_that_is_printed_opens_the_cluster(command, shop, tmp_path):
+    printed = command.netloom("kubeconfig", "--name", shop).stdout
+    path = command.netloom("kubeconfig", "--name", shop, "--path").stdout.strip()
+    assert Path(path).read_text().strip() == printed.strip()
+    assert Path(path).stat().st_mode & 0o077 == 0, "it holds a private key"
+    (tmp_path / "config").write_text(printed)
+    program = command.kubectl_words(shop)[0]
+    words = [program, "--kubeconfig", str(tmp_path / "config"), "get", "namespace", "shop"]
+    assert subprocess.run(words, capture_output=True, timeout=60).returncode == 0
+    (tmp_path / "config").write_text("\n".join(li for li in printed.splitlines() if "client-" not in li))
+    stranger = subprocess.run([*words, "--username=x", "--password=y"], capture_output=True, timeout=60)
+    assert stranger.returncode != 0, "without its certificate nobody comes in"
 
 
 def test_two_clusters_live_side_by_side(command, shop):

@@ -1,5 +1,7 @@
 """Packets of a whole cluster: pods without NAT, Services of every kind, changes under traffic."""
 
+from ipaddress import ip_address, ip_network
+
 import pytest
 
 pytestmark = pytest.mark.cluster
@@ -266,6 +268,41 @@ request = urllib.request.Request("https://kubernetes.default/version")
 tell(json.loads(urllib.request.urlopen(request, context=context, timeout=5).read())["major"])
 """
     assert place.python(pod, code) == "1"
+
+
+def test_an_ending_pod_is_shown_as_terminating_until_it_is_gone(place):
+    place.deploy("web", replicas=1)
+    place.service("web")
+    words = ("-l", "kubernetes.io/service-name=web")
+    place(
+        "wait",
+        "endpointslice",
+        *words,
+        "--for=jsonpath={.endpoints[0].conditions.ready}=true",
+        "--timeout=20s",
+    )
+    pod = place.pod("web")
+    path = 'jsonpath={.endpoints[*].targetRef.name} {.endpoints[*].conditions}{"\\n"}'
+    watch = place.start("get", "endpointslice", *words, "-w", "-o", path)
+    assert pod in watch.line()
+    place("patch", "pod", pod, "--type=merge", "-p", '{"metadata":{"finalizers":["example.org/hold"]}}')
+    place("delete", "pod", pod, "--wait=false")
+    assert '"ready":false' in watch.until('"terminating":true')
+    place("patch", "pod", pod, "--type=merge", "-p", '{"metadata":{"finalizers":null}}')
+    place("wait", f"pod/{pod}", "--for=delete", "--timeout=30s")
+    while pod in watch.line():
+        pass
+
+
+def test_every_node_has_a_range_of_its_own_and_pods_their_addresses_from_it(place):
+    ranges = {n["metadata"]["name"]: ip_network(n["spec"]["podCIDR"]) for n in place.get("nodes")["items"]}
+    assert len(set(ranges.values())) == 3
+    assert all(r.subnet_of(ip_network("10.244.0.0/16")) for r in ranges.values())
+    place.deploy("web", replicas=6)
+    found = place.pods("web").values()
+    assert len({p["status"]["podIP"] for p in found}) == 6
+    for pod in found:
+        assert ip_address(pod["status"]["podIP"]) in ranges[pod["spec"]["nodeName"]]
 
 
 def test_slices_and_endpoints_follow_pods(place):

@@ -54,6 +54,28 @@ def test_exec_passes_input_output_and_the_exit_code(place):
     assert "no-such-program" in missing.stderr
 
 
+@pytest.mark.parametrize("protocol", ["websocket", "spdy"])
+def test_exec_by_the_present_and_the_former_protocol(place, protocol):
+    """kubectl speaks WebSocket with v5.channel.k8s.io; older ones, and this one when told so, SPDY/3.1."""
+    place.apply(pod_of({"name": "c"}))
+    ready(place)
+    variables = {
+        **place.command.environment,
+        "KUBECTL_REMOTE_COMMAND_WEBSOCKETS": str(protocol == "websocket").lower(),
+    }
+    words = ("-n", place.namespace, "exec", "-i", "-v=9", "p", "--", "sh", "-c", "cat; exit 4")
+    done = subprocess.run(
+        place.command.kubectl_words(place.cluster, *words),
+        input="both ways\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=variables,
+    )
+    assert (done.returncode, done.stdout) == (4, "both ways\n")
+    assert ("SPDY/3.1" in done.stderr) == (protocol == "spdy")
+
+
 def test_exec_with_a_terminal(place):
     place.apply(pod_of({"name": "c"}))
     ready(place)
