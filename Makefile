@@ -2,6 +2,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test demo test lint fmt test-unit test-netns test-cluster bench pins clean
 
+# system programs, which an ordinary user's PATH leaves out
+export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
 PYTEST := .venv/bin/pytest -q
 # tests that change kernel state run in namespaces of their own, as root and as an ordinary user alike
 ROOMS := unshare $(if $(filter 0,$(shell id -u)),,--map-root-user --user) --mount --net --
