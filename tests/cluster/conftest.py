@@ -6,6 +6,7 @@ it, and a session that is killed leaves a name that the next run of the same tes
 """
 
 import asyncio
+import fcntl
 import http.client
 import itertools
 import json
@@ -302,12 +303,20 @@ def kill(command):
 
 @pytest.fixture(scope="session")
 def home(tmp_path_factory):
-    # short: unix sockets live below it
-    path = Path("/tmp") / f"netloom-test-{os.getuid()}"
-    _end_all(path)
-    path.mkdir(mode=0o700)
-    yield path
-    _end_all(path)
+    # short: unix sockets live below it; and one for each run that goes on at the same time
+    for number in range(16):
+        path = Path("/tmp") / f"netloom-test-{os.getuid()}-{number}"
+        with path.with_suffix(".lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            _end_all(path)
+            path.mkdir(mode=0o700)
+            yield path
+            _end_all(path)
+            return
+    pytest.fail("16 runs of these tests go on already")
 
 
 def _end_all(path: Path) -> None:
