@@ -74,19 +74,31 @@ def assert_same(before, after):
             assert now == was, what
 
 
-def processes_of(home):
-    """Processes that live in a cluster's namespaces, or carry its directory or name."""
-    mine = os.readlink("/proc/self/ns/net")
-    found = {}
+def processes_of(supervisor):
+    """The supervisor and everything that descends from it; other clusters on this machine are not this test's business."""
+    parents = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
-            foreign = os.readlink(path / "ns/net") != mine
-            name = (path / "comm").read_text().strip()
+            fields = (path / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if foreign or name == "netloom" or name.startswith("nl-"):
-            found[int(path.name)] = name
+        parents[int(path.name)] = int(fields[1])
+    found = {supervisor}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
     return found
+
+
+def rooms_of(pids):
+    """Their pid and network namespaces, without the host's."""
+    found = set()
+    for pid in pids:
+        for kind in ("pid", "net"):
+            try:
+                found.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
+            except OSError:
+                continue
+    return found - {os.readlink("/proc/self/ns/pid"), os.readlink("/proc/self/ns/net")}
 
 
 def wait_gone(pids):
@@ -103,22 +115,25 @@ def wait_gone(pids):
 
 @pytest.mark.parametrize("ending", ["down", "SIGTERM", "SIGKILL"])
 def test_the_host_is_untouched(command, home, ending):
-    others = processes_of(home)
     before = snapshot()
     command.up("trace", "-f", "examples/shop")
     try:
-        mine = {pid: name for pid, name in processes_of(home).items() if pid not in others}
-        assert len(mine) > 10, "the cluster's processes are seen by this test"
-        assert_same(before, snapshot())
         supervisor = int((home / "clusters" / "trace" / "supervisor.pid").read_text())
+        mine = processes_of(supervisor)
+        rooms = rooms_of(mine)
+        assert len(mine) > 25, "the cluster's processes are seen by this test"
+        assert len(rooms) > 25, "and so are the namespaces of its nodes and pods"
+        assert_same(before, snapshot())
         if ending == "down":
             command.netloom("down", "--name", "trace")
             assert not (home / "clusters" / "trace").exists()
         else:
             os.kill(supervisor, getattr(signal, ending))
         wait_gone(mine)
-        left = {pid: name for pid, name in processes_of(home).items() if pid not in others}
-        assert not left
+        everybody = [int(p.name) for p in Path("/proc").glob("[0-9]*")]
+        wait_gone(
+            [pid for pid in everybody if rooms & rooms_of([pid])]
+        )  # born after we looked; none lives on
         assert_same(before, snapshot())
     finally:
         command.down("trace")
