@@ -22,6 +22,18 @@ class ServicePort(msgspec.Struct, frozen=True, rename="camel"):
     app_protocol: str | None = None
 
 
+class ClientIPConfig(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 ClientIPConfig. ``timeout_seconds`` is 1 to 86400; absent means 10800."""
+
+    timeout_seconds: int | None = None
+
+
+class SessionAffinityConfig(msgspec.Struct, frozen=True):
+    """core/v1 SessionAffinityConfig."""
+
+    client_ip: ClientIPConfig | None = msgspec.field(name="clientIP", default=None)
+
+
 class ServiceSpec(msgspec.Struct, frozen=True, rename="camel"):
     """core/v1 ServiceSpec."""
 
@@ -34,15 +46,40 @@ class ServiceSpec(msgspec.Struct, frozen=True, rename="camel"):
     external_name: str = ""
     external_ips: tuple[str, ...] = msgspec.field(name="externalIPs", default=())
     session_affinity: str = "None"
+    session_affinity_config: SessionAffinityConfig | None = None
     external_traffic_policy: str = "Cluster"
     internal_traffic_policy: str = "Cluster"
+    traffic_distribution: str | None = None
     publish_not_ready_addresses: bool = False
+    load_balancer_source_ranges: tuple[str, ...] = ()
+    health_check_node_port: int = 0
+
+
+class LoadBalancerIngress(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 LoadBalancerIngress; a missing ``ip_mode`` with an ``ip`` means VIP (KEP-1860)."""
+
+    ip: str = ""
+    hostname: str = ""
+    ip_mode: str | None = None
+
+
+class LoadBalancerStatus(msgspec.Struct, frozen=True):
+    """core/v1 LoadBalancerStatus."""
+
+    ingress: tuple[LoadBalancerIngress, ...] = ()
+
+
+class ServiceStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 ServiceStatus."""
+
+    load_balancer: LoadBalancerStatus = LoadBalancerStatus()
 
 
 class Service(KubeObject, frozen=True):
     """core/v1 Service."""
 
     spec: ServiceSpec = ServiceSpec()
+    status: ServiceStatus = ServiceStatus()
 
     @property
     def is_headless(self) -> bool:
@@ -112,12 +149,21 @@ class Pod(KubeObject, frozen=True):
         return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
 
 
+class Taint(msgspec.Struct, frozen=True):
+    """core/v1 Taint."""
+
+    key: str
+    value: str = ""
+    effect: str = ""
+
+
 class NodeSpec(msgspec.Struct, frozen=True, rename="camel"):
     """core/v1 NodeSpec."""
 
     pod_cidr: str = msgspec.field(name="podCIDR", default="")
     pod_cidrs: tuple[str, ...] = msgspec.field(name="podCIDRs", default=())
     unschedulable: bool = False
+    taints: tuple[Taint, ...] = ()
 
 
 class NodeAddress(msgspec.Struct, frozen=True):

@@ -27,6 +27,25 @@ class TargetRef(msgspec.Struct, frozen=True):
     uid: str = ""
 
 
+class HintedZone(msgspec.Struct, frozen=True):
+    """discovery/v1 ForZone."""
+
+    name: str
+
+
+class HintedNode(msgspec.Struct, frozen=True):
+    """discovery/v1 ForNode."""
+
+    name: str
+
+
+class EndpointHints(msgspec.Struct, frozen=True, rename="camel"):
+    """discovery/v1 EndpointHints: the zones and nodes whose clients should use this endpoint."""
+
+    for_zones: tuple[HintedZone, ...] = ()
+    for_nodes: tuple[HintedNode, ...] = ()
+
+
 class Endpoint(msgspec.Struct, frozen=True, rename="camel"):
     """discovery/v1 Endpoint. Only ``addresses[0]`` is used, as the API says of consumers."""
 
@@ -36,6 +55,7 @@ class Endpoint(msgspec.Struct, frozen=True, rename="camel"):
     node_name: str | None = None
     target_ref: TargetRef | None = None
     zone: str | None = None
+    hints: EndpointHints | None = None
 
     @property
     def is_ready(self) -> bool:

@@ -51,6 +51,10 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     cluster_domain: str = "cluster.local"
     node_port_range: tuple[int, int] = (30000, 32767)
     """First and last NodePort, both included (kube-apiserver ``--service-node-port-range``)."""
+    zone: str = ""
+    """Node label ``topology.kubernetes.io/zone``; empty where it has none."""
+    node_port_cidrs: tuple[Cidr, ...] | None = None
+    """NodePorts are served at those of the node's addresses that lie in one of these; None: at all but loopback."""
 
 
 class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,3 +65,5 @@ class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
     dns_addresses: tuple[Addr, ...] = ()
     cluster_domain: str = "cluster.local"
     node_port_range: tuple[int, int] = (30000, 32767)
+    node_port_addresses: tuple[str, ...] = ()
+    """CIDRs, or the one word ``primary``: the node's own InternalIPs (kube-proxy ``--nodeport-addresses``). Empty: all."""

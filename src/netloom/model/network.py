@@ -24,7 +24,7 @@ from netloom.model.state import (
     NetworkState,
     PeerRoute,
     changed_values,
-    ended_flows,
+    may_end_flows,
 )
 from netloom.units import Addr, Cidr, ObjectKey
 
@@ -80,7 +80,7 @@ class Network:
             frontends={key: after for key, _, after in frontends.items()},
             routes=self._update_routes(changes),
             local_pods={key: after for key, _, after in local_pods.items()},
-            flows=tuple(flow for change in frontends.items() for flow in ended_flows(*change)),
+            flows=tuple(key for key, before, after in frontends.items() if may_end_flows(key, before, after)),
         )
 
     @staticmethod

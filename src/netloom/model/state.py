@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
 
 from netloom.model.provenance import Finding, Source
-from netloom.model.services.frontends import FlowClass, Frontend, FrontendAction, FrontendKey
+from netloom.model.services.frontends import Frontend, FrontendKey, HealthCheck
 from netloom.units import Addr, Cidr, ObjectKey, Protocol
 
 K = TypeVar("K")
@@ -38,6 +38,8 @@ class NetworkState(msgspec.Struct, frozen=True):
     frontends: Mapping[FrontendKey, Frontend] = {}
     routes: Mapping[Cidr, PeerRoute] = {}
     local_pods: Mapping[Addr, LocalPod] = {}
+    health_checks: Mapping[int, HealthCheck] = {}
+    """By ``spec.healthCheckNodePort``."""
     findings: tuple[Finding, ...] = ()
 
 
@@ -47,13 +49,14 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     frontends: Mapping[FrontendKey, Frontend | None] = {}
     routes: Mapping[Cidr, PeerRoute | None] = {}
     local_pods: Mapping[Addr, LocalPod | None] = {}
-    flows: tuple[FlowClass, ...] = ()
-    """Flows that may no longer live; to be removed after the switch."""
+    flows: tuple[FrontendKey, ...] = ()
+    """Frontends at which flows may live on that would not be made any more; to be looked at after the switch."""
+    health_checks: Mapping[int, HealthCheck | None] = {}
 
     @property
     def is_empty(self) -> bool:
         """True where nothing has to be done."""
-        return not (self.frontends or self.routes or self.local_pods or self.flows)
+        return not (self.frontends or self.routes or self.local_pods or self.flows or self.health_checks)
 
 
 def difference(before: NetworkState, after: NetworkState) -> Delta:
@@ -64,30 +67,46 @@ def difference(before: NetworkState, after: NetworkState) -> Delta:
         routes=changed_values(before.routes, after.routes),
         local_pods=changed_values(before.local_pods, after.local_pods),
         flows=tuple(
-            flow
-            for key, now in frontends.items()
-            for flow in ended_flows(key, before.frontends.get(key), now)
+            key for key, now in frontends.items() if may_end_flows(key, before.frontends.get(key), now)
         ),
+        health_checks=changed_values(before.health_checks, after.health_checks),
     )
 
 
-def ended_flows(key: FrontendKey, before: Frontend | None, after: Frontend | None) -> Iterator[FlowClass]:
-    """The flows at one frontend that live on in conntrack and that nobody would create any more.
+def may_end_flows(key: FrontendKey, before: Frontend | None, after: Frontend | None) -> bool:
+    """Whether flows at this frontend may live on in conntrack that nobody would create any more.
 
-    A frontend that balances no longer loses all of its flows; one that balances still, those to the backends that have gone
-    (an equal address and port is the same backend, whatever slice it stands in). A UDP frontend that has just begun to
-    balance loses what was tracked before: such flows passed untranslated, and a client that keeps sending keeps them
-    alive for ever, never reaching a backend.
+    A UDP flow belongs to the backends that new ones are sent to; a UDP frontend that has just begun to balance also loses
+    what was tracked before: such flows passed untranslated, and a client that keeps sending keeps them alive for ever. A TCP or
+    SCTP connection lives for as long as its endpoint is in the slices at all, whatever its condition: it drains.
     """
-    was_balancing = before is not None and before.action is FrontendAction.BALANCE
-    is_balancing = after is not None and after.action is FrontendAction.BALANCE
-    if before is not None and after is not None and was_balancing and is_balancing:
-        kept = {(backend.address, backend.port) for backend in after.backends}
-        for backend in before.backends:
-            if (backend.address, backend.port) not in kept:
-                yield FlowClass(key, backend)
-    elif was_balancing or (is_balancing and key.protocol is Protocol.UDP):
-        yield FlowClass(key, None)
+    if before is not None and after is not None and before.source_ranges != after.source_ranges:
+        return True
+    were, are = _keepers(key, before), _keepers(key, after)
+    if any(old - new for old, new in zip(were, are, strict=True)):
+        return True
+    return key.protocol is Protocol.UDP and any(are) and not any(were)
+
+
+Places = frozenset[tuple[Addr, int]]
+
+
+def keepers(frontend: Frontend, *, inside: bool) -> Places:
+    """Where established flows of a client may go on: of one inside (a pod of this node, the node itself), or of any other."""
+    pool = frontend.inside if inside and frontend.inside is not None else frontend
+    places = {(backend.address, backend.port) for backend in pool.backends}
+    if frontend.key.protocol is Protocol.UDP:
+        return frozenset(places)
+    others = [*frontend.backends, *frontend.draining]
+    if frontend.inside is not None:
+        others += frontend.inside.backends
+    return frozenset(places | {(backend.address, backend.port) for backend in others})
+
+
+def _keepers(key: FrontendKey, frontend: Frontend | None) -> tuple[Places, Places]:
+    if frontend is None:
+        return frozenset(), frozenset()
+    return keepers(frontend, inside=False), keepers(frontend, inside=True)
 
 
 def changed_values(before: Mapping[K, V], after: Mapping[K, V]) -> dict[K, V | None]:

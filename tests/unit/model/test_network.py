@@ -31,7 +31,7 @@ def slice_of(*addresses, protocol="TCP", name="a/s1", of="web"):
 
 
 def flows(delta):
-    return sorted(f"{flow.frontend} -> {flow.backend}" for flow in delta.flows)
+    return sorted(map(str, delta.flows))
 
 
 def local_pods(*pods):
@@ -95,7 +95,7 @@ def test_a_backend_that_goes_takes_its_flows_with_it():
     service = b.service("a/web", "10.96.0.1", ports=UDP)
     network = net(service, slice_of("10.244.0.2", "10.244.0.3", protocol="UDP"))
     delta = network.update(b.changes(slice_of("10.244.0.3", "10.244.0.4", protocol="UDP")))
-    assert flows(delta) == ["10.96.0.1:80/udp -> 10.244.0.2:8080"]
+    assert flows(delta) == ["10.96.0.1:80/udp"]
 
 
 def test_a_backend_in_another_slice_is_the_same_backend():
@@ -109,17 +109,17 @@ def test_a_backend_in_another_slice_is_the_same_backend():
 def test_a_frontend_that_goes_takes_all_its_flows_with_it():
     service = b.service("a/web", "10.96.0.1", ports=TCP)
     network = net(service, slice_of("10.244.0.2"))
-    assert flows(network.update(b.changes(gone=[service]))) == ["10.96.0.1:80/tcp -> None"]
+    assert flows(network.update(b.changes(gone=[service]))) == ["10.96.0.1:80/tcp"]
 
 
 def test_a_frontend_without_backends_any_more_takes_all_its_flows_with_it():
     network = net(b.service("a/web", "10.96.0.1", ports=TCP), slice_of("10.244.0.2"))
     delta = network.update(b.changes(slice_of()))
     assert [f.action for f in delta.frontends.values()] == [FrontendAction.REJECT]
-    assert flows(delta) == ["10.96.0.1:80/tcp -> None"]
+    assert flows(delta) == ["10.96.0.1:80/tcp"]
 
 
-@pytest.mark.parametrize(("protocol", "ended"), [("UDP", ["10.96.0.1:80/udp -> None"]), ("TCP", [])])
+@pytest.mark.parametrize(("protocol", "ended"), [("UDP", ["10.96.0.1:80/udp"]), ("TCP", [])])
 def test_what_went_untranslated_before_the_frontend_balanced(protocol, ended):
     network = net(b.service("a/web", "10.96.0.1", ports=[b.port(80, protocol=protocol)]))
     assert flows(network.update(b.changes(slice_of("10.244.0.2", protocol=protocol)))) == ended

@@ -121,10 +121,8 @@ class NftablesPlane:
         try:
             await self._nft.run(*(step.transaction for step in steps))
             self._tables = {step.after.family: step.after for step in steps}
-            ending = {flow.frontend for flow in delta.flows}
-            present = {key for table in self._tables.values() for key in ending if key in table.entries}
-            ended = flows.ended_by(delta.flows, present)
-            await self._end_flows(flows.looks(ended), lambda flow: flows.has_ended(flow, ended, facts))
+            after = {key: delta.frontends.get(key) for key in delta.flows}
+            await self._end_flows(flows.looks(after), lambda flow: flows.has_ended(flow, after, facts))
         except BaseException:
             self._facts, self._tables = None, {}
             raise

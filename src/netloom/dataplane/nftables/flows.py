@@ -1,72 +1,48 @@
 """Which established flows the model would no longer create, and so have to end. Pure.
 
-In: what ended (``FlowClass``), or the whole state at start, and a flow. Out: whether it has to go, and where to look for such.
+In: a flow, and the frontends: those of a change, or all of them at start. Out: whether it has to go, and where to look for such.
 
 The rule, the same at start and later. It speaks of flows to a Service only; no other flow is ever touched.
 - UDP has no end of its own: a flow lives only while its frontend would send it where it goes. That includes flows that were
   not translated, because they began before the Service had anybody to answer.
-- TCP and SCTP outlive the removal of their endpoint, as users of graceful termination rely on: the server ends them. They end
-  when the Service that they came through has gone; the next segment is then answered with a reset.
+- TCP and SCTP drain: they live for as long as their endpoint is in the slices of the Service, terminating or not ready as it may
+  be. They end when it has left them, or the Service has gone: the next segment is then answered with a reset.
+- Whoever is no longer let in (source ranges) is not let go on either.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-import msgspec
-
 from netloom.model.inputs import NodeFacts
-from netloom.model.services.frontends import Backend, FlowClass, Frontend, FrontendAction, FrontendKey
+from netloom.model.services.frontends import Frontend, FrontendAction, FrontendKey
+from netloom.model.state import keepers
 from netloom.program.conntrack import Flow, FlowFilter
 from netloom.units import Addr, Cidr, Family, Protocol
 
 _PROTOCOLS = {protocol.number: protocol for protocol in Protocol}
-_MOST_LOOKS = 8
+_MOST_LOOKS = 4
 """Beyond this many frontends one look at all flows of a protocol is cheaper than one for each."""
 
 
-class Ended(msgspec.Struct, frozen=True):
-    """The flows of one frontend that have to go."""
-
-    all: bool
-    backends: frozenset[tuple[Addr, int]] = frozenset()
-
-
-EndedFlows = Mapping[FrontendKey, Ended]
-
-
-def ended_by(classes: Iterable[FlowClass], present: Collection[FrontendKey]) -> dict[FrontendKey, Ended]:
-    """The flows that have to go after a change; ``present`` are the frontends that there are now."""
-    found: dict[FrontendKey, Ended] = {}
-    for flow_class in classes:
-        key, backend = flow_class.frontend, flow_class.backend
-        if key.protocol is not Protocol.UDP and key in present:
-            continue
-        before = found.get(key, Ended(all=False))
-        if backend is None:
-            found[key] = Ended(all=True)
-        else:
-            found[key] = Ended(before.all, before.backends | {(backend.address, backend.port)})
-    return found
-
-
-def looks(ended: EndedFlows) -> list[FlowFilter]:
-    """Where to look for those flows."""
-    if len(ended) <= _MOST_LOOKS:
-        return [FlowFilter(key.family, key.protocol.number, key.address, key.port) for key in ended]
-    kinds = sorted({(key.family.value, key.protocol.number) for key in ended})
+def looks(keys: Collection[FrontendKey]) -> list[FlowFilter]:
+    """Where to look for flows of these frontends."""
+    if len(keys) <= _MOST_LOOKS:
+        return [FlowFilter(key.family, key.protocol.number, key.address, key.port) for key in keys]
+    kinds = sorted({(key.family.value, key.protocol.number) for key in keys})
     return [FlowFilter(Family(family), protocol) for family, protocol in kinds]
 
 
-def has_ended(flow: Flow, ended: EndedFlows, facts: NodeFacts) -> bool:
-    """Whether a flow is one of those."""
+def has_ended(flow: Flow, after: Mapping[FrontendKey, Frontend | None], facts: NodeFacts) -> bool:
+    """Whether a flow at one of these frontends would not be created any more; None where one is gone."""
     for key in _frontend_keys(flow, facts):
-        if (gone := ended.get(key)) is None:
+        if key not in after:
             continue
-        if gone.all:
-            # Of a connection only what went through the Service; a TCP connection to the address itself is none of ours.
-            return flow.is_translated or key.protocol is Protocol.UDP
-        return (flow.reply.source, flow.reply.source_port) in gone.backends
+        frontend = after[key]
+        if frontend is not None:
+            return not _lives(flow, frontend, facts)
+        # Of a connection only what went through the Service; a TCP connection to the address itself is none of ours.
+        return flow.is_translated or key.protocol is Protocol.UDP
     return False
 
 
@@ -84,21 +60,20 @@ def is_stale(flow: Flow, frontends: Mapping[FrontendKey, Frontend], facts: NodeF
     keys = _frontend_keys(flow, facts)
     for key in keys:
         if (frontend := frontends.get(key)) is not None:
-            return key.protocol is Protocol.UDP and not _leads_to(flow, frontend)
+            return not _lives(flow, frontend, facts)
     # No frontend: a translated flow to where only Services can be came through one that has gone.
     return bool(keys) and flow.is_translated and _is_service_place(flow, facts)
 
 
-def _leads_to(flow: Flow, frontend: Frontend) -> bool:
-    if frontend.action is FrontendAction.NODE_LOCAL:
-        return not flow.is_translated
-    if frontend.action is FrontendAction.REJECT:
+def _lives(flow: Flow, frontend: Frontend, facts: NodeFacts) -> bool:
+    if not flow.is_translated:
+        # A connection to the address itself is none of the Service's; a datagram would be translated now, or refused.
+        return frontend.key.protocol is not Protocol.UDP or frontend.action is FrontendAction.NODE_LOCAL
+    client = flow.original.source
+    if frontend.source_ranges is not None and not _within(client, frontend.source_ranges):
         return False
-    return any(_is_target(flow, backend) for backend in frontend.backends)
-
-
-def _is_target(flow: Flow, backend: Backend) -> bool:
-    return (flow.reply.source, flow.reply.source_port) == (backend.address, backend.port)
+    inside = client in facts.addresses or _within(client, facts.pod_cidrs)
+    return (flow.reply.source, flow.reply.source_port) in keepers(frontend, inside=inside)
 
 
 def _frontend_keys(flow: Flow, facts: NodeFacts) -> list[FrontendKey]:

@@ -11,7 +11,7 @@ import enum
 import msgspec
 
 from netloom.model.provenance import Source
-from netloom.units import Addr, Family, ObjectKey, Protocol, ServicePortKey
+from netloom.units import Addr, Cidr, Family, ObjectKey, Protocol, ServicePortKey
 
 
 class FrontendKind(enum.Enum):
@@ -19,6 +19,10 @@ class FrontendKind(enum.Enum):
 
     CLUSTER_IP = "ClusterIP"
     NODE_PORT = "NodePort"
+    LOAD_BALANCER = "LoadBalancer address"
+    """``status.loadBalancer.ingress[].ip`` of mode VIP."""
+    EXTERNAL_IP = "external IP"
+    """``spec.externalIPs[]``."""
 
 
 class FrontendKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
@@ -86,8 +90,19 @@ class FrontendAction(enum.Enum):
     """One of the backends, each with the same share."""
     REJECT = "reject"
     """Nobody can answer: refused at once (ICMP port unreachable), never left to time out."""
+    DROP = "drop"
+    """There are endpoints, but a traffic policy of Local keeps this node from all of them: not answered, so that whoever
+    balances among nodes finds another (as kube-proxy does)."""
     NODE_LOCAL = "node-local"
     """A server of this node answers at the address itself (cluster DNS): no translation."""
+
+
+class Pool(msgspec.Struct, frozen=True, gc=False):
+    """What connections of some clients get at a frontend where it depends on who they are."""
+
+    action: FrontendAction
+    backends: tuple[Backend, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 class Frontend(msgspec.Struct, frozen=True, gc=False):
@@ -100,17 +115,28 @@ class Frontend(msgspec.Struct, frozen=True, gc=False):
     backends: tuple[Backend, ...]
     """In order of ``Backend.sort_key``, without repetition."""
     masquerade: bool
-    """The node's address becomes the source (NodePort with externalTrafficPolicy Cluster: the answer must come back here)."""
+    """The node's address becomes the source of what does not come from a pod of this node (externalTrafficPolicy Cluster: the
+    answer must come back here). What pods of this node send comes back here anyway, and keeps its source."""
     source: Source
     """Service and field: ``spec.clusterIPs[0]`` with ``spec.ports[1]``, or ``spec.ports[1].nodePort``."""
     left_out: tuple[LeftOut, ...] = ()
+    inside: Pool | None = None
+    """With externalTrafficPolicy Local: what pods of this node, and the node itself, get (all endpoints; core/v1
+    ServiceSpec.externalTrafficPolicy); the node's own connections get its address as their source. None: the same for all."""
+    affinity_s: int = 0
+    """Seconds for which a client stays with its backend (``spec.sessionAffinity`` ClientIP); 0: not at all."""
+    source_ranges: tuple[Cidr, ...] | None = None
+    """Whose connections are let in (``spec.loadBalancerSourceRanges``, LoadBalancer addresses only), others are dropped. None:
+    everybody's."""
+    draining: tuple[Backend, ...] = ()
+    """Endpoints of the Service that get no new connection from here, in whatever pool, and whose established TCP and SCTP
+    connections live on: they terminate, are not ready, or a policy prefers others. Not those that have left the slices."""
 
 
-class FlowClass(msgspec.Struct, frozen=True, gc=False):
-    """Established flows that the model would no longer create: those of a frontend to a backend that has gone.
+class HealthCheck(msgspec.Struct, frozen=True, gc=False):
+    """What a load balancer is told of a Service at ``spec.healthCheckNodePort`` (externalTrafficPolicy Local)."""
 
-    For UDP they are deleted from conntrack at once (DESIGN decision 4); a ``backend`` of None means all of that frontend.
-    """
-
-    frontend: FrontendKey
-    backend: Backend | None
+    service: ObjectKey
+    local_endpoints: int
+    """Ready endpoints of all slices of the Service on this node, each address once."""
+    source: Source
