@@ -52,7 +52,8 @@ class NodeAgent:
         self._me = ObjectKey("", config.node)
         self._facts: NodeFacts | None = None
         self._facts_known = asyncio.Event()
-        self._pending = Pending()
+        self._pending = Pending(clock=clock)
+        self._acks = Acks()
         self._engine: Engine | None = None
         self._fabric = HostGateway()
         kinds = (
@@ -64,7 +65,13 @@ class NodeAgent:
             ("nodes", resources.NODES, Node),
         )
         self._reflectors = tuple(
-            Reflector(client, resource, kind, on_change=functools.partial(self._on_change, name))
+            Reflector(
+                client,
+                resource,
+                kind,
+                on_change=functools.partial(self._on_change, name),
+                on_seen=functools.partial(self._pending.seen, name),
+            )
             for name, resource, kind in kinds
         )
         settings = NameSettings.from_facts(self._cluster)
@@ -106,7 +113,7 @@ class NodeAgent:
             plane=NftablesPlane(),
             fabric=self._fabric,
             names=self._names,
-            acks=Acks(),
+            acks=self._acks,
             clock=self._clock,
             report=_report,
         )

@@ -15,7 +15,7 @@ from typing import Protocol
 from netloom.clock import Clock
 from netloom.dataplane.face import Dataplane
 from netloom.engine.acks import Acks
-from netloom.engine.pending import Pending, is_empty
+from netloom.engine.pending import Pending, Taken, is_empty
 from netloom.errors import KernelError, NetloomError
 from netloom.fabric.face import Fabric
 from netloom.model.inputs import Changes, NodeFacts
@@ -58,6 +58,7 @@ class Engine:
         self._acks = acks
         self._clock = clock
         self._report = report
+        self._new_facts: NodeFacts | None = None
         self._known_findings: tuple[Finding, ...] = ()
         self._in_force = False
 
@@ -71,13 +72,22 @@ class Engine:
         """The model of this node."""
         return self._network
 
+    @property
+    def facts(self) -> NodeFacts:
+        """What this node is, as it has been programmed."""
+        return self._facts
+
+    def refit(self, facts: NodeFacts) -> None:
+        """This node is something else from now on; the next turn programs all of it anew. Wake the pending changes, too."""
+        self._new_facts = facts
+
     async def run(self, pending: Pending) -> None:
         """Until cancelled. The first take must hold everything the watches listed."""
         failures = 0
         while True:
-            changes = pending.take_now() if failures else await pending.take()
+            taken = pending.take_now() if failures else await pending.take()
             try:
-                await self.turn(changes)
+                await self.turn(taken)
                 failures = 0
             except (NetloomError, OSError) as error:
                 wait = RETRY_S[min(failures, len(RETRY_S) - 1)]
@@ -85,7 +95,7 @@ class Engine:
                 log.error("not in force, again in %.2f s: %s", wait, error)  # noqa: TRY400 - says all in one line
                 await asyncio.sleep(wait)
 
-    async def turn(self, changes: Changes) -> None:
+    async def turn(self, taken: Taken) -> None:
         """Put these changes in force.
 
         Raises:
@@ -93,18 +103,35 @@ class Engine:
                 so nothing is lost, and nothing has to be given back.
         """
         began = self._clock.monotonic()
-        delta = Delta() if is_empty(changes) else self._network.update(changes)
+        self._acks.taken(taken)
+        delta = Delta() if is_empty(taken.changes) else self._network.update(taken.changes)
+        self._take_facts()
         self._show(self._network.findings)
         try:
             if self._in_force:
                 await self._apply(delta)
             else:
                 await self._apply_all()
+        except KernelError:
+            self._acks.refused()
+            raise
         finally:
             # after the kernel, so that a name never leads to an address that is not served yet; and also where the
             # kernel refused, for these changes are not offered again
-            self._names.update(changes)
-        self._acks.applied(changes, began=began, ended=self._clock.monotonic())
+            self._names.update(taken.changes)
+        self._acks.applied(began=began, ended=self._clock.monotonic())
+
+    def _take_facts(self) -> None:
+        """Be what this node is now. The kernel is compared as a whole: any rule may speak of the node."""
+        facts, self._new_facts = self._new_facts, None
+        if facts is None or facts == self._facts:
+            return
+        log.info(
+            "this node has changed: addresses %s, pods %s", _texts(facts.addresses), _texts(facts.pod_cidrs)
+        )
+        self._network.refit(facts)
+        self._facts = facts
+        self._in_force = False
 
     async def _apply(self, delta: Delta) -> None:
         try:
@@ -114,6 +141,7 @@ class Engine:
                 await self._plane.apply(delta)
         except KernelError as error:
             log.warning("a change was refused, comparing everything: %s", error)
+            self._acks.refused()
             self._in_force = False
             await self._apply_all()
 
@@ -135,3 +163,7 @@ class Engine:
         self._known_findings = findings
         if new:
             self._report(sorted(new))
+
+
+def _texts(values: Iterable[object]) -> str:
+    return ", ".join(map(str, values)) or "none"

@@ -62,6 +62,7 @@ _decode_status = msgspec.json.Decoder(Status).decode
 T = TypeVar("T")
 OnChange = Callable[[ObjectKey, T | None], None]
 OnBad = Callable[[ObjectKey, InvalidObject], None]
+OnSeen = Callable[[str], None]
 
 
 class Reflector(Generic[T]):
@@ -74,6 +75,8 @@ class Reflector(Generic[T]):
         on_change: called at once with the new object, or None where it is gone; a relist yields differences only.
         on_bad: called with the key of an object that cannot be decoded. Such an object counts as not there
             (so that a restart gives the same view); all others go on. None logs it.
+        on_seen: called with the resourceVersion up to which everything has been delivered, after a list and after each
+            piece of a watch that arrives; also where there was nothing to deliver (bookmarks, objects that cannot be decoded).
         namespace: only this namespace; empty means all.
         rng: jitter of the backoff.
     """
@@ -86,6 +89,7 @@ class Reflector(Generic[T]):
         *,
         on_change: OnChange[T],
         on_bad: OnBad | None = None,
+        on_seen: OnSeen | None = None,
         namespace: str = "",
         label_selector: str = "",
         field_selector: str = "",
@@ -99,6 +103,7 @@ class Reflector(Generic[T]):
         self._resource = resource
         self._on_change = on_change
         self._on_bad = on_bad or _log_bad
+        self._on_seen = on_seen
         self._namespace = namespace
         self._selectors = {
             k: v for k, v in (("labelSelector", label_selector), ("fieldSelector", field_selector)) if v
@@ -111,6 +116,11 @@ class Reflector(Generic[T]):
         self._moved = asyncio.Event()
         self._decode = msgspec.json.Decoder(type_).decode
         self._failures = 0
+
+    @property
+    def seen(self) -> str:
+        """The newest resourceVersion that ``items`` reflects, as the server wrote it; empty before the first list."""
+        return self._seen
 
     @property
     def version(self) -> int:
@@ -168,6 +178,7 @@ class Reflector(Generic[T]):
                 self._set(key, item)
         self._version = version
         self._moved.set()
+        self._tell_seen()
         self.synced.set()
 
     async def _watch(self) -> None:
@@ -181,6 +192,7 @@ class Reflector(Generic[T]):
             for line in lines:
                 if line:
                     self.take(line)
+            self._tell_seen()
 
     def take(self, line: bytes) -> None:
         """One line of a watch (meta/v1 WatchEvent).
@@ -233,6 +245,10 @@ class Reflector(Generic[T]):
         else:
             self.items[key] = item
         self._on_change(key, item)
+
+    def _tell_seen(self) -> None:
+        if self._on_seen is not None:
+            self._on_seen(self._seen)
 
     def _tell(self, problem: NetloomError | None) -> None:
         """Log the first failure of a row; the others are the same story."""

@@ -1,10 +1,11 @@
 import errno
 from collections.abc import Mapping
 
+import msgspec
 import pytest
 
-from netloom.engine.acks import Acks
-from netloom.engine.pending import Pending, count, is_empty
+from netloom.engine.acks import Acks, SliceAck
+from netloom.engine.pending import Taken
 from netloom.engine.reconcile import Engine
 from netloom.errors import NftError
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
@@ -26,11 +27,14 @@ spec: {clusterIP: 10.96.0.20, clusterIPs: [10.96.0.20], ports: [{port: 80, targe
 ---
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
-metadata: {name: cart-1, namespace: shop, labels: {kubernetes.io/service-name: cart}, resourceVersion: "7"}
+metadata: {name: cart-1, namespace: shop, labels: {kubernetes.io/service-name: cart}, resourceVersion: "7", uid: u-1, generation: 3}
 addressType: IPv4
 ports: [{port: 8080, protocol: TCP}]
 endpoints: [{addresses: [10.1.0.5]}, {addresses: [10.1.0.6]}]
 """
+
+
+CART = ObjectKey("shop", "cart-1")
 
 
 class FakePlane:
@@ -43,7 +47,7 @@ class FakePlane:
 
     async def start(self, state, facts):
         self._maybe_refuse("start")
-        self.frontends = dict(state.frontends)
+        self.frontends, self.facts = dict(state.frontends), facts
 
     async def apply(self, delta):
         self._maybe_refuse("apply")
@@ -116,20 +120,25 @@ def everything() -> Changes:
     return Changes(services=dict(view.services), slices=dict(view.slices))
 
 
+def taken(changes: Changes, services="6", slices="7") -> Taken:
+    return Taken(changes, {"services": services, "slices": slices}, 4.0)
+
+
 async def test_the_first_turn_programs_everything_and_acknowledges_it(parts):
     engine, plane, acks, _ = parts
     assert not engine.is_in_force
-    await engine.turn(everything())
+    await engine.turn(taken(everything()))
     assert engine.is_in_force
     assert plane.calls == ["start"]
     assert len(plane.frontends) == 1
-    assert acks.slices == {ObjectKey("shop", "cart-1"): "7"}
+    assert acks.slices == {CART: SliceAck("u-1", 3, "7")}
+    assert acks.versions == {"services": "6", "slices": "7"}
 
 
 async def test_later_turns_apply_only_the_difference(parts):
     engine, plane, acks, _ = parts
-    await engine.turn(everything())
-    await engine.turn(Changes(slices={ObjectKey("shop", "cart-1"): None}))
+    await engine.turn(taken(everything()))
+    await engine.turn(taken(Changes(slices={CART: None}), slices="9"))
     assert plane.calls == ["start", "apply"]
     assert acks.slices == {}
     assert next(iter(plane.frontends.values())).backends == ()
@@ -137,9 +146,9 @@ async def test_later_turns_apply_only_the_difference(parts):
 
 async def test_a_refused_change_falls_back_to_comparing_everything(parts):
     engine, plane, _, _ = parts
-    await engine.turn(everything())
+    await engine.turn(taken(everything()))
     plane.refusals = 1
-    await engine.turn(Changes(slices={ObjectKey("shop", "cart-1"): None}))
+    await engine.turn(taken(Changes(slices={CART: None}), slices="9"))
     assert plane.calls == ["start", "apply", "start"]
     assert plane.frontends == dict(engine.network.state.frontends)
     assert engine.is_in_force
@@ -147,14 +156,17 @@ async def test_a_refused_change_falls_back_to_comparing_everything(parts):
 
 async def test_a_kernel_that_refuses_everything_is_not_called_in_force_and_nothing_is_lost(parts):
     engine, plane, acks, _ = parts
-    await engine.turn(everything())
+    await engine.turn(taken(everything()))
     plane.refusals = 2
     with pytest.raises(NftError):
-        await engine.turn(Changes(slices={ObjectKey("shop", "cart-1"): None}))
+        await engine.turn(taken(Changes(slices={CART: None}), slices="9"))
     assert not engine.is_in_force
-    assert acks.slices == {ObjectKey("shop", "cart-1"): "7"}, "what the kernel refused is not acknowledged"
-    await engine.turn(Changes())
+    assert set(acks.slices) == {CART}
+    assert acks.versions["slices"] == "7", "what the kernel refused is not acknowledged"
+    await engine.turn(Taken())
     assert engine.is_in_force
+    assert acks.slices == {}, "what was refused once is acknowledged with the turn that puts it in force"
+    assert acks.versions["slices"] == "9"
     assert plane.frontends == dict(
         Network.compute(ClusterView(services=everything().services), FACTS).frontends
     )
@@ -164,20 +176,30 @@ async def test_a_finding_is_reported_once(parts):
     engine, _, _, reported = parts
     changes = everything()
     bad = load_view(MANIFESTS.replace("10.96.0.20", "10.96.0.300"))
-    await engine.turn(Changes(services=dict(bad.services), slices=changes.slices))
+    await engine.turn(taken(Changes(services=dict(bad.services), slices=changes.slices)))
     assert len(reported) >= 1
     before = len(reported)
-    await engine.turn(Changes(slices={ObjectKey("shop", "other"): None}))
+    await engine.turn(taken(Changes(slices={ObjectKey("shop", "other"): None})))
     assert len(reported) == before
 
 
-def test_pending_keeps_the_newest_of_each_key():
-    pending = Pending()
-    service = load_view(MANIFESTS).services[ObjectKey("shop", "cart")]
-    pending.mark("services", service.key, service)
-    pending.mark("services", service.key, None)
-    pending.mark("pods", ObjectKey("shop", "p"), None)
-    taken = pending.take_now()
-    assert count(taken) == 2
-    assert taken.services == {service.key: None}
-    assert is_empty(pending.take_now())
+async def test_a_node_that_changes_is_programmed_anew_with_its_new_facts(parts):
+    engine, plane, _, _ = parts
+    await engine.turn(taken(everything()))
+    moved = msgspec.structs.replace(FACTS, addresses=(parse_addr("192.0.2.99"),))
+    engine.refit(moved)
+    await engine.turn(Taken())
+    assert plane.calls == ["start", "start"]
+    assert plane.facts == moved == engine.facts
+    assert engine.is_in_force
+    engine.refit(moved)
+    await engine.turn(Taken())
+    assert plane.calls == ["start", "start"], "the same facts change nothing"
+
+
+async def test_a_bookmark_is_in_force_without_asking_the_kernel(parts):
+    engine, plane, acks, _ = parts
+    await engine.turn(taken(everything()))
+    await engine.turn(Taken(versions={"slices": "50"}))
+    assert plane.calls == ["start"]
+    assert acks.versions == {"services": "6", "slices": "50"}

@@ -211,3 +211,37 @@ async def test_selectors_go_with_list_and_watch(server: ScriptedServer, client: 
     for request in server.requests:
         assert request.query["labelSelector"] == "app=x,tier!=y"
         assert request.path == "/api/v1/namespaces/shop/configmaps"
+
+
+async def test_how_far_it_has_read_is_told_after_everything_up_to_there_was_delivered(
+    server: ScriptedServer, client: KubeClient
+):
+    server.objects, server.version = [obj("a", 3)], 5
+    told: asyncio.Queue[str] = asyncio.Queue()
+
+    def on_seen(version: str) -> None:
+        told.put_nowait(f"seen {version}")
+
+    reflector = Reflector(
+        client,
+        CONFIG_MAPS,
+        Thing,
+        on_change=lambda key, _: told.put_nowait(key.name),
+        on_bad=lambda key, _: told.put_nowait(f"bad {key.name}"),
+        on_seen=on_seen,
+    )
+
+    async def next_() -> str:
+        return await asyncio.wait_for(told.get(), 5)
+
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(reflector.run())
+        assert [await next_(), await next_()] == ["a", "seen 5"]
+        server.send("DELETED", obj("a", 6))
+        assert [await next_(), await next_()] == ["a", "seen 6"]
+        server.send("BOOKMARK", {"metadata": {"resourceVersion": "9"}})
+        assert await next_() == "seen 9"
+        server.send("ADDED", obj("b", 10) | {"data": 7})
+        assert [await next_(), await next_()] == ["bad b", "seen 10"]
+        assert reflector.seen == "10"
+        task.cancel()
