@@ -117,6 +117,12 @@ class PodCondition(msgspec.Struct, frozen=True):
     status: str
 
 
+class ReadinessGate(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 PodReadinessGate."""
+
+    condition_type: str = ""
+
+
 class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     """core/v1 PodSpec, as far as the network reads it."""
 
@@ -125,6 +131,7 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     hostname: str = ""
     subdomain: str = ""
     containers: tuple[Container, ...] = ()
+    readiness_gates: tuple[ReadinessGate, ...] = ()
 
 
 class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
@@ -185,3 +192,8 @@ class Node(KubeObject, frozen=True):
 
     spec: NodeSpec = NodeSpec()
     status: NodeStatus = NodeStatus()
+
+    @property
+    def is_ready(self) -> bool:
+        """Condition ``Ready`` is True."""
+        return any(c.type == "Ready" and c.status == "True" for c in self.status.conditions)
