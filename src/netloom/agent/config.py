@@ -6,9 +6,14 @@ from pathlib import Path
 
 import msgspec
 
+from netloom.agent.servers.node import ServerSettings
+from netloom.agent.servers.sockets import Place, parse_place
 from netloom.errors import UsageError
 from netloom.model.inputs import ClusterFacts
 from netloom.units import Addr, Cidr, parse_addr, parse_cidr
+
+PRIMARY = "primary"
+"""The word for the node's own InternalIPs (kube-proxy ``--nodeport-addresses``)."""
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +34,14 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The socket of the node's DNS process."""
     address_store: str = "/var/lib/netloom/addresses.db"
     """Which pod has which address; must survive restarts."""
+    node_port_addresses: tuple[str, ...] = ()
+    """Where NodePorts are served: CIDRs, or the one word ``primary`` for the node's own InternalIPs. Empty: all addresses."""
+    localhost_node_ports: bool = True
+    """Whether NodePorts are answered at 127.0.0.1 and ::1, too, where ``node_port_addresses`` has them."""
+    health_address: str = "0.0.0.0:10256"
+    """Where ``/healthz`` and ``/livez`` are answered; 0.0.0.0 means all addresses of both families. Empty: nowhere."""
+    metrics_address: str = "127.0.0.1:10249"
+    """Where ``/metrics`` is answered: to this node only, unless you say otherwise. Empty: nowhere."""
 
     def cluster_facts(self) -> ClusterFacts:
         """The settings of the cluster that the model depends on.
@@ -42,6 +55,20 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             dns_addresses=_addresses("dns_addresses", self.dns_addresses),
             cluster_domain=self.cluster_domain,
             node_port_range=self.node_port_range,
+            node_port_addresses=_node_port_addresses(self.node_port_addresses),
+        )
+
+    def server_settings(self) -> ServerSettings:
+        """Where the node's own servers listen.
+
+        Raises:
+            UsageError: an address is none; names the field.
+        """
+        return ServerSettings(
+            node=self.node,
+            health=_place("health_address", self.health_address),
+            metrics=_place("metrics_address", self.metrics_address),
+            localhost_node_ports=self.localhost_node_ports,
         )
 
 
@@ -67,6 +94,35 @@ def _addresses(field: str, texts: tuple[str, ...]) -> tuple[Addr, ...]:
             )
         found.append(address)
     return tuple(found)
+
+
+def _node_port_addresses(texts: tuple[str, ...]) -> tuple[str, ...]:
+    if texts == (PRIMARY,):
+        return texts
+    for i, text in enumerate(texts):
+        if text == PRIMARY:
+            raise UsageError(
+                f"agent configuration: node_port_addresses[{i}]: {PRIMARY!r} stands among others",
+                "write it alone, or write CIDRs only",
+            )
+        if parse_cidr(text) is None:
+            raise UsageError(
+                f"agent configuration: node_port_addresses[{i}]: {text!r} is no CIDR",
+                f"write networks such as 192.0.2.0/24 and 2001:db8::/32, without host bits, or the one word {PRIMARY!r}",
+            )
+    return texts
+
+
+def _place(field: str, text: str) -> Place | None:
+    if not text:
+        return None
+    place = parse_place(text)
+    if place is None:
+        raise UsageError(
+            f"agent configuration: {field}: {text!r} is no address with a port",
+            "write it as 127.0.0.1:10249 or [::1]:10249; empty turns the server off",
+        )
+    return place
 
 
 def load(path: str) -> AgentConfig:

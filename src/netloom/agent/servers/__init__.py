@@ -1,0 +1,1 @@
+"""What a node serves besides packets: health checks, metrics, and NodePorts at localhost."""

@@ -1,0 +1,175 @@
+"""NodePorts at localhost: listens at 127.0.0.1 and ::1 where the kernel does not translate, and hands on to the node's own address.
+
+Comes in: the model's NodePort frontends, and at which addresses this node serves NodePorts. Goes out: open ports. Which endpoint
+answers, with what affinity and policy, is decided by the kernel's rules when the connection that is made here meets them; only where
+the node serves NodePorts at loopback alone is there no such address, and then the model's endpoints are taken in turn.
+
+A port at which the node's own connections would be refused is not listened on, so that it is refused here, too. SCTP is not handed on.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+from collections.abc import Iterable, Mapping
+
+from netloom.agent.servers.datagrams import UdpRelay
+from netloom.agent.servers.listeners import Listener, Listeners
+from netloom.agent.servers.relay import TcpRelay
+from netloom.agent.servers.sockets import NodeSockets, Place
+from netloom.clock import Clock
+from netloom.metrics import Sample, counter, gauge
+from netloom.model.inputs import NodeFacts
+from netloom.model.provenance import Finding, Source
+from netloom.model.services.frontends import Frontend, FrontendAction, FrontendKey, FrontendKind, Pool
+from netloom.units import Addr, Cidr, Family, Protocol, family_of
+
+LOOPBACK: dict[Family, Addr] = {
+    Family.V4: ipaddress.IPv4Address("127.0.0.1"),
+    Family.V6: ipaddress.IPv6Address("::1"),
+}
+_PROTOCOLS = (Protocol.TCP, Protocol.UDP)
+
+
+class LocalhostNodePorts:
+    """All NodePorts of a node at localhost.
+
+    Args:
+        sockets: of the node.
+        clock: for idle times.
+    """
+
+    def __init__(self, *, sockets: NodeSockets, clock: Clock) -> None:
+        self._sockets = sockets
+        self._tcp = TcpRelay(sockets=sockets, clock=clock)
+        self._udp = UdpRelay(sockets=sockets, clock=clock)
+        self._frontends: dict[FrontendKey, Frontend] = {}
+        self._served: frozenset[Family] = frozenset()
+        self._targets: Mapping[Family, Addr] = {}
+        self._turn = itertools.count()
+        self._listeners: Listeners[FrontendKey] = Listeners(open_one=self._open, source_of=self._source_of)
+
+    def serve_at(self, facts: NodeFacts, addresses: Iterable[Addr]) -> None:
+        """What the node is, and all of its addresses at this moment."""
+        self._served = served_at_loopback(facts)
+        self._targets = targets(facts, addresses)
+        self._want_all()
+
+    def start(self, frontends: Mapping[FrontendKey, Frontend]) -> None:
+        """These are all frontends of the node; only NodePorts are looked at."""
+        self._frontends = {key: one for key, one in frontends.items() if _is_forwarded(one)}
+        self._want_all()
+
+    def apply(self, changes: Mapping[FrontendKey, Frontend | None]) -> None:
+        """By key, the new frontend, or None where it is gone."""
+        for key, frontend in changes.items():
+            if frontend is not None and _is_forwarded(frontend):
+                self._frontends[key] = frontend
+                if key.family in self._served:
+                    self._listeners.add(key)
+            elif self._frontends.pop(key, None) is not None:
+                self._listeners.drop(key)
+
+    def retry(self) -> None:
+        """Try ports again that were taken, and end what has rested for too long."""
+        self._listeners.retry()
+        self._tcp.expire()
+        self._udp.expire()
+
+    async def settle(self) -> tuple[Finding, ...]:
+        """Open what is missing; the findings that are new."""
+        return await self._listeners.settle()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Ports that could not be opened."""
+        return self._listeners.findings
+
+    def close(self) -> None:
+        """Close all ports and end all connections."""
+        self._frontends.clear()
+        self._listeners.close()
+        self._tcp.close()
+        self._udp.close()
+
+    def samples(self) -> Iterable[Sample]:
+        """What is open and what went through."""
+        tcp, udp = self._tcp, self._udp
+        yield gauge("netloom_localhost_ports", "NodePorts open at localhost.", self._listeners.open_count)
+        text = "Connections through NodePorts at localhost at this moment."
+        yield gauge("netloom_localhost_connections", text, tcp.open_count)
+        text = "Connections accepted at NodePorts at localhost."
+        yield counter("netloom_localhost_connections_total", text, tcp.connections)
+        text = "Of them, those that the Service did not accept."
+        yield counter("netloom_localhost_refused_total", text, tcp.refused)
+        yield counter(
+            "netloom_localhost_bytes_total", "Bytes relayed over TCP, both ways together.", tcp.bytes
+        )
+        text = "Clients of UDP NodePorts at localhost at this moment."
+        yield gauge("netloom_localhost_associations", text, udp.open_count)
+        text = "Datagrams handed on, both ways together."
+        yield counter("netloom_localhost_datagrams_total", text, udp.datagrams)
+        text = "Datagrams that could not be handed on."
+        yield counter("netloom_localhost_datagrams_dropped_total", text, udp.dropped)
+
+    def _want_all(self) -> None:
+        self._listeners.want(key for key in self._frontends if key.family in self._served)
+
+    def _source_of(self, key: FrontendKey) -> Source:
+        return self._frontends[key].source
+
+    async def _open(self, key: FrontendKey) -> Listener:
+        place = Place(LOOPBACK[key.family], key.port)
+        if key.protocol is Protocol.TCP:
+            return self._tcp.listen(self._sockets.listen(place), lambda: self._target(key))
+        return self._udp.listen(self._sockets.bind_datagrams(place), lambda: self._target(key))
+
+    def _target(self, key: FrontendKey) -> tuple[Addr, int] | None:
+        own = self._targets.get(key.family)
+        if own is not None:
+            return own, key.port
+        frontend = self._frontends.get(key)
+        if frontend is None:
+            return None
+        backends = _for_the_node(frontend).backends
+        if not backends:
+            return None
+        backend = backends[next(self._turn) % len(backends)]
+        return backend.address, backend.port
+
+
+def served_at_loopback(facts: NodeFacts) -> frozenset[Family]:
+    """Families of which NodePorts are answered at localhost.
+
+    Those of the node's own addresses, if the addresses chosen for NodePorts are all, or have loopback among them (kube-proxy
+    ``--nodeport-addresses`` in its iptables mode).
+    """
+    cidrs = facts.node_port_cidrs
+    own = {family_of(address) for address in facts.addresses}
+    return frozenset(family for family in own if cidrs is None or is_in(LOOPBACK[family], cidrs))
+
+
+def targets(facts: NodeFacts, addresses: Iterable[Addr]) -> dict[Family, Addr]:
+    """For each family an address of the node at which the kernel serves NodePorts: the node's own where that is one."""
+    found: dict[Family, Addr] = {}
+    for address in (*facts.addresses, *addresses):
+        if address.is_loopback or family_of(address) in found:
+            continue
+        if facts.node_port_cidrs is None or is_in(address, facts.node_port_cidrs):
+            found[family_of(address)] = address
+    return found
+
+
+def is_in(address: Addr, cidrs: Iterable[Cidr]) -> bool:
+    """Whether an address lies in one of these networks."""
+    return any(address.version == cidr.version and address in cidr for cidr in cidrs)
+
+
+def _for_the_node(frontend: Frontend) -> Frontend | Pool:
+    return frontend if frontend.inside is None else frontend.inside
+
+
+def _is_forwarded(frontend: Frontend) -> bool:
+    if frontend.kind is not FrontendKind.NODE_PORT or frontend.key.protocol not in _PROTOCOLS:
+        return False
+    return _for_the_node(frontend).action is FrontendAction.BALANCE
