@@ -23,6 +23,7 @@ VERBS = (
     Verb("kubeconfig", "netloom.cli.kubeconfig", "print a cluster's kubeconfig, or the path to it"),
     Verb("exec", "netloom.cli.exec", "run a program inside a pod"),
     Verb("why", "netloom.cli.why", "say what happens to a packet, and which object and field is responsible"),
+    Verb("wait", "netloom.cli.wait", "wait until the nodes have a Service or a pod in force"),
     Verb("demo", "netloom.cli.demo", "start a cluster with the example shop and check every path in it"),
     Verb("agent", "netloom.cli.agent", "run the node agent (on a real node)"),
     Verb("dns", "netloom.cli.dns", "run the node's DNS server (on a real node)"),

@@ -17,9 +17,3 @@ def reached(at: str, wanted: str) -> bool:
     if is_number(at) and is_number(wanted):
         return int(at) >= int(wanted)
     return at == wanted
-
-
-def newest(versions: tuple[str, ...]) -> str:
-    """The largest of them, where all are numbers; else the last one that is none. Empty where there are none."""
-    opaque = [v for v in versions if not is_number(v)]
-    return opaque[-1] if opaque else max(versions, key=int, default="")

@@ -1,6 +1,6 @@
 import pytest
 
-from netloom.kube.versions import is_number, newest, reached
+from netloom.kube.versions import is_number, reached
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,3 @@ def test_a_state_includes_what_came_before_it(at, wanted, answer):
 def test_only_plain_decimals_are_numbers():
     assert is_number("0")
     assert not any(map(is_number, ("", "00", "-1", "1.0", "٣", "0x1", " 1")))
-
-
-def test_the_newest_is_the_largest_number():
-    assert newest(("9", "10")) == "10"
-    assert newest(()) == ""
-    assert newest(("9", "b")) == "b"
