@@ -29,7 +29,7 @@ from netloom.cni.verbs import PodNetwork, Verbs
 from netloom.errors import NotFound
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import ClientConfig
-from netloom.kube.resources import LEASES, NAMESPACES, NODES, PODS, SERVICES, Resource
+from netloom.kube.resources import EVENTS, LEASES, NAMESPACES, NODES, PODS, SERVICES, Resource
 from netloom.kube.watch import Reflector
 from netloom.linux import netns, process
 from netloom.linux.netns import Namespaces
@@ -346,7 +346,11 @@ async def test_stand_ins_listen_where_services_point(node: Node):
 async def connected(node: Node, address: str, port: int) -> socket.socket:
     sock = netns.open_socket(node.fd, socket.AF_INET, socket.SOCK_STREAM)
     sock.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    try:
+        await asyncio.get_running_loop().sock_connect(sock, (address, port))
+    except BaseException:
+        sock.close()
+        raise
     return sock
 
 
@@ -539,3 +543,137 @@ async def test_udp_and_tcp_of_one_port_are_two_sockets(node: Node):
             await loop.sock_connect(sock, (str(address), 53))
             await loop.sock_sendall(sock, b"q\n")
             assert json.loads(await loop.sock_recv(sock, 2000))["said"] == "q"
+
+
+class Door:
+    """A server in the node's namespace that a hook asks, and that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+        self.open = asyncio.Event()
+        self.head = ""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.asked.set()
+        await self.open.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    @contextlib.asynccontextmanager
+    async def listening(self, node: Node, port: int) -> AsyncIterator[None]:
+        sock = netns.open_socket(node.fd, socket.AF_INET, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((str(NODE), port))
+        async with await asyncio.start_server(self.answer, sock=sock):
+            yield
+
+
+GET = b"GET / HTTP/1.1\r\n\r\n"
+
+
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> str:
+    writer.write(GET)
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    await reader.readexactly(int(head.split("Content-Length: ")[1].split("\r\n")[0]))
+    return "close" if "Connection: close" in head else "keep-alive"
+
+
+async def test_a_pod_serves_while_its_hook_runs_and_ends_with_its_last_connection(node: Node):
+    door, get = Door(), {"host": str(NODE), "port": 9911, "path": "/drain?x=1"}
+    hook = {"preStop": {"httpGet": {**get, "httpHeaders": [{"name": "X-Who", "value": "web"}]}}}
+    pod = await node.run("web", app(ports=[{"containerPort": 80}], lifecycle=hook))
+    address = pod["status"]["podIP"]
+    async with door.listening(node, 9911), asyncio.timeout(20):
+        long = await asyncio.open_connection(sock=await connected(node, address, 80))
+        plain = await asyncio.open_connection(sock=await connected(node, address, 80))
+        assert await ask(*long) == "keep-alive"
+        plain[1].write(b"hello\n")
+        await plain[0].readline()
+        await node.client.delete(PODS, ObjectKey("shop", "web"))
+        await door.asked.wait()
+        assert door.head.startswith("GET /drain?x=1 HTTP/1.1\r\n")
+        assert "x-who: web" in door.head
+        fresh = await asyncio.open_connection(sock=await connected(node, address, 80))
+        assert await ask(*fresh) == "close", "it serves, and says that it is about to end"
+        assert await ask(*long) == "close"
+        assert (await long[0].read(), await fresh[0].read()) == (b"", b"")
+        door.open.set()
+        for _, writer in (long, fresh):
+            writer.close()
+
+        async def refuses() -> bool:
+            try:
+                (await connected(node, address, 80)).close()
+            except ConnectionRefusedError:
+                return True
+            return False
+
+        await eventually(refuses)
+        plain[1].write(b"still there?\n")
+        assert b"still there?" in await plain[0].readline(), "an open connection lives on after the signal"
+        assert ObjectKey("shop", "web") in node.pods
+        plain[1].close()
+        await node.until_gone("web")
+
+
+async def test_a_hook_that_fails_is_an_event_and_the_pod_goes(node: Node):
+    hook = {"preStop": {"httpGet": {"host": str(NODE), "port": 9912, "path": "/"}}}
+    await node.run("web", app(lifecycle=hook))
+    await remove(node, "web")
+
+    async def is_told() -> bool:
+        events, _ = await node.client.list(EVENTS, "shop")
+        return any(
+            (e["reason"], e["message"], e["involvedObject"].get("fieldPath"))
+            == ("FailedPreStopHook", "PreStopHook failed", "spec.containers{app}")
+            for e in events
+        )
+
+    await eventually(is_told)
+
+
+async def test_deletion_by_force_waits_for_no_hook(node: Node):
+    await node.run("web", app(lifecycle={"preStop": {"sleep": {"seconds": 30}}}))
+    await node.client.delete(PODS, ObjectKey("shop", "web"))
+    await node.until("web", lambda p: "deletionTimestamp" in p["metadata"])
+    await node.client.delete(PODS, ObjectKey("shop", "web"), grace_s=0)
+    await eventually(lambda: have_links(node, 0))
+
+
+async def test_a_runner_that_comes_back_ends_its_pods_with_their_hooks(node: Node):
+    hook = {"preStop": {"exec": {"command": ["sh", "-c", "touch /tmp/drained; sleep 1000"]}}}
+    await node.run("web", {**app(lifecycle=hook), "terminationGracePeriodSeconds": 1000})
+    await node.kill("main")
+    await node.client.delete(PODS, ObjectKey("shop", "web"))
+    await node.start("main")
+
+    async def is_draining() -> bool:
+        try:
+            return (await node.run_in("web", "test", "-e", "/tmp/drained"))[0] == 0
+        except aiohttp.ClientError:
+            return False  # the runner is not back yet, or has not seen its pods
+
+    await eventually(is_draining)
+    await node.client.delete(PODS, ObjectKey("shop", "web"), grace_s=0)
+    await node.until_gone("web")
+
+
+async def test_a_readiness_gate_opens_by_a_condition_of_somebody_else(node: Node):
+    gates = {"readinessGates": [{"conditionType": "netloom.io/in-force"}]}
+    await node.create(PODS, "web", {"nodeName": "node-1", **app(), **gates})
+
+    def waits_for_gate(pod: Object) -> bool:
+        return any(c.get("reason") == "ReadinessGatesNotReady" for c in pod["status"].get("conditions", ()))
+
+    await node.until("web", waits_for_gate)
+    gate = {"type": "netloom.io/in-force", "status": "True"}
+    await node.client.patch(
+        PODS,
+        ObjectKey("shop", "web"),
+        {"status": {"conditions": [gate]}},
+        content_type="application/strategic-merge-patch+json",
+        subresource="status",
+    )
+    ready = await node.until("web", is_ready)
+    assert gate in [{k: c[k] for k in ("type", "status")} for c in ready["status"]["conditions"]]

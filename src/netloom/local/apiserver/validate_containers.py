@@ -44,6 +44,7 @@ class PodFacts(msgspec.Struct, frozen=True):
 
     volumes: frozenset[str]
     host_network: bool
+    grace_s: Json = None
 
 
 def container(path: str, value: Document, facts: PodFacts, *, init: bool) -> Errors:
@@ -82,7 +83,10 @@ def container(path: str, value: Document, facts: PodFacts, *, init: bool) -> Err
             )
         for hook in ("postStart", "preStop"):
             if hook in mapping(value["lifecycle"]):
-                yield from _handler(f"{path}.lifecycle.{hook}", mapping(value["lifecycle"][hook]), _HOOKS)
+                here, handler = f"{path}.lifecycle.{hook}", mapping(value["lifecycle"][hook])
+                yield from _handler(here, handler, _HOOKS)
+                if "sleep" in handler:
+                    yield from _sleep(f"{here}.sleep", mapping(handler["sleep"]), facts)
 
 
 def _ports(path: str, ports: list[Any], facts: PodFacts) -> Errors:
@@ -234,8 +238,13 @@ def _handler(path: str, handler: Document, words: tuple[str, ...]) -> Errors:
                 yield from _handler_port(f"{here}.port", action.get("port"))
             case "grpc":
                 yield from names.port(f"{here}.port", action.get("port"))
-            case "sleep":
-                yield from names.at_least(f"{here}.seconds", action.get("seconds"), 0)
+
+
+def _sleep(path: str, action: Document, facts: PodFacts) -> Errors:
+    seconds = action.get("seconds", 0)
+    if isinstance(seconds, int) and isinstance(facts.grace_s, int) and not 0 <= seconds <= facts.grace_s:
+        why = f"must be non-negative and less than terminationGracePeriodSeconds ({facts.grace_s})"
+        yield invalid(path, seconds, why)
 
 
 def _http_get(path: str, action: Document) -> Errors:

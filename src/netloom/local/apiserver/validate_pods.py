@@ -53,6 +53,7 @@ def pod_spec(path: str, spec: Document) -> Errors:
     facts = PodFacts(
         volumes=frozenset(str(mapping(v).get("name")) for v in items(spec.get("volumes"))),
         host_network=spec.get("hostNetwork") is True,
+        grace_s=spec.get("terminationGracePeriodSeconds"),
     )
     yield from _volumes(f"{path}.volumes", items(spec.get("volumes")))
     yield from _containers(path, spec, facts)

@@ -16,7 +16,8 @@ from netloom.linux import process
 from netloom.local.runner.probes import Check, Outcome
 from netloom.local.runner.spec import Container, HttpGet, Probe, port_number
 
-_HEAD_LIMIT = 16 << 10
+HEAD_LIMIT = 16 << 10
+"""Bytes that the head of an answer may have."""
 RunInPod = Callable[[tuple[str, ...], float], Awaitable[process.Completed]]
 """Runs a command in the pod's namespaces within so many seconds."""
 
@@ -52,11 +53,11 @@ async def tcp_check(host: str, port: int) -> Outcome:
 async def http_check(get: HttpGet, host: str, port: int) -> Outcome:
     """Success where a GET is answered with a status of 200 to 399."""
     try:
-        reader, writer = await asyncio.open_connection(host, port, limit=_HEAD_LIMIT)
+        reader, writer = await asyncio.open_connection(host, port, limit=HEAD_LIMIT)
     except OSError as error:
         return Outcome(False, f"dial tcp {host}:{port}: {error.strerror or error}")
     try:
-        writer.write(_request(get, host, port))
+        writer.write(request_head(get, host, port))
         line = await reader.readline()
     except (OSError, ValueError) as error:
         return Outcome(False, f"GET http://{host}:{port}{get.path}: {error}")
@@ -83,10 +84,11 @@ async def exec_check(command: tuple[str, ...], run: RunInPod, timeout_s: float) 
     return Outcome(False, said or f"exit code {done.returncode}")
 
 
-def _request(get: HttpGet, host: str, port: int) -> bytes:
+def request_head(get: HttpGet, host: str, port: int, *, agent: str = "kube-probe/netloom") -> bytes:
+    """The whole GET that a probe or hook sends."""
     headers = {
         "host": f"{host}:{port}",
-        "user-agent": "kube-probe/netloom",
+        "user-agent": agent,
         "accept": "*/*",
         "connection": "close",
     }

@@ -1,6 +1,7 @@
-"""One container of one pod, through all its lives: announced, listening, probed, restarted. Out: its facts, kept current.
+"""One container of one pod, through all its lives: announced, listening, probed, restarted, ended. Out: its facts, kept current.
 
-A container is a stand-in (``standins``); what "running" means is that its sockets listen. Not here: the sandbox around it.
+A container is a stand-in (``standins``); what "running" means is that its sockets listen, and "to end" that they are closed.
+Not here: the sandbox around it, and what its hooks do (``hooks``).
 """
 
 from __future__ import annotations
@@ -13,16 +14,23 @@ import msgspec
 
 from netloom.clock import Clock
 from netloom.errors import InvalidObject
+from netloom.local.runner.grace import Grace
+from netloom.local.runner.hooks import Hooks
 from netloom.local.runner.images import standin_image_id
 from netloom.local.runner.probes import Check, Failed, ProbePlan, Probing
 from netloom.local.runner.spec import Container, Pod, Probe
-from netloom.local.runner.standins.feed import State
+from netloom.local.runner.standins.feed import Course, State
 from netloom.local.runner.status import ContainerFacts, Terminated
 
 BACKOFF_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """Seconds before a restart, by how many there were in a row (CrashLoopBackOff of a kubelet)."""
 STEADY_S = 600.0
 """A container that ran this long starts the row anew."""
+SIGNAL_S = 0.1
+"""Seconds from the wish that a container without a preStop hook should end until it hears of it: a container runtime takes as
+long, and the nodes take the pod out of Services meanwhile."""
+LAST_S = 2.0
+"""Seconds that a container gets to end in any case, even where its hook has used up the grace period (as with a kubelet)."""
 _KILLED = 137
 
 
@@ -36,6 +44,7 @@ class ContainerLife:
         former: its facts, where a runner before us left it running: it goes on, as ready as it was, until a probe says else.
         clock: the time, for status.
         check_of: how to run a probe; None where it cannot be run.
+        hooks: its lifecycle hooks.
         announce: called when its generation changed, so that the stand-ins hear of it.
         on_change: called when ``facts`` changed.
         on_failure: called with each failed probe's kind and detail.
@@ -49,6 +58,7 @@ class ContainerLife:
         restarts: int,
         clock: Clock,
         check_of: Callable[[Probe], Check | None],
+        hooks: Hooks,
         announce: Callable[[], None],
         on_change: Callable[[], None],
         on_failure: Callable[[str, str], None],
@@ -56,14 +66,18 @@ class ContainerLife:
     ) -> None:
         self.container = container
         self.generation = restarts
+        self.course = Course.SERVE
         self.facts = former or ContainerFacts(restarts=restarts)
         self._pod = pod
         self._clock = clock
         self._check_of = check_of
+        self._hooks = hooks
         self._announce = announce
         self._on_change = on_change
         self._on_failure = on_failure
         self._heard: asyncio.Event = asyncio.Event()
+        self._ended: asyncio.Event = asyncio.Event()
+        self._probing: Probing | None = None
         self._problem = ""
         self._listening = self._probe_ready = self.facts.ready
         self._row = 0
@@ -73,6 +87,21 @@ class ContainerLife:
         """It will not run again."""
         return self.facts.terminated is not None
 
+    @property
+    def is_sidecar(self) -> bool:
+        """It accompanies the others, and ends after them (an init container with ``restartPolicy: Always``)."""
+        return self.container.restart_policy == "Always"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What its log should tell of a stand-in."""
+        notes = []
+        if self.container.command or self.container.args:
+            notes.append("command and args are not run: the stand-in only listens and answers")
+        if self.container.env or self.container.env_from:
+            notes.append("environment variables are there for exec; the stand-in does not read them")
+        return tuple(notes)
+
     def hear(self, state: State) -> None:
         """The stand-in process says how it fares."""
         if state.generation != self.generation:
@@ -80,11 +109,15 @@ class ContainerLife:
         self._listening = not state.problem
         self._problem = state.problem
         self._heard.set()
+        if state.ended:
+            self._ended.set()
         self._set_ready()
 
     def lost(self) -> None:
         """The stand-in process went away: nothing listens until it is back."""
         self._listening = False
+        if self.course is Course.END:
+            self._ended.set()
         self._set_ready()
 
     async def run(self) -> None:
@@ -92,15 +125,66 @@ class ContainerLife:
         if not await self._image_is_usable():
             return
         while True:
+            await self._stay_if_ending()
             if not await self._start():
                 await self._wait_before_restart("RunContainerError", self._problem)
                 continue
+            await self._stay_if_ending()
+            if not await self._begin():
+                why = "the postStart hook failed"
+                if self._give_up(why):
+                    return
+                await self._wait_before_restart("PostStartHookError", why)
+                continue
             failed = await self._probe()
-            if self._end(failed):
+            why = f"{failed.kind} probe failed: {failed.detail}"
+            await self._before_kill(failed)
+            await self._stay_if_ending()
+            if self._give_up(why):
                 return
-            await self._wait_before_restart(
-                "CrashLoopBackOff", f"{failed.kind} probe failed: {failed.detail}"
-            )
+            await self._wait_before_restart("CrashLoopBackOff", why)
+
+    async def end(self, grace: Grace, turn: asyncio.Event) -> None:
+        """Have it end: the preStop hook, then the signal, then the last connection, each within the grace period.
+
+        Returns when it has ended, or when its time is over and nothing but killing is left. Meanwhile ``run`` must go on, so
+        that readiness probes do.
+
+        Args:
+            grace: how long it may take.
+            turn: set when it may be told to end; sidecars wait for the other containers.
+        """
+        if self.facts.running_since is None:
+            self._take(Course.END)
+            return
+        if self._probing is not None:
+            self._probing.only_readiness()
+        self._take(Course.WANE)
+        if self._hooks.has_pre_stop:
+            await self._hooks.pre_stop(grace)
+        else:
+            await grace.wait(asyncio.sleep(SIGNAL_S))
+        await grace.wait(turn.wait())
+        self._ended.clear()
+        self._take(Course.END)
+        in_time = await grace.wait(self._ended.wait(), at_least_s=LAST_S)
+        end = (0, "Completed") if in_time else (_KILLED, "Error")
+        since = self.facts.running_since or self._clock.wall()
+        self._set(
+            running_since=None,
+            ready=False,
+            started=False,
+            terminated=Terminated(*end, since, self._clock.wall()),
+        )
+
+    async def _stay_if_ending(self) -> None:
+        """What ends does not start again: whoever ends it also cancels ``run``."""
+        if self.course is not Course.SERVE:
+            await asyncio.get_running_loop().create_future()
+
+    def _take(self, course: Course) -> None:
+        self.course = course
+        self._announce()
 
     async def _image_is_usable(self) -> bool:
         try:
@@ -121,14 +205,20 @@ class ContainerLife:
             self._probe_ready = False
             self._set(running_since=None)
             return False
+        return True
+
+    async def _begin(self) -> bool:
+        """It listens: run its hook, after which it counts as running. False where the hook failed, and it with it."""
         if self.facts.running_since is not None:
             return True
+        if not await self._hooks.post_start():
+            return False
         started = self._check_plan(self.container.startup_probe) is None
         self._set(id=secrets.token_hex(32), running_since=self._clock.wall(), started=started, message="")
         return True
 
     async def _probe(self) -> Failed:
-        probing = Probing(
+        self._probing = Probing(
             startup=None if self.facts.started else self._check_plan(self.container.startup_probe),
             readiness=self._check_plan(self.container.readiness_probe),
             liveness=self._check_plan(self.container.liveness_probe),
@@ -137,7 +227,20 @@ class ContainerLife:
             on_failure=self._on_failure,
             ready=self._probe_ready,
         )
-        return await probing.run()
+        try:
+            return await self._probing.run()
+        finally:
+            self._probing = None
+
+    async def _before_kill(self, failed: Failed) -> None:
+        """A container that is killed for a probe still has its preStop hook; connections it has none to wait for: it hangs."""
+        if not self._hooks.has_pre_stop:
+            return
+        probe = self.container.startup_probe if failed.kind == "startup" else self.container.liveness_probe
+        own = probe.termination_grace_period_seconds if probe is not None else None
+        grace = Grace(self._pod.spec.termination_grace_period_seconds if own is None else own)
+        await self._hooks.pre_stop(grace)
+        grace.close()
 
     def _check_plan(self, probe: Probe | None) -> ProbePlan | None:
         check = self._check_of(probe) if probe is not None else None
@@ -152,14 +255,14 @@ class ContainerLife:
         if ready != self.facts.ready:
             self._set(ready=ready)
 
-    def _end(self, failed: Failed) -> bool:
+    def _give_up(self, why: str) -> bool:
         """Its life ended; True where there will be no other."""
         now = self._clock.wall()
         since = self.facts.running_since or now
-        end = Terminated(_KILLED, "Error", since, now, f"{failed.kind} probe failed: {failed.detail}")
+        end = Terminated(_KILLED, "Error", since, now, why)
         self._row = 0 if now - since >= STEADY_S else self._row + 1
         self._probe_ready = False
-        over = self._pod.spec.restart_policy == "Never" and self.container.restart_policy != "Always"
+        over = self._pod.spec.restart_policy == "Never" and not self.is_sidecar
         self._set(
             running_since=None,
             ready=False,

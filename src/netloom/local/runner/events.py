@@ -32,16 +32,16 @@ class Events:
         self._queue: asyncio.Queue[dict[str, object]] = asyncio.Queue(_QUEUE)
         self._last: OrderedDict[tuple[str, str, str], float] = OrderedDict()
 
-    def warn(self, pod: Pod, reason: str, message: str) -> None:
-        """Something went wrong with a pod. The same within a minute is not told again."""
+    def warn(self, pod: Pod, reason: str, message: str, *, container: str = "") -> None:
+        """Something went wrong with a pod, or with one of its containers. The same within a minute is not told again."""
         now = self._clock.wall()
-        key = (pod.uid, reason, message)
+        key = (pod.uid + container, reason, message)
         if now - self._last.get(key, 0.0) < _REPEAT_S or self._queue.full():
             return
         self._last[key] = now
         while len(self._last) > _REMEMBERED:
             self._last.popitem(last=False)
-        self._queue.put_nowait(self._event(pod, reason, message[:1000], rfc3339(now)))
+        self._queue.put_nowait(self._event(pod, container, reason, message[:1000], rfc3339(now)))
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -52,8 +52,9 @@ class Events:
             except NetloomError as error:
                 log.debug("event not sent: %s", error)
 
-    def _event(self, pod: Pod, reason: str, message: str, now: str) -> dict[str, object]:
+    def _event(self, pod: Pod, container: str, reason: str, message: str, now: str) -> dict[str, object]:
         meta = pod.metadata
+        part = {"fieldPath": f"spec.containers{{{container}}}"} if container else {}
         return {
             "apiVersion": "v1",
             "kind": "Event",
@@ -64,6 +65,7 @@ class Events:
                 "namespace": meta.namespace,
                 "name": meta.name,
                 "uid": meta.uid,
+                **part,
             },
             "type": "Warning",
             "reason": reason,

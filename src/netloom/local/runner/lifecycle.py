@@ -25,7 +25,10 @@ from netloom.local.runner import checks, podfiles, ports, sandbox
 from netloom.local.runner.cni_client import Attachment, CniClient, addresses_of
 from netloom.local.runner.config import RunnerConfig
 from netloom.local.runner.container import ContainerLife
+from netloom.local.runner.ending import end_containers
 from netloom.local.runner.events import Events
+from netloom.local.runner.grace import Grace
+from netloom.local.runner.hooks import Hooks
 from netloom.local.runner.interface import RETRY_S, attach, attachment_of, detach, endless, insist
 from netloom.local.runner.podfiles import Dns
 from netloom.local.runner.probes import Check
@@ -40,8 +43,6 @@ from netloom.local.runner.status import ContainerFacts, PodFacts, adopted
 
 log = logging.getLogger(__name__)
 
-DRAIN_S = 0.1
-"""Seconds that a pod goes on answering after its deletion was asked for: the nodes take it out of Services meanwhile."""
 SLOW_S = 0.5
 """Seconds after which a pod that is still being made shows up as such."""
 
@@ -92,7 +93,8 @@ class PodLife:
         self._start_time = pod.status.start_time or rfc3339(tools.clock.wall())
         self._problem = ""
         self._ending = asyncio.Event()
-        self._gone = False
+        self._gone = asyncio.Event()
+        self._grace: Grace | None = None
         self._reporter = Reporter(
             client=tools.client, clock=tools.clock, pod=lambda: self.pod, facts=self.facts
         )
@@ -100,12 +102,14 @@ class PodLife:
     def update(self, pod: Pod | None) -> None:
         """The API has it like this now; None: it is gone from there."""
         if pod is None:
-            self._gone = True
+            self._gone.set()
             self._ending.set()
             return
         self.pod = pod
         if pod.is_terminating:
             self._ending.set()
+            if self._grace is not None:
+                self._grace.shorten(pod.grace_s)
         self._reporter.mark()
 
     def hear(self, state: State) -> None:
@@ -124,7 +128,14 @@ class PodLife:
             return
         listens = ports.listens(self.pod, self._tools.services(self.pod.metadata.namespace))
         apps = tuple(
-            App(name, life.container.image, life.generation, listens.get(name, ()), _notes(life.container))
+            App(
+                name,
+                life.container.image,
+                life.generation,
+                listens.get(name, ()),
+                life.notes,
+                life.course,
+            )
             for name, life in self._containers.items()
             if not life.is_over
         )
@@ -157,20 +168,21 @@ class PodLife:
             self._ending.set()
         async with asyncio.TaskGroup() as group:
             reporting = group.create_task(self._reporter.run(), name=f"status {self.pod.key}")
-            while not self._ending.is_set():
+            while not self._ending.is_set() or self._former is not None:
                 if self.pod.is_over:
                     await self._ending.wait()
                     break
                 await self._start()
                 if self.sandbox is not None:
                     await self._live(self.sandbox)
-                    await self._linger()
+                if not self._ending.is_set():
                     await self._teardown()
             reporting.cancel()
-        if self._former is not None:
-            self._take_former()
-            await self._teardown()
-        if not self._gone:
+        self._take_former()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._report_end(), name=f"last status {self.pod.key}")
+            group.create_task(self._teardown(), name=f"teardown {self.pod.key}")
+        if not self._gone.is_set():
             await self._confirm_deletion()
 
     async def _live(self, sandbox: Sandbox) -> None:
@@ -189,20 +201,40 @@ class PodLife:
                 self._tools.events.warn(
                     self.pod, "SandboxChanged", "the pod's sandbox ended and is made anew"
                 )
+            elif not self._gone.is_set():
+                await self._end_containers(ended)
             for task in (*tasks, ended, ending):
                 task.cancel()
+
+    async def _end_containers(self, sandbox_ended: asyncio.Task[None]) -> None:
+        """Let them end in their own way until the grace period, the pod's place in the API or its sandbox is over."""
+        self._grace = Grace(self.pod.grace_s)
+        try:
+            async with asyncio.TaskGroup() as group:
+                gone = group.create_task(self._gone.wait(), name="gone")
+                ends = group.create_task(
+                    end_containers(tuple(self._containers.values()), self._grace), name="end"
+                )
+                await asyncio.wait((ends, gone, sandbox_ended), return_when=asyncio.FIRST_COMPLETED)
+                gone.cancel()
+                ends.cancel()
+        finally:
+            self._grace.close()
 
     def _container(self, container: Container, sandbox: Sandbox) -> ContainerLife:
         async def run(argv: tuple[str, ...], timeout_s: float) -> Completed:
             return await sandbox.run(argv, timeout_s=timeout_s)
 
         def check_of(probe: Probe) -> Check | None:
-            return checks.check_of(probe, container, next(iter(self.addresses), ""), run)
+            return checks.check_of(probe, container, address, run)
+
+        address = next(iter(self.addresses), "")
+
+        def warn(reason: str, message: str) -> None:
+            self._tools.events.warn(self.pod, reason, message, container=container.name)
 
         def failed(kind: str, detail: str) -> None:
-            self._tools.events.warn(
-                self.pod, "Unhealthy", f"{kind} probe of {container.name} failed: {detail}"
-            )
+            warn("Unhealthy", f"{kind} probe of {container.name} failed: {detail}")
 
         return ContainerLife(
             pod=self.pod,
@@ -210,6 +242,7 @@ class PodLife:
             restarts=self._restarts.get(container.name, 0),
             clock=self._tools.clock,
             check_of=check_of,
+            hooks=Hooks(container=container, address=address, run=run, on_failure=warn),
             announce=self.announce,
             on_change=self._reporter.mark,
             on_failure=failed,
@@ -321,16 +354,18 @@ class PodLife:
         elif self._record.cni_result:
             self.addresses = addresses_of(self._record.cni_result)
 
-    async def _linger(self) -> None:
-        """Go on answering for a moment, so that requests on their way still find somebody."""
-        if not self._gone and self._ending.is_set():
-            await asyncio.sleep(DRAIN_S)
+    async def _report_end(self) -> None:
+        """The last status: containers that have ended. The object goes next, so that it is said once or not at all."""
+        if self._containers and not self._gone.is_set():
+            with contextlib.suppress(NetloomError):
+                await self._reporter.send()
 
     async def _teardown(self) -> None:
         """Stand-ins, interface, namespaces, record, in this order; each step bears that its object is gone."""
         self._tools.standins.drop(self.pod.uid)
-        self._restarts |= {name: life.facts.restarts + 1 for name, life in self._containers.items()}
-        self._containers = {}
+        if not self._ending.is_set():
+            self._restarts |= {name: life.facts.restarts + 1 for name, life in self._containers.items()}
+            self._containers = {}
         if self._record is not None:
             netns = self.sandbox.netns_path if self.sandbox is not None else ""
             await detach(self._tools.cni, self._record, netns)
@@ -345,7 +380,7 @@ class PodLife:
         await insist(self._delete_object, what=f"deletion of pod {self.pod.key}")
 
     async def _delete_object(self) -> None:
-        if self._gone:
+        if self._gone.is_set():
             return
         # another pod may have the name by now (Conflict)
         with contextlib.suppress(NotFound, Conflict):
@@ -356,12 +391,3 @@ class PodLife:
             async with asyncio.timeout(seconds):
                 await self._ending.wait()
         return self._ending.is_set()
-
-
-def _notes(container: Container) -> tuple[str, ...]:
-    notes = []
-    if container.command or container.args:
-        notes.append("command and args are not run: the stand-in only listens and answers")
-    if container.env or container.env_from:
-        notes.append("environment variables are there for exec; the stand-in does not read them")
-    return tuple(notes)

@@ -88,6 +88,11 @@ class Probing:
         self._on_started = on_started
         self._on_ready = on_ready
         self._on_failure = on_failure
+        self._ends = False
+
+    def only_readiness(self) -> None:
+        """The container is to end: what would lead to a restart no longer matters."""
+        self._ends = True
 
     async def run(self) -> Failed:
         """Probe until the container must be restarted; where nothing can lead to that, until cancelled."""
@@ -118,8 +123,7 @@ class Probing:
             failed = await self._until_verdict("liveness", self._liveness, verdict=True)
             if failed is not None:
                 return failed
-        never: asyncio.Future[Failed] = asyncio.get_running_loop().create_future()
-        return await never
+        return await _never()
 
     async def _until_verdict(
         self, kind: str, plan: ProbePlan, *, verdict: bool | None = None
@@ -127,11 +131,18 @@ class Probing:
         """Probe until the verdict changes: None where it is success."""
         tally = Tally(plan.probe, verdict=verdict)
         async for outcome in ticks(plan):
+            if self._ends:
+                return await _never()
             if not outcome.ok:
                 self._on_failure(kind, outcome.detail)
             if tally.add(outcome.ok):
                 return None if outcome.ok else Failed(kind, outcome.detail)
         return None
+
+
+async def _never() -> Failed:
+    never: asyncio.Future[Failed] = asyncio.get_running_loop().create_future()
+    return await never
 
 
 async def ticks(plan: ProbePlan) -> AsyncIterator[Outcome]:

@@ -69,6 +69,29 @@ class Probe(msgspec.Struct, frozen=True, rename="camel"):
     period_seconds: int = 10
     success_threshold: int = 1
     failure_threshold: int = 3
+    termination_grace_period_seconds: int | None = None
+
+
+class Sleep(msgspec.Struct, frozen=True):
+    """core/v1 SleepAction."""
+
+    seconds: int = 0
+
+
+class Hook(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 LifecycleHandler."""
+
+    exec: Exec | None = None
+    http_get: HttpGet | None = None
+    tcp_socket: TcpSocket | None = None
+    sleep: Sleep | None = None
+
+
+class Lifecycle(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 Lifecycle."""
+
+    post_start: Hook | None = None
+    pre_stop: Hook | None = None
 
 
 class KeyRef(msgspec.Struct, frozen=True):
@@ -130,6 +153,7 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
     liveness_probe: Probe | None = None
     readiness_probe: Probe | None = None
     startup_probe: Probe | None = None
+    lifecycle: Lifecycle = Lifecycle()
     restart_policy: str | None = None
     """``Always`` on an init container makes it a sidecar."""
 
@@ -229,10 +253,16 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     container_statuses: tuple[OldContainerStatus, ...] = ()
 
 
+class PodMeta(ObjectMeta, frozen=True, rename="camel"):
+    """Metadata of a pod, with how long it may take to end."""
+
+    deletion_grace_period_seconds: int | None = None
+
+
 class Pod(msgspec.Struct, frozen=True):
     """core/v1 Pod."""
 
-    metadata: ObjectMeta = ObjectMeta()
+    metadata: PodMeta = PodMeta()
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
@@ -250,6 +280,12 @@ class Pod(msgspec.Struct, frozen=True):
     def is_terminating(self) -> bool:
         """Somebody asked for its deletion."""
         return self.metadata.deletion_timestamp is not None
+
+    @property
+    def grace_s(self) -> int:
+        """Seconds that it may take to end: those of the deletion, or the pod's own (``terminationGracePeriodSeconds``)."""
+        asked = self.metadata.deletion_grace_period_seconds
+        return self.spec.termination_grace_period_seconds if asked is None else asked
 
     @property
     def is_over(self) -> bool:

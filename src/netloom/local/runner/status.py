@@ -114,13 +114,10 @@ def _conditions(
 ) -> list[Status]:
     unready = sorted(name for name, f in facts_of.items() if not f.ready)
     containers_ready = facts.has_sandbox and not unready
-    blame = ("ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]")
+    blame = _unready_blame(unready, phase(pod, facts_of))
     had = {c.type: c for c in pod.status.conditions}
-    gates = [g.condition_type for g in pod.spec.readiness_gates]
-    shut = [g for g in gates if (gate := had.get(g)) is None or gate.status != "True"]
-    ready_blame = (
-        blame if not containers_ready else ("ReadinessGatesNotReady", f"readiness gates not true: {shut}")
-    )
+    shut = [words for g in pod.spec.readiness_gates if (words := _shut(g.condition_type, had))]
+    ready_blame = blame if not containers_ready else ("ReadinessGatesNotReady", ", ".join(shut))
     wanted = [
         _condition("PodScheduled", True),
         _condition("PodReadyToStartContainers", facts.has_sandbox, "SandboxNotReady", facts.problem),
@@ -131,6 +128,27 @@ def _conditions(
         _condition("Ready", containers_ready and not shut, *ready_blame),
     ]
     return [_stamped(c, had.get(c.type), now) for c in wanted]
+
+
+def _unready_blame(unready: list[str], phase: str) -> tuple[str, str]:
+    """Reason and message of a pod whose containers are not all ready, as a kubelet words them."""
+    match phase:
+        case "Succeeded":
+            return "PodCompleted", ""
+        case "Failed":
+            return "PodFailed", ""
+        case _:
+            return "ContainersNotReady", f"containers with unready status: [{' '.join(unready)}]"
+
+
+def _shut(gate: str, had: Mapping[str, Condition]) -> str:
+    """Why a readiness gate holds the pod back, as a kubelet words it; empty where it is open."""
+    condition = had.get(gate)
+    if condition is None:
+        return f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+    if condition.status == "True":
+        return ""
+    return f'the status of pod readiness gate "{gate}" is not "True", but {condition.status}'
 
 
 def _condition(kind: str, holds: bool, reason: str = "", message: str = "") -> Condition:

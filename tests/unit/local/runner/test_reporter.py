@@ -106,3 +106,16 @@ async def test_a_pod_that_is_gone_is_not_insisted_on(bench: Bench):
     bench.change(has_sandbox=True)
     await bench.run_for(60)
     assert bench.client.sent == []
+
+
+async def test_conditions_of_others_are_never_sent_and_open_a_gate(pod):
+    gated = "containers: [{name: app, image: a}]\nreadinessGates: [{conditionType: example.org/gate}]"
+    bench = Bench(pod(gated))
+    bench.change(has_sandbox=True, containers={"app": RUNNING})
+    await bench.run_for(1)
+    assert condition(bench.client.sent[-1], "Ready")["reason"] == "ReadinessGatesNotReady"
+    bench.pod = pod(gated, "conditions: [{type: example.org/gate, status: 'True'}]")
+    bench.reporter.mark()
+    await bench.run_for(1)
+    assert condition(bench.client.sent[-1], "Ready")["status"] == "True"
+    assert all(c["type"] != "example.org/gate" for sent in bench.client.sent for c in sent["conditions"])

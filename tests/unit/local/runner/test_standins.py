@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from netloom.clock import SystemClock
 from netloom.local.runner.standins import answers, feed
 from netloom.local.runner.standins.answers import Identity
+from netloom.local.runner.standins.feed import App, Course, Listen, StandInPod, State
 from netloom.local.runner.standins.logbook import MAX_LINES, Log
 from netloom.local.runner.standins.process import StandInServer
 from netloom.local.runner.standins.serving import Apps
@@ -196,7 +198,7 @@ async def test_logs_are_bounded_and_can_be_followed():
 @asynccontextmanager
 async def process(tmp_path: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     path = str(tmp_path / "standins.sock")
-    async with await StandInServer(apps=Apps(clock=SystemClock())).listen(path):
+    async with await StandInServer(clock=SystemClock()).listen(path):
         reader, writer = await asyncio.open_unix_connection(path)
         yield reader, writer
         await hang_up(writer)
@@ -218,3 +220,155 @@ async def test_a_sandbox_that_is_gone_is_a_problem_of_the_container(tmp_path: Pa
     assert isinstance(state, feed.State)
     assert (state.uid, state.container) == ("u", "app")
     assert "gone" in state.problem
+
+
+GET = b"GET / HTTP/1.1\r\n\r\n"
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("", 0)) as sock:
+        return int(sock.getsockname()[1])
+
+
+class Served:
+    """One pod of stand-ins in this very network namespace."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.ended = asyncio.Event()
+        self.apps = Apps(clock=SystemClock(), on_end=self._on_end)
+
+    def _on_end(self, state: State) -> None:
+        assert state == State("u", "app", 0, ended=True)
+        self.ended.set()
+
+    async def take(self, course: Course) -> State:
+        listens = (Listen(self.port, required=True), Listen(self.port, "UDP", required=True))
+        app = App("app", "a", 0, listens, course=course)
+        (state,) = await self.apps.serve(
+            StandInPod("u", "shop", "web-1", "node-1", "/proc/self/ns/net", (app,))
+        )
+        return state
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection("127.0.0.1", self.port)
+
+
+async def heard(reader: asyncio.StreamReader) -> str:
+    head = (await reader.readuntil(b"\r\n\r\n")).decode()
+    await reader.readexactly(int(head.split("Content-Length: ")[1].split("\r\n")[0]))
+    return head.split("Connection: ")[1].split("\r\n")[0]
+
+
+@asynccontextmanager
+async def standing(port: int) -> AsyncIterator[Served]:
+    served = Served(port)
+    assert await served.take(Course.SERVE) == State("u", "app", 0)
+    async with asyncio.timeout(20):
+        yield served
+    served.apps.drop("u")
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+
+
+async def test_what_wanes_serves_and_asks_clients_to_come_back_elsewhere(port: int):
+    async with standing(port) as served:
+        reader, writer = await served.connect()
+        writer.write(GET)
+        assert await heard(reader) == "keep-alive"
+        assert await served.take(Course.WANE) == State("u", "app", 0)
+        writer.write(GET + GET + GET)
+        assert [await heard(reader) for _ in range(3)] == ["keep-alive", "keep-alive", "close"]
+        assert await reader.read() == b""
+        await hang_up(writer)
+        reader, writer = await served.connect()
+        writer.write(GET)
+        assert await heard(reader) == "close"
+        await hang_up(writer)
+
+
+async def test_what_has_no_connection_ends_at_once_and_refuses_new_ones(port: int):
+    async with standing(port) as served:
+        assert (await served.take(Course.END)).ended
+        with pytest.raises(ConnectionRefusedError):
+            await served.connect()
+
+
+async def test_connections_that_the_kernel_has_made_are_served_to_their_end(port: int):
+    """They wait in the backlog when the listening socket is closed, which would reset them."""
+    async with standing(port) as served:
+        with socket.socket() as client:
+            client.connect(("127.0.0.1", port))  # while the loop does not run, nobody accepts it
+            client.sendall(GET)
+            assert not (await served.take(Course.END)).ended
+            client.setblocking(False)
+            got = await asyncio.get_running_loop().sock_recv(client, 10000)
+            assert b"Connection: close" in got
+        await served.ended.wait()
+
+
+async def test_it_ends_when_its_client_has_read_the_last_answer_and_closed(port: int):
+    async with standing(port) as served:
+        reader, writer = await served.connect()
+        writer.write(GET)
+        await heard(reader)
+        assert not (await served.take(Course.END)).ended
+        writer.write(GET)
+        assert await heard(reader) == "close"
+        assert await reader.read() == b""
+        assert not served.ended.is_set(), "the client has not closed"
+        await hang_up(writer)
+        await served.ended.wait()
+
+
+async def test_a_plain_connection_lives_for_as_long_as_its_client_wants(port: int):
+    async with standing(port) as served:
+        reader, writer = await served.connect()
+        writer.write(b"hello\n")
+        await reader.readline()
+        await served.take(Course.END)
+        writer.write(b"still there?\n")
+        assert b"still there?" in await reader.readline()
+        assert not served.ended.is_set()
+        await hang_up(writer)
+        await served.ended.wait()
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize(
+    ("said", "seconds"), [(GET, 1.0), (b"", 5.0), (b"hello\n", 75.0), (b"PUT / HTTP/1.1\r\nContent-Length: 9\r\n\r\nabc", 75.0)]
+)  # fmt: skip
+async def test_silence_is_borne_for_as_long_as_it_is_worth_it(said: bytes, seconds: float):
+    loop = asyncio.get_running_loop()
+    ours, theirs = socket.socketpair()
+    with ours:
+        theirs.setblocking(False)
+        listener = Listener(identity=WEB, log=Log(FixedClock()), room=Room(1))
+        transport, connection = await loop.connect_accepted_socket(lambda: Connection(listener), theirs)
+        connection.data_received(said)
+        began = loop.time()
+        listener.end()
+        gone = asyncio.Event()
+        listener.on_empty = gone.set
+        await gone.wait()
+        assert loop.time() - began == pytest.approx(seconds)
+        assert transport.is_closing()
+
+
+async def test_the_runner_hears_of_an_end_that_takes_its_time(tmp_path: Path, port: int):
+    async with process(tmp_path) as (reader, writer), asyncio.timeout(20):
+        app = App("app", "a", 0, (Listen(port, required=True),))
+        pod = StandInPod("u", "shop", "web-1", "node-1", "/proc/self/ns/net", (app,))
+        ending = msgspec.structs.replace(pod, apps=(msgspec.structs.replace(app, course=Course.END),))
+        for message in (feed.Keep(()), feed.Serve(pod)):
+            writer.write(feed.frame(message))
+        assert await feed.read_from_standins(reader) == State("u", "app", 0)
+        client_reader, client = await asyncio.open_connection("127.0.0.1", port)
+        client.write(b"hello\n")
+        await client_reader.readline()
+        writer.write(feed.frame(feed.Serve(ending)))
+        assert await feed.read_from_standins(reader) == State("u", "app", 0)
+        await hang_up(client)
+        assert await feed.read_from_standins(reader) == State("u", "app", 0, ended=True)
+        writer.write(feed.frame(feed.Drop("u")))

@@ -80,6 +80,14 @@ def test_readiness_gates_hold_a_pod_back(pod):
         "True",
         "False",
     )
+    assert (condition(shut, "Ready")["reason"], condition(shut, "Ready")["message"]) == (
+        "ReadinessGatesNotReady",
+        'corresponding condition of pod readiness gate "example.org/gate" does not exist.',
+    )
+    closed = "conditions: [{type: example.org/gate, status: Unknown}]"
+    assert condition(pod_status(pod(made, closed), running, now=NOW), "Ready")["message"] == (
+        'the status of pod readiness gate "example.org/gate" is not "True", but Unknown'
+    )
     open_ = "conditions: [{type: example.org/gate, status: 'True'}]"
     assert condition(pod_status(pod(made, open_), running, now=NOW), "Ready")["status"] == "True"
 
@@ -97,9 +105,9 @@ def test_a_restarted_container_shows_its_last_end(pod):
 @pytest.mark.parametrize(("code", "expected"), [(0, "Succeeded"), (137, "Failed")])
 def test_a_pod_whose_containers_will_not_run_again_is_over(code: int, expected: str, pod):
     over = ContainerFacts(id="c", terminated=Terminated(code, "Error", NOW, NOW))
-    assert (
-        pod_status(pod(APP), facts(has_sandbox=True, containers={"app": over}), now=NOW)["phase"] == expected
-    )
+    status = pod_status(pod(APP), facts(has_sandbox=True, containers={"app": over}), now=NOW)
+    reason = {"Succeeded": "PodCompleted", "Failed": "PodFailed"}[expected]
+    assert (status["phase"], condition(status, "Ready")["reason"]) == (expected, reason)
 
 
 def test_init_containers_complete_and_sidecars_run(pod):

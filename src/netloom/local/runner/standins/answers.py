@@ -67,13 +67,15 @@ def normal(sockname: object) -> Address:
     return (host.removeprefix("::ffff:") if "." in host else host, port)
 
 
-def http(identity: Identity, request: Request, *, peer: Address, local: Address, body_bytes: int) -> bytes:
-    """A whole 200 response; for HEAD without its body."""
+def http(
+    identity: Identity, request: Request, *, peer: Address, local: Address, body_bytes: int, closes: bool
+) -> bytes:
+    """A whole 200 response; for HEAD without its body. ``closes``: it is the last one on its connection."""
     if "application/json" in request.headers.get("accept", ""):
         kind, body = "application/json", _json(identity, request, peer, local, body_bytes)
     else:
         kind, body = "text/plain; charset=utf-8", _text(identity, request, peer, local)
-    connection = "keep-alive" if request.keeps_alive else "close"
+    connection = "close" if closes else "keep-alive"
     head = (
         f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(body)}\r\n"
         f"Server: netloom-standin\r\nConnection: {connection}\r\n\r\n"

@@ -7,6 +7,7 @@ process may end and come back: its first word names the pods to keep. Frames are
 from __future__ import annotations
 
 import asyncio
+import enum
 import struct
 
 import msgspec
@@ -24,6 +25,17 @@ class Listen(msgspec.Struct, frozen=True, order=True):
     required: bool = False
 
 
+class Course(enum.Enum):
+    """Where a container is in its life, as a server that behaves well goes through it."""
+
+    SERVE = "serve"
+    """It serves."""
+    WANE = "wane"
+    """It is about to be told to end: it serves, and asks clients to come back on other connections."""
+    END = "end"
+    """It was told to end (SIGTERM): it takes no new connections, and ends with the last of those it has."""
+
+
 class App(msgspec.Struct, frozen=True):
     """A container that a stand-in plays."""
 
@@ -34,6 +46,7 @@ class App(msgspec.Struct, frozen=True):
     listens: tuple[Listen, ...] = ()
     notes: tuple[str, ...] = ()
     """First lines of its log."""
+    course: Course = Course.SERVE
 
 
 class StandInPod(msgspec.Struct, frozen=True):
@@ -79,12 +92,17 @@ class ReadLog(msgspec.Struct, frozen=True, tag="log", kw_only=True):
 
 
 class State(msgspec.Struct, frozen=True, tag="state"):
-    """How a container fares: ``problem`` is empty where it listens on all required ports."""
+    """How a container fares: ``problem`` is empty where it listens on all required ports.
+
+    Said after each Serve, and once more, unasked, when the last connection of a container that ends has gone.
+    """
 
     uid: str
     container: str
     generation: int
     problem: str = ""
+    ended: bool = False
+    """It was told to end, and has."""
 
 
 class LogLine(msgspec.Struct, frozen=True, array_like=True):

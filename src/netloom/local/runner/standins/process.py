@@ -17,7 +17,7 @@ from netloom.errors import NetloomError
 from netloom.local.runner import config as runner_config
 from netloom.local.runner.config import RunnerConfig
 from netloom.local.runner.standins import feed
-from netloom.local.runner.standins.feed import Drop, FromStandIns, Keep, LogLines, ReadLog, Serve
+from netloom.local.runner.standins.feed import Drop, FromStandIns, Keep, LogLines, ReadLog, Serve, State
 from netloom.local.runner.standins.serving import Apps
 
 log = logging.getLogger(__name__)
@@ -27,10 +27,15 @@ _BATCH = 500
 
 
 class StandInServer:
-    """Hears the runner."""
+    """Hears the runner.
 
-    def __init__(self, *, apps: Apps) -> None:
-        self._apps = apps
+    Args:
+        clock: the time, for logs.
+    """
+
+    def __init__(self, *, clock: Clock) -> None:
+        self._apps = Apps(clock=clock, on_end=self._tell)
+        self._runners: set[asyncio.StreamWriter] = set()
 
     async def listen(self, socket_path: str) -> asyncio.Server:
         """Begin to serve; the caller closes what it gets."""
@@ -49,11 +54,18 @@ class StandInServer:
         except NetloomError as error:
             log.warning("%s", error)
         finally:
+            self._runners.discard(writer)
             writer.close()
+
+    def _tell(self, state: State) -> None:
+        """Say something unasked: one small message for the end of a container."""
+        for writer in self._runners:
+            writer.write(feed.frame(state))
 
     async def _hear(self, message: Keep | Serve | Drop, writer: asyncio.StreamWriter) -> None:
         match message:
             case Keep(uids):
+                self._runners.add(writer)
                 for uid in self._apps.uids() - frozenset(uids):
                     self._apps.drop(uid)
             case Serve(pod):
@@ -109,8 +121,8 @@ def raise_file_limit() -> None:
 async def serve(config: RunnerConfig, *, clock: Clock | None = None) -> None:
     """Run until cancelled."""
     raise_file_limit()
-    apps = Apps(clock=clock or SystemClock())
-    async with await StandInServer(apps=apps).listen(config.standin_socket) as server:
+    standins = StandInServer(clock=clock or SystemClock())
+    async with await standins.listen(config.standin_socket) as server:
         await server.serve_forever()
 
 

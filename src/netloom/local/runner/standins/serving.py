@@ -10,13 +10,13 @@ import errno
 import functools
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from netloom.clock import Clock
 from netloom.errors import NetloomError
 from netloom.linux import netns
 from netloom.local.runner.standins.answers import Identity
-from netloom.local.runner.standins.feed import App, Listen, StandInPod, State
+from netloom.local.runner.standins.feed import App, Course, Listen, StandInPod, State
 from netloom.local.runner.standins.logbook import Log
 from netloom.local.runner.standins.tcp import Connection, Listener, Room
 from netloom.local.runner.standins.udp import Datagrams
@@ -34,20 +34,47 @@ class _Served:
         self.open: dict[tuple[int, str], asyncio.Server | asyncio.DatagramTransport] = {}
         self.problem = ""
 
+    @property
+    def has_ended(self) -> bool:
+        """It was told to end, and its last connection has gone."""
+        return self.listener.course is Course.END and not self.open and not self.listener.connections
+
     def close(self, ports: Sequence[tuple[int, str]] | None = None) -> None:
         """Stop listening, on these or on all ports; on all means that connections end too."""
         for port in list(self.open) if ports is None else ports:
             self.open.pop(port).close()
         if ports is None:
-            for transport in list(self.listener.connections):
-                transport.abort()
+            for connection in list(self.listener.connections):
+                connection.abort()
+
+    async def end(self) -> None:
+        """Take no new connections; those that there are go on (``Listener.end``)."""
+        self.listener.course = Course.END
+        for server in self.open.values():
+            if isinstance(server, asyncio.Server):
+                await _accept_all(server, self.listener)
+        self.close(tuple(self.open))
+        self.listener.end()
 
 
 class Apps:
-    """All stand-ins of a node."""
+    """All stand-ins of a node.
 
-    def __init__(self, *, clock: Clock, max_connections: int = MAX_CONNECTIONS) -> None:
+    Args:
+        clock: the time, for logs.
+        on_end: hears of each container that was told to end when it has ended, if that takes longer than the telling.
+        max_connections: at once, of all pods.
+    """
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        on_end: Callable[[State], None] = lambda state: None,
+        max_connections: int = MAX_CONNECTIONS,
+    ) -> None:
         self._clock = clock
+        self._on_end = on_end
         self._room = Room(max_connections)
         self._pods: dict[str, dict[str, _Served]] = {}
         self._logs: dict[tuple[str, str], Log] = {}
@@ -74,8 +101,13 @@ class Apps:
             old = served.get(app.name)
             if old is None or old.app.generation != app.generation:
                 served[app.name] = self._begin(pod, app, old)
-            await self._listen(pod, app, served[app.name])
-        return tuple(State(pod.uid, n, s.app.generation, s.problem) for n, s in served.items())
+            if app.course is Course.END:
+                served[app.name].app = app
+                await served[app.name].end()
+            else:
+                await self._listen(pod, app, served[app.name])
+                served[app.name].listener.course = app.course
+        return tuple(_state(pod.uid, s) for s in served.values())
 
     def drop(self, uid: str) -> None:
         """Close everything of a pod and forget it."""
@@ -99,7 +131,15 @@ class Apps:
         for note in app.notes:
             log.write(note)
         identity = Identity(pod.name, pod.namespace, pod.node, app.name, app.image)
-        return _Served(app, Listener(identity=identity, log=log, room=self._room))
+        listener = Listener(identity=identity, log=log, room=self._room)
+        served = _Served(app, listener)
+
+        def has_emptied() -> None:
+            if served.has_ended and self._pods.get(pod.uid, {}).get(app.name) is served:
+                self._on_end(_state(pod.uid, served))
+
+        listener.on_empty = has_emptied
+        return served
 
     async def _listen(self, pod: StandInPod, app: App, served: _Served) -> None:
         wanted = {(w.port, w.protocol): w for w in app.listens}
@@ -137,6 +177,27 @@ class Apps:
             return await loop.create_server(lambda: Connection(listener), sock=made, backlog=BACKLOG)
         transport, _ = await loop.create_datagram_endpoint(lambda: Datagrams(listener), sock=made)
         return transport
+
+
+def _state(uid: str, served: _Served) -> State:
+    return State(uid, served.app.name, served.app.generation, served.problem, served.has_ended)
+
+
+async def _accept_all(server: asyncio.Server, listener: Listener) -> None:
+    """Take every connection that the kernel has already made for a client: closing the socket would reset it."""
+    loop = asyncio.get_running_loop()
+    for served in server.sockets:
+        with socket.fromfd(served.fileno(), served.family, served.type) as waiting:
+            for _ in range(BACKLOG):
+                try:
+                    accepted, _ = waiting.accept()
+                except OSError:
+                    break  # nobody waits any more, or the client has gone
+                accepted.setblocking(False)
+                await loop.connect_accepted_socket(lambda: Connection(listener), accepted)
+    # What the loop itself has just accepted becomes a connection within its next two turns.
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
 
 
 def _open_all(listens: Sequence[Listen]) -> list[socket.socket | str]:

@@ -1,21 +1,33 @@
 """One TCP connection of a stand-in: HTTP/1.1 where the client speaks it, lines of facts where it does not.
 
 In: bytes of the client. Out: answers, and a line in the container's log for each. Bounded: connections, heads, idle time.
+
+How connections end with their container: each HTTP answer says that it is the last one; the client hears the end of the stream
+after it and closes first, so that nothing on its way is lost. Connections on which nothing is asked are closed after a moment;
+a plain one lives for as long as its client wants, or until the grace period is over (``serving``).
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import cast
 
 from netloom.local.runner import http1
 from netloom.local.runner.http1 import BadRequest, Body, Request
 from netloom.local.runner.standins import answers
 from netloom.local.runner.standins.answers import Address, Identity
+from netloom.local.runner.standins.feed import Course
 from netloom.local.runner.standins.logbook import Log
 
 IDLE_S = 75.0
 """Seconds of silence after which a connection is closed."""
+QUIET_S = 1.0
+"""The same where its container ends and HTTP was spoken before: who still wants something asks within that time."""
+UNHEARD_S = 5.0
+"""The same where its container ends and nothing was said yet."""
+LINGER_S = 2.0
+"""Seconds that a client has to close after the last answer, before it is closed on our side."""
 _METHODS = (b"GET ", b"HEAD ", b"POST ", b"PUT ", b"DELETE ", b"PATCH ", b"OPTIONS ", b"TRACE ", b"CONNECT ")
 _LONGEST_METHOD = max(len(m) for m in _METHODS)
 
@@ -39,21 +51,44 @@ class Room:
 
 
 class Listener:
-    """What all connections of one container share."""
+    """What all connections of one container share.
 
-    __slots__ = ("connections", "identity", "log", "room")
+    Args:
+        identity: whose they are.
+        log: where they write.
+        room: where they take their places.
+        on_empty: called whenever the last one has gone.
+    """
 
-    def __init__(self, *, identity: Identity, log: Log, room: Room) -> None:
+    __slots__ = ("connections", "course", "identity", "log", "on_empty", "room")
+
+    def __init__(
+        self, *, identity: Identity, log: Log, room: Room, on_empty: Callable[[], None] = lambda: None
+    ) -> None:
         self.identity = identity
         self.log = log
         self.room = room
-        self.connections: set[asyncio.Transport] = set()
+        self.on_empty = on_empty
+        self.course = Course.SERVE
+        self.connections: set[Connection] = set()
+
+    def end(self) -> None:
+        """Its container ends: no connection that nobody uses is kept."""
+        self.course = Course.END
+        for connection in list(self.connections):
+            connection.hurry()
+
+    def forget(self, connection: Connection) -> None:
+        """A connection has gone."""
+        self.connections.discard(connection)
+        if not self.connections:
+            self.on_empty()
 
 
 class Connection(asyncio.Protocol):
     """Answers one client."""
 
-    __slots__ = ("_active", "_body", "_buffer", "_is_http", "_listener", "_local", "_paused", "_peer", "_request", "_timer", "_transport")  # fmt: skip
+    __slots__ = ("_active", "_body", "_buffer", "_finished", "_is_http", "_listener", "_local", "_paused", "_peer", "_request", "_timer", "_transport")  # fmt: skip
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
@@ -63,6 +98,7 @@ class Connection(asyncio.Protocol):
         self._request: Request | None = None
         self._body: Body | None = None
         self._paused = False
+        self._finished = False
         self._peer: Address = ("?", 0)
         self._local: Address = ("?", 0)
         self._active = 0.0
@@ -76,25 +112,37 @@ class Connection(asyncio.Protocol):
             transport.abort()
             return
         self._transport = transport
-        self._listener.connections.add(transport)
+        self._listener.connections.add(self)
         self._peer = answers.normal(transport.get_extra_info("peername"))
         self._local = answers.normal(transport.get_extra_info("sockname"))
-        self._arm(IDLE_S)
+        self._active = asyncio.get_running_loop().time()
+        self._arm()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client went."""
         if self._transport is None:
             return
-        self._listener.connections.discard(self._transport)
         self._listener.room.leave()
         if self._timer is not None:
             self._timer.cancel()
         if self._is_http is None:
             self._listener.log.write(answers.spoken(self._peer), "connected and said nothing")
         self._transport = None
+        self._listener.forget(self)
+
+    def abort(self) -> None:
+        """End it at once, whatever is on its way."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def hurry(self) -> None:
+        """Its container ends: wait no longer than is worth it."""
+        self._arm()
 
     def data_received(self, data: bytes) -> None:
         """Bytes came."""
+        if self._finished:
+            return
         self._active = asyncio.get_running_loop().time()
         self._buffer += data
         self._turn()
@@ -132,7 +180,7 @@ class Connection(asyncio.Protocol):
 
     @property
     def _open(self) -> bool:
-        return self._transport is not None and not self._transport.is_closing()
+        return self._transport is not None and not self._finished and not self._transport.is_closing()
 
     def _one_request(self) -> bool:
         """Read on in the present request, and answer it when it is whole; False where more bytes are needed."""
@@ -145,17 +193,41 @@ class Connection(asyncio.Protocol):
         if not body.done:
             return False
         self._request = self._body = None
+        # What was sent together is answered together: only the last of it can be the last of all.
+        leaves = self._listener.course is not Course.SERVE and not self._buffer
+        closes = leaves or not request.keeps_alive
         self._write(
             answers.http(
-                self._listener.identity, request, peer=self._peer, local=self._local, body_bytes=body.size
+                self._listener.identity,
+                request,
+                peer=self._peer,
+                local=self._local,
+                body_bytes=body.size,
+                closes=closes,
             )
         )
         self._listener.log.write(
             answers.spoken(self._peer), f'"{request.method} {request.target} {request.version}" 200'
         )
-        if not request.keeps_alive and self._transport is not None:
-            self._transport.close()
+        if closes:
+            self._finish()
         return True
+
+    def _finish(self) -> None:
+        """Nothing more will be said here.
+
+        Where the container is about to end the client closes first: until then it has not read everything, and what it has not
+        read would be lost with the pod.
+        """
+        if self._transport is None:
+            return
+        if self._listener.course is Course.SERVE or not self._transport.can_write_eof():
+            self._transport.close()
+            return
+        self._finished = True
+        self._transport.write_eof()
+        self._active = asyncio.get_running_loop().time()
+        self._arm()
 
     def _read_head(self) -> bool:
         end = self._buffer.find(http1.END)
@@ -194,17 +266,24 @@ class Connection(asyncio.Protocol):
         if self._open and self._transport is not None:
             self._transport.write(data)
 
-    def _arm(self, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._active = self._active or loop.time()
-        self._timer = loop.call_later(seconds, self._idle)
+    def _patience_s(self) -> float:
+        """Seconds of silence that are borne."""
+        if self._finished:
+            return LINGER_S
+        if self._listener.course is not Course.END or self._request is not None or self._is_http is False:
+            return IDLE_S
+        return UNHEARD_S if self._is_http is None else QUIET_S
+
+    def _arm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_at(self._active + self._patience_s(), self._idle)
 
     def _idle(self) -> None:
         if self._transport is None:
             return
-        left = self._active + IDLE_S - asyncio.get_running_loop().time()
-        if left > 0:
-            self._arm(left)
+        if self._active + self._patience_s() > asyncio.get_running_loop().time():
+            self._arm()
         else:
             self._transport.close()
 
