@@ -9,7 +9,7 @@ import pytest
 
 from netloom.dataplane.nftables import compile as program
 from netloom.dataplane.nftables.apply import NftablesPlane
-from netloom.dataplane.nftables.skeleton import CONTAINERS, ENDPOINTS, SERVICES
+from netloom.dataplane.nftables.containers import OURS, SERVICE, SOURCE_RANGES
 from netloom.errors import NftError, Unsupported
 from netloom.linux.conntrack import Conntrack
 from netloom.linux.nft import Nft
@@ -34,6 +34,7 @@ from netloom.units import Family
 pytestmark = pytest.mark.netns
 
 V4 = Family.V4
+ENDPOINTS, SERVICES, VERDICTS = SERVICE.endpoints, SERVICE.labels, SERVICE.holds
 ADDRESS = ipaddress.ip_address("10.96.0.80").packed
 FACTS = NodeFacts(
     name="node-1",
@@ -92,15 +93,15 @@ async def test_without_the_nft_program_the_error_says_what_to_install(netns_fd):
 
 async def test_most_elements_fit_and_what_is_too_much_is_refused_whole(netns_fd):
     with Nft(netns_fd=netns_fd, send_bytes=100_000) as nft:
-        await nft.run(tx(AddTable(), AddContainer(ENDPOINTS), AddContainer(SERVICES), AddChain(Chain("c"))))
+        await nft.run(tx(AddTable(), AddContainer(ENDPOINTS), AddContainer(VERDICTS), AddChain(Chain("c"))))
         some = tuple(
             ((ADDRESS, protocol, port), Verdict("goto", "c")) for protocol in (6, 17) for port in range(9000)
         )
-        await nft.run(tx(AddElements(SERVICES, some[: nft.most_elements])))
+        await nft.run(tx(AddElements(VERDICTS, some[: nft.most_elements])))
         with pytest.raises(NftError) as caught:
-            await nft.run(tx(AddElements(SERVICES, some)))
+            await nft.run(tx(AddElements(VERDICTS, some)))
         assert caught.value.errno == errno.EMSGSIZE
-        assert len(await nft.elements(V4, "netloom", SERVICES)) == nft.most_elements
+        assert len(await nft.elements(V4, "netloom", VERDICTS)) == nft.most_elements
 
 
 async def test_a_small_send_buffer_starts_restarts_and_replaces_thousands_of_services(netns_fd):
@@ -114,7 +115,7 @@ async def test_a_small_send_buffer_starts_restarts_and_replaces_thousands_of_ser
 
         async def start():
             await NftablesPlane(nft=nft, conntrack=conntrack).start(state, FACTS)
-            assert {c.name: await nft.elements(V4, "netloom", c) for c in CONTAINERS} == wanted
+            assert {c.name: await nft.elements(V4, "netloom", c) for c in OURS} == wanted
 
         await start()
         await nft.run(tx(DeleteElements(SERVICES, tuple(wanted["services"])[:2000])))
@@ -123,7 +124,20 @@ async def test_a_small_send_buffer_starts_restarts_and_replaces_thousands_of_ser
         await start()
         chains = await nft.chains(V4, "netloom")
         assert program.is_renewable(V4, chains)
-        assert chains["nat-prerouting"] == 1
+        assert len(chains["nat-prerouting"]) == 1
+
+
+async def test_ranges_are_written_and_read_back(netns_fd):
+    def one(first, last):
+        return (ADDRESS, 6, 80, ipaddress.ip_address(first).packed + ipaddress.ip_address(last).packed)
+
+    ranges = [one("10.0.0.0", "10.255.255.255"), one("192.0.2.7", "192.0.2.7")]
+    with Nft(netns_fd=netns_fd) as nft:
+        await nft.run(tx(AddTable(), AddContainer(SOURCE_RANGES)))
+        await nft.run(tx(AddElements(SOURCE_RANGES, tuple((key, None) for key in ranges))))
+        assert set(await nft.elements(V4, "netloom", SOURCE_RANGES)) == set(ranges)
+        await nft.run(tx(DeleteElements(SOURCE_RANGES, tuple(ranges[:1]))))
+        assert set(await nft.elements(V4, "netloom", SOURCE_RANGES)) == set(ranges[1:])
 
 
 async def test_a_change_is_no_program_start_and_no_listing(netns_fd):

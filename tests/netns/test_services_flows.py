@@ -84,38 +84,40 @@ async def test_udp_to_a_node_port_from_before_its_service_is_led_to_the_service(
     assert then.server == net.a.name
 
 
-async def test_established_tcp_outlives_restarts_and_the_removal_of_its_endpoint_but_not_of_its_service():
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_tcp_drains_while_its_endpoint_is_there_and_is_reset_when_it_has_left(restarted):
     with one_node() as net, plane_of(net.node) as plane:
         pods = (net.a, net.b)
         address = CLUSTER_IPS[Family.V4]
-        served, empty, gone = (
+        served, draining, left, gone = (
             state_of(service(Family.V4, Protocol.TCP, net.a), pods=pods),
+            state_of(service(Family.V4, Protocol.TCP, draining=[net.a]), pods=pods),
             state_of(service(Family.V4, Protocol.TCP), pods=pods),
             state_of(pods=pods),
         )
-        await plane.start(served, facts())
-        async with repeating(net.a):
-            connection = Connection(net.b, address)
-            assert await connection.open()
-            for state in (served, empty):
-                with plane_of(net.node) as another:
-                    await another.start(state, facts())
-                assert await connection.talk()
-            await plane.start(served, facts())
-            await plane.apply(difference(served, empty))
-            assert await connection.talk()
-            assert await refusal_time(net.b, address, Protocol.TCP) < AT_ONCE_S
-            await plane.apply(difference(empty, gone))
-            assert await connection.talk(), "a Service without endpoints had no flows to end"
-            connection.close()
 
-            await plane.apply(difference(gone, served))
-            connection = Connection(net.b, address)
-            assert await connection.open()
-            await plane.apply(difference(served, gone))
-            with pytest.raises(ConnectionResetError):
-                await connection.talk()
-            connection.close()
+        async def change(before, after):
+            if restarted:
+                with plane_of(net.node) as another:
+                    await another.start(after, facts())
+            else:
+                await plane.start(before, facts())
+                await plane.apply(difference(before, after))
+
+        async with repeating(net.a):
+            for ending in (left, gone):
+                await plane.start(served, facts())
+                connection = Connection(net.b, address)
+                assert await connection.open()
+                await change(served, served)
+                assert await connection.talk()
+                await change(served, draining)
+                assert await connection.talk()
+                assert await refusal_time(net.b, address, Protocol.TCP) < AT_ONCE_S
+                await change(draining, ending)
+                with pytest.raises(ConnectionResetError):
+                    await connection.talk()
+                connection.close()
 
 
 async def test_a_segment_that_conntrack_cannot_place_ends_no_connection():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from netloom.dataplane.nftables import compile as program
 from netloom.dataplane.nftables.apply import NftablesPlane
-from netloom.dataplane.nftables.skeleton import CONTAINERS
+from netloom.dataplane.nftables.containers import OURS
 from netloom.linux.conntrack import Conntrack
 from netloom.linux.nft import Nft
 from netloom.model.inputs import NodeFacts
@@ -34,6 +34,10 @@ BACKENDS = {
     Family.V4: [f"10.244.1.{n}:8080" for n in range(1, 19)],
     Family.V6: [f"[2001:db8:44:1::{n}]:8080" for n in range(1, 19)],
 }
+RANGES = {
+    Family.V4: ["198.51.100.0/25", "203.0.113.7/32"],
+    Family.V6: ["2001:db8:c::/64", "2001:db8:d::7/128"],
+}
 PLACES = ["10.96.0.80:80", "10.96.0.80:81", "10.96.0.81:80", "*:30080", "[2001:db8:96::80]:80"]
 
 
@@ -42,9 +46,14 @@ def frontends(draw):
     place = draw(st.sampled_from(PLACES))
     family = draw(st.sampled_from(list(Family))) if place[0] == "*" else None
     family = family or (Family.V6 if place[0] == "[" else Family.V4)
+    some = st.frozensets(st.sampled_from(BACKENDS[family]), max_size=18)
+    ranges = st.frozensets(st.sampled_from(RANGES[family]))
     return frontend(
         place,
-        *draw(st.frozensets(st.sampled_from(BACKENDS[family]), max_size=18)),
+        *draw(some),
+        inside=draw(st.none() | st.none() | some),
+        affinity_s=draw(st.sampled_from([0, 0, 60, 70])),
+        source_ranges=None if place[0] == "*" else draw(st.none() | ranges),
         protocol=draw(st.sampled_from([Protocol.TCP, Protocol.UDP])),
         family=family,
         masquerade=draw(st.booleans()),
@@ -81,7 +90,7 @@ async def live_through(history, nft, make_conntrack):
             await plane.apply(difference(state, state))
         held = state
         for family in Family:
-            read = {c.name: await nft.elements(family, "netloom", c) for c in CONTAINERS}
+            read = {c.name: await nft.elements(family, "netloom", c) for c in OURS}
             assert read == program.elements(plane.tables[family]), "what the plane believes"
             from_nothing = program.elements(program.table_state(state, family))
             assert meaning(read) == meaning(from_nothing)

@@ -7,7 +7,6 @@ Not here: what the transactions are (``program/nft``), the encoding (``nft_codec
 
 from __future__ import annotations
 
-import collections
 import errno
 import os
 import re
@@ -37,12 +36,14 @@ from netloom.linux.nft_codec import (
     GETTABLE,
     OBJECT_TABLE,
     RULE_CHAIN,
+    RULE_USERDATA,
     TABLE_NAME,
     Batch,
     decode_elements,
     encode_batch,
     generic,
     list_request,
+    rule_comment,
 )
 from netloom.program.nft import Container, Key, Transaction, Value
 from netloom.units import Family
@@ -127,22 +128,26 @@ class Nft:
         """
         return await netns.run_in_async(None, lambda: self._elements(family, table, container))
 
-    async def chains(self, family: Family, table: str) -> dict[str, int] | None:
-        """The table's chains and how many rules each has; None where there is no such table."""
+    async def chains(self, family: Family, table: str) -> dict[str, tuple[str, ...]] | None:
+        """The table's chains, and the comment of each rule in it, in order; None where there is no such table."""
         tables = self._socket.dump(Request(GETTABLE, 0, generic(family), "nft list tables"))
         if table not in {text(attributes(message.body, 4).get(TABLE_NAME, b"")) for message in tables}:
             return None
-        chains = self._names(family, table, GETCHAIN, CHAIN_NAME)
-        rules = collections.Counter(self._names(family, table, GETRULE, RULE_CHAIN))
-        return {chain: rules[chain] for chain in chains}
+        found: dict[str, list[str]] = {
+            text(one.get(CHAIN_NAME, b"")): [] for one in self._objects(family, table, GETCHAIN)
+        }
+        for rule in self._objects(family, table, GETRULE):
+            comment = rule_comment(rule.get(RULE_USERDATA, b""))
+            found.setdefault(text(rule.get(RULE_CHAIN, b"")), []).append(comment)
+        return {chain: tuple(comments) for chain, comments in found.items()}
 
-    def _names(self, family: Family, table: str, kind: int, name: int) -> list[str]:
-        """The text of one attribute of each object of a table; chains and rules have the table in the same one."""
+    def _objects(self, family: Family, table: str, kind: int) -> list[dict[int, bytes]]:
+        """The attributes of each object of a table; chains and rules have the table in the same one."""
         found = (
             attributes(message.body, 4)
             for message in self._socket.dump(Request(kind, 0, generic(family), f"nft list table {table}"))
         )
-        return [text(one.get(name, b"")) for one in found if text(one.get(OBJECT_TABLE, b"")) == table]
+        return [one for one in found if text(one.get(OBJECT_TABLE, b"")) == table]
 
     def _elements(self, family: Family, table: str, container: Container) -> dict[Key, Value]:
         operation = f"list {family.value} {table} {container.name}"

@@ -58,6 +58,8 @@ GETRULE = SUBSYSTEM << 8 | 7
 OBJECT_TABLE = 1
 CHAIN_NAME = 3
 RULE_CHAIN = 2
+RULE_USERDATA = 7
+_USERDATA_COMMENT = 0
 TABLE_NAME = 1
 
 _LIST_TABLE = 1
@@ -66,6 +68,7 @@ _LIST_ELEMENTS = 3
 _ELEM = 1
 _ELEM_KEY = 1
 _ELEM_DATA = 2
+_ELEM_KEY_END = 10
 _DATA_VALUE = 1
 _DATA_VERDICT = 2
 _VERDICT_CODE = 1
@@ -75,14 +78,15 @@ _CODES = {"drop": 0, "accept": 1, "jump": -3, "goto": -4, "return": -5}
 _WORDS = {code: word for word, code in _CODES.items()}
 
 _ELEMENTS_PER_MESSAGE = 400
-"""An attribute is at most 65,535 bytes long, and an element at most about 140."""
-ELEMENT_BYTES = 140
+"""An attribute is at most 65,535 bytes long, and an element at most about 160."""
+ELEMENT_BYTES = 160
 """What one element takes at most in a batch, its share of the headers included."""
 
 _HEADER = struct.Struct("=IHHII")
 _SEQ_MASK = 0xFFFF_FFFF
-_SLOTS: dict[Atom, bytes] = {}
-"""Encoded slots, at most as many as the largest frontend has."""
+_MOST_NUMBERS = 1 << 14
+_NUMBERS: dict[Atom, bytes] = {}
+"""Encoded slots and labels: the same few come again and again."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -164,7 +168,13 @@ def decode_elements(container: Container, family: Family, body: bytes) -> Iterat
     listed = attributes(body, 4).get(_LIST_ELEMENTS, b"")
     for _, one in iter_attributes(listed):
         found = attributes(one)
-        key = read_key(attributes(found.get(_ELEM_KEY, b"")).get(_DATA_VALUE, b""))
+        payload = attributes(found.get(_ELEM_KEY, b"")).get(_DATA_VALUE, b"")
+        if container.is_interval:
+            key = _ranged(
+                read_key(payload), read_key(attributes(found.get(_ELEM_KEY_END, b"")).get(_DATA_VALUE, b""))
+            )
+        else:
+            key = read_key(payload)
         value: Value = None
         if container.verdicts or container.data:
             data = attributes(found.get(_ELEM_DATA, b""))
@@ -174,6 +184,16 @@ def decode_elements(container: Container, family: Family, body: bytes) -> Iterat
                 else read_data(data.get(_DATA_VALUE, b""))
             )
         yield key, value
+
+
+def rule_comment(userdata: bytes) -> str:
+    """The comment in a rule's user data, where ``nft`` keeps it: type, length, text."""
+    while len(userdata) >= 2:
+        kind, length = userdata[0], userdata[1]
+        if kind == _USERDATA_COMMENT:
+            return text(userdata[2 : 2 + length])
+        userdata = userdata[2 + length :]
+    return ""
 
 
 def list_request(table: str, container: str) -> bytes:
@@ -218,49 +238,102 @@ def _message(kind: int, flags: int, seq: int, body: bytes) -> bytes:
 
 def _element_writer(container: Container, family: Family) -> Callable[[Key, Value], bytes]:
     """A function that encodes elements. Those of one container have equal lengths, save for verdicts: heads are made once."""
-    key_struct, data_struct = _layout(container.key, family), _layout(container.data, family)
-    has_slot = container.key[0] is Field.SLOT
-    key_head = _head(key_struct.size + 8, _ELEM_KEY) + _head(key_struct.size + 4, _DATA_VALUE, plain=True)
-    data_head = _head(data_struct.size + 8, _ELEM_DATA) + _head(data_struct.size + 4, _DATA_VALUE, plain=True)
-    key_length, data_length = 4 + len(key_head) + key_struct.size, len(data_head) + data_struct.size
+    if container.is_interval:
+        return _range_writer(container, family)
+    write_key, key_size = _packer(container.key, family)
+    write_data, data_size = _packer(container.data, family)
+    key_head = _head(key_size + 8, _ELEM_KEY) + _head(key_size + 4, _DATA_VALUE, plain=True)
+    data_head = _head(data_size + 8, _ELEM_DATA) + _head(data_size + 4, _DATA_VALUE, plain=True)
+    key_length, data_length = 4 + len(key_head) + key_size, len(data_head) + data_size
     set_head = _head(key_length, _ELEM) + key_head
     map_head = _head(key_length + data_length, _ELEM) + key_head
     verdicts: dict[Verdict, tuple[bytes, bytes]] = {}
 
     def write(key: Key, value: Value) -> bytes:
-        packed = key_struct.pack(_slot(key[0]), *key[1:]) if has_slot else key_struct.pack(*key)
         if value is None:
-            return set_head + packed
+            return set_head + write_key(*key)
         if not isinstance(value, Verdict):
-            return map_head + packed + data_head + data_struct.pack(*value)
+            return map_head + write_key(*key) + data_head + write_data(*value)
         known = verdicts.get(value)
         if known is None:
             data = _encode_verdict(value)
             known = verdicts[value] = (_head(key_length + len(data), _ELEM) + key_head, data)
-        return known[0] + packed + known[1]
+        return known[0] + write_key(*key) + known[1]
 
     return write
+
+
+def _range_writer(container: Container, family: Family) -> Callable[[Key, Value], bytes]:
+    """For interval sets: the key twice, with the first and with the last address of the range."""
+    write_key, size = _packer(container.key, family)
+    first_head = _head(size + 8, _ELEM_KEY) + _head(size + 4, _DATA_VALUE, plain=True)
+    last_head = _head(size + 8, _ELEM_KEY_END) + _head(size + 4, _DATA_VALUE, plain=True)
+    head = _head(4 + len(first_head) + len(last_head) + 2 * size, _ELEM)
+
+    def write(key: Key, value: Value) -> bytes:
+        ends = key[-1]
+        if value is not None or not isinstance(ends, bytes):
+            raise TypeError(f"{container.name}: {key!r} is no range of a set")
+        half = len(ends) // 2
+        return b"".join(
+            (
+                head,
+                first_head,
+                write_key(*key[:-1], ends[:half]),
+                last_head,
+                write_key(*key[:-1], ends[half:]),
+            )
+        )
+
+    return write
+
+
+def _ranged(first: Key, last: Key) -> Key:
+    low, high = first[-1], last[-1]
+    if first[:-1] != last[:-1] or not isinstance(low, bytes) or not isinstance(high, bytes):
+        raise ValueError("an element's first and last key differ in more than the range")
+    return (*first[:-1], low + high)
 
 
 def _head(length: int, kind: int, *, plain: bool = False) -> bytes:
     return struct.pack("=HH", length, kind if plain else kind | NLA_F_NESTED)
 
 
+_HOST_ORDER = (Field.SLOT, Field.LABEL)
+"""Numbers in the host's order, as ``numgen`` and ``meta`` leave them in their registers; all else is in network order."""
+
+
 def _layout(fields: tuple[Field, ...], family: Family) -> struct.Struct:
-    # A slot is a number in the host's order, which `numgen` leaves in its register; everything else is in network order.
+    address = f"{family.bits // 8}s"
     parts = {
         Field.SLOT: "4s",
-        Field.ADDRESS: f"{family.bits // 8}s",
+        Field.LABEL: "4s",
+        Field.ADDRESS: address,
+        Field.SOURCE_RANGE: address,
         Field.PROTOCOL: "B3x",
         Field.PORT: "H2x",
     }
     return struct.Struct(">" + "".join(parts[field] for field in fields))
 
 
-def _slot(number: Atom) -> bytes:
-    encoded = _SLOTS.get(number)
+def _packer(fields: tuple[Field, ...], family: Family) -> tuple[Callable[..., bytes], int]:
+    """A function that encodes atoms, and how many bytes it gives. A number in the host's order stands first or nowhere."""
+    packed = _layout(fields, family)
+    if not fields or fields[0] not in _HOST_ORDER:
+        return packed.pack, packed.size
+
+    def pack(number: Atom, *rest: Atom) -> bytes:
+        return packed.pack(_number(number), *rest)
+
+    return pack, packed.size
+
+
+def _number(number: Atom) -> bytes:
+    encoded = _NUMBERS.get(number)
     if encoded is None:
-        encoded = _SLOTS[number] = int(number).to_bytes(4, sys.byteorder)
+        encoded = int(number).to_bytes(4, sys.byteorder)
+        if len(_NUMBERS) < _MOST_NUMBERS:
+            _NUMBERS[number] = encoded
     return encoded
 
 
@@ -280,12 +353,18 @@ def _verdict(payload: bytes) -> Verdict:
 
 def _reader(fields: tuple[Field, ...], family: Family) -> Callable[[bytes], Key]:
     packed = _layout(fields, family)
-    has_slot = bool(fields) and fields[0] is Field.SLOT
+    is_number = [field in _HOST_ORDER for field in fields]
+    has_number = any(is_number)
 
     def read(payload: bytes) -> Key:
         if len(payload) != packed.size:
             raise ValueError(f"a key or value of {packed.size} bytes was expected, not of {len(payload)}")
         atoms = packed.unpack(payload)
-        return (int.from_bytes(atoms[0], sys.byteorder), *atoms[1:]) if has_slot else atoms
+        if not has_number:
+            return atoms
+        return tuple(
+            int.from_bytes(atom, sys.byteorder) if number else atom
+            for atom, number in zip(atoms, is_number, strict=True)
+        )
 
     return read

@@ -4,7 +4,7 @@ In: tables, chains, rules, maps, sets, elements. Out: a :class:`Transaction`, wh
 Not here: which rules (``dataplane/nftables``), and how a transaction gets into a kernel (``linux/nft``).
 
 Chains, rules and containers are objects; elements, of which there are 50,000, are tuples of atoms: an ``int`` for slots, IANA
-protocol numbers and ports, packed ``bytes`` for addresses. Values are checked when they are put into an operation.
+protocol numbers, ports and labels, packed ``bytes`` for addresses (first and last together for a range). Values are checked when they are put into an operation.
 """
 
 from __future__ import annotations
@@ -30,7 +30,12 @@ class Field(enum.Enum):
     """One part of a key or value; the kernel gives each a multiple of four bytes."""
 
     SLOT = "slot"
+    LABEL = "label"
+    """A number in the packet's priority, which nft writes as ``major:minor`` in hexadecimal: where our rules note things for
+    each other."""
     ADDRESS = "address"
+    SOURCE_RANGE = "source range"
+    """From and to a source address, both included: the last part of an interval set's key."""
     PROTOCOL = "protocol"
     PORT = "port"
 
@@ -57,6 +62,13 @@ class Container(msgspec.Struct, frozen=True):
     key: tuple[Field, ...]
     data: tuple[Field, ...] = ()
     verdicts: bool = False
+    most_written: int = 0
+    """Where packets write it (``update`` in a rule): how many elements it holds at most; each has its own time to live."""
+
+    @property
+    def is_interval(self) -> bool:
+        """True where keys are ranges."""
+        return self.key[-1] is Field.SOURCE_RANGE
 
     def __post_init__(self) -> None:
         _check_name("map or set", self.name)
@@ -64,6 +76,8 @@ class Container(msgspec.Struct, frozen=True):
             raise ValueError(f"map or set {self.name}: it needs a key, and either data or verdicts")
         if Field.SLOT in (*self.key[1:], *self.data):
             raise ValueError(f"map or set {self.name}: a slot stands first in the key (nft 1.0.6)")
+        if Field.SOURCE_RANGE in (*self.key[:-1], *self.data):
+            raise ValueError(f"map or set {self.name}: a range stands last in the key")
 
 
 class Hook(msgspec.Struct, frozen=True):
@@ -240,9 +254,22 @@ def _protocol(atom: Atom) -> str:
     return _WORDS.get(atom, str(atom)) if isinstance(atom, int) else repr(atom)
 
 
+def _label(atom: Atom) -> str:
+    return f"{atom >> 16:x}:{atom & 0xFFFF:x}" if isinstance(atom, int) else repr(atom)
+
+
+def _range(atom: Atom) -> str:
+    if isinstance(atom, int):
+        return repr(atom)
+    half = len(atom) // 2
+    return f"{_address(atom[:half])}-{_address(atom[half:])}"
+
+
 _ATOMS: dict[Field, Callable[[Atom], str]] = {
     Field.SLOT: str,
+    Field.LABEL: _label,
     Field.ADDRESS: _address,
+    Field.SOURCE_RANGE: _range,
     Field.PROTOCOL: _protocol,
     Field.PORT: str,
 }
@@ -254,7 +281,9 @@ def _typeof(family: Family, fields: tuple[Field, ...]) -> str:
     # dport` makes the rule match TCP only, and integers are listed as 0.
     words = {
         Field.SLOT: "numgen random mod 65536",
+        Field.LABEL: "meta priority",
         Field.ADDRESS: f"{family.value} daddr",
+        Field.SOURCE_RANGE: f"{family.value} saddr",
         Field.PROTOCOL: "meta l4proto",
         Field.PORT: "th dport",
     }
@@ -262,12 +291,16 @@ def _typeof(family: Family, fields: tuple[Field, ...]) -> str:
 
 
 def _declaration(family: Family, container: Container) -> str:
-    key = _typeof(family, container.key)
+    parts = [f"typeof {_typeof(family, container.key)}"]
     if container.verdicts:
-        return f"{{ typeof {key} : verdict; }}"
-    if container.data:
-        return f"{{ typeof {key} : {_typeof(family, container.data)}; }}"
-    return f"{{ typeof {key}; }}"
+        parts[0] += " : verdict"
+    elif container.data:
+        parts[0] += f" : {_typeof(family, container.data)}"
+    if container.is_interval:
+        parts.append("flags interval")
+    if container.most_written:
+        parts.append(f"size {container.most_written}; flags dynamic,timeout")
+    return f"{{ {'; '.join(parts)}; }}"
 
 
 def _kind(container: Container) -> str:

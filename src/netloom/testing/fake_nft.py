@@ -119,10 +119,12 @@ class FakeNft:
             raise NftError(operation, errno.EINVAL, "it has another shape")
         return dict(found.elements[container.name])
 
-    async def chains(self, family: Family, table: str) -> dict[str, int] | None:
-        """The table's chains and how many rules each has; None where there is no such table."""
+    async def chains(self, family: Family, table: str) -> dict[str, tuple[str, ...]] | None:
+        """The table's chains, and the comment of each rule in it; None where there is no such table."""
         found = self.tables.get((family, table))
-        return None if found is None else {name: len(rules) for name, rules in found.rules.items()}
+        if found is None:
+            return None
+        return {name: tuple(rule.comment for rule in rules) for name, rules in found.rules.items()}
 
 
 def _apply(tables: Tables, transaction: Transaction, op: Op) -> None:

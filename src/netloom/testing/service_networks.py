@@ -60,10 +60,11 @@ def facts(number: int = 1) -> NodeFacts:
     )
 
 
-def service(family: Family, protocol: Protocol, *backends: Host) -> Frontend:
+def service(family: Family, protocol: Protocol, *backends: Host, draining: Iterable[Host] = ()) -> Frontend:
     """Port 80 of the ClusterIP, with TARGET_PORT of these pods behind it."""
     place = f"[{CLUSTER_IPS[family]}]:80"
-    return frontends.frontend(place, *_targets(family, backends), protocol=protocol)
+    leaving = _targets(family, draining)
+    return frontends.frontend(place, *_targets(family, backends), protocol=protocol, draining=leaving)
 
 
 def node_port(family: Family, protocol: Protocol, *backends: Host) -> Frontend:

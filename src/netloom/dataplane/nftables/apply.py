@@ -16,7 +16,8 @@ from typing import Protocol
 from netloom.dataplane.nftables import compile as program
 from netloom.dataplane.nftables import flows
 from netloom.dataplane.nftables.compile import TableState
-from netloom.dataplane.nftables.skeleton import CONTAINERS, Layout, families, layout
+from netloom.dataplane.nftables.containers import OURS
+from netloom.dataplane.nftables.skeleton import Layout, families, layout
 from netloom.errors import NetloomError, NftError
 from netloom.linux import netns
 from netloom.linux.conntrack import Conntrack as KernelConntrack
@@ -45,8 +46,8 @@ class Nft(Protocol):
     async def elements(self, family: Family, table: str, container: Container) -> dict[Key, Value]:
         """What is in a container; NftError where it is not there."""
 
-    async def chains(self, family: Family, table: str) -> dict[str, int] | None:
-        """A table's chains and how many rules each has; None without the table."""
+    async def chains(self, family: Family, table: str) -> dict[str, tuple[str, ...]] | None:
+        """A table's chains and the comments of their rules; None without the table."""
 
 
 class Conntrack(Protocol):
@@ -154,7 +155,8 @@ class NftablesPlane:
         """Where there is no table: fill it in pieces while it stands at no hook, and hook it last."""
         table = program.table_state(state, node.family)
         try:
-            await self._nft.run(program.foundations(node))
+            for piece in program.foundations(node, table.times, self._most_rules()):
+                await self._nft.run(piece)
             for piece in program.filling(table, self._piece()):
                 await self._nft.run(piece)
             await self._nft.run(program.hooks(node))
@@ -164,15 +166,21 @@ class NftablesPlane:
             raise
         return table
 
-    async def _renew(self, state: NetworkState, node: Layout, chains: dict[str, int]) -> TableState:
-        """Where there is a table of ours: chains anew in one transaction, then only those elements that differ."""
-        await self._nft.run(program.renewal(node, chains))
+    async def _renew(
+        self, state: NetworkState, node: Layout, chains: dict[str, tuple[str, ...]]
+    ) -> TableState:
+        """Where there is a table of ours: what differs is changed; a restart with nothing new changes nothing.
+
+        Chains come anew, in one transaction, if one of them is not as it should be; then the elements that differ.
+        """
         present = {
             container.name: await self._nft.elements(node.family, names.NFT_TABLE, container)
-            for container in CONTAINERS
+            for container in OURS
         }
-        kept = program.slots_in(present, node.family, state)
-        table = program.table_state(state, node.family, kept)
+        held = program.held_slots(present, node.family, state)
+        table = program.table_state(state, node.family, held, program.times_in(chains))
+        if not program.is_right(node, chains, table.times):
+            await self._nft.run(program.renewal(node, chains, table.times))
         for piece in program.convergence(table, present, self._piece()):
             await self._nft.run(piece)
         return table
@@ -191,6 +199,10 @@ class NftablesPlane:
 
     def _piece(self) -> int:
         return min(self._nft.most_elements, _PIECE)
+
+    def _most_rules(self) -> int:
+        """A rule takes some 400 bytes in the kernel's encoding, and nft itself allots twice what it needs."""
+        return max(1, self._nft.most_elements // 8)
 
     async def _end_flows(self, looks: list[FlowFilter], has_ended: Callable[[Flow], bool]) -> None:
         if looks:

@@ -12,24 +12,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from netloom.dataplane.nftables.skeleton import (
-    CONTAINERS,
-    ENDPOINTS,
-    HAIRPIN,
-    NODE_PORT_ENDPOINTS,
-    NODE_PORTS,
-    PEERS,
-    SERVICES,
-    Layout,
-    RuledChain,
-    base_chains,
-    class_chain,
-    class_chains,
-    edition,
-    regular_chains,
-)
-from netloom.dataplane.nftables.slots import MOST_TARGETS, Target, assign, class_size
-from netloom.model.services.frontends import Frontend, FrontendAction, FrontendKey
+from netloom.dataplane.nftables.classes import RuledChain, class_chains, comments, remember_chains
+from netloom.dataplane.nftables.containers import CONTAINERS, HAIRPIN, OURS, PEERS, SOURCE_RANGES, keyed
+from netloom.dataplane.nftables.entries import NO_SLOTS, Entry, Slots, elements_of, entry_of, slots_in
+from netloom.dataplane.nftables.skeleton import Layout, base_chains, edition, regular_chains
+from netloom.model.services.frontends import FrontendKey
 from netloom.model.state import Delta, NetworkState
 from netloom.program import names
 from netloom.program.diff import difference
@@ -50,22 +37,11 @@ from netloom.program.nft import (
     Op,
     Transaction,
     Value,
-    Verdict,
 )
 from netloom.units import Addr, Cidr, Family, family_of
 
 Elements = dict[str, dict[Key, Value]]
 """Contents of each container, by its name."""
-
-_REFUSE = Verdict("goto", names.NFT_REFUSE)
-_UNTRANSLATED = Verdict("accept")
-
-
-class Entry(msgspec.Struct, frozen=True):
-    """One frontend as the kernel has it."""
-
-    verdict: Verdict
-    slots: tuple[Target, ...] = ()
 
 
 class TableState(msgspec.Struct, frozen=True):
@@ -73,6 +49,8 @@ class TableState(msgspec.Struct, frozen=True):
 
     family: Family
     entries: Mapping[FrontendKey, Entry] = {}
+    times: frozenset[int] = frozenset()
+    """For how many seconds some frontend keeps clients at their backend: there is a chain for each. None goes before a start."""
     pods: frozenset[Addr] = frozenset()
     """Pods of this node."""
     peers: Mapping[Cidr, Addr] = {}
@@ -87,27 +65,35 @@ class Step(msgspec.Struct, frozen=True):
 
 
 def table_state(
-    state: NetworkState, family: Family, previous: Mapping[FrontendKey, Sequence[Target]] | None = None
+    state: NetworkState,
+    family: Family,
+    previous: Mapping[FrontendKey, Slots] | None = None,
+    times: Iterable[int] = (),
 ) -> TableState:
-    """The whole table of one family. ``previous`` are slots to keep where the same targets are still wanted."""
+    """The whole table of one family.
+
+    ``previous`` are slots to keep where the same targets are still wanted, ``times`` those that there are chains for already.
+    """
     slots = previous or {}
+    entries = {
+        key: entry_of(frontend, slots.get(key, NO_SLOTS))
+        for key, frontend in state.frontends.items()
+        if key.family is family
+    }
     return TableState(
         family=family,
-        entries={
-            key: _entry(frontend, slots.get(key, ()))
-            for key, frontend in state.frontends.items()
-            if key.family is family
-        },
+        entries=entries,
+        times=frozenset(times) | {entry.affinity_s for entry in entries.values() if entry.affinity_s},
         pods=frozenset(address for address in state.local_pods if family_of(address) is family),
         peers={cidr: route.via for cidr, route in state.routes.items() if family_of(route.via) is family},
     )
 
 
 def elements(state: TableState) -> Elements:
-    """Everything that is in the maps and sets."""
-    found: Elements = {container.name: {} for container in CONTAINERS}
+    """Everything that is in the maps and sets, save what packets write."""
+    found: Elements = {container.name: {} for container in OURS}
     for frontend, entry in state.entries.items():
-        for container, key, value in _entry_elements(frontend, entry):
+        for container, key, value in elements_of(frontend, entry):
             found[container.name][key] = value
     found[HAIRPIN.name] = {(pod.packed, pod.packed): None for pod in state.pods}
     found[PEERS.name] = {(address.packed,): None for address in state.peers.values()}
@@ -115,10 +101,11 @@ def elements(state: TableState) -> Elements:
 
 
 def step(before: TableState, delta: Delta) -> Step:
-    """The transaction that one change needs: for one more endpoint an element, and mostly a verdict (out and in)."""
+    """The transaction that one change needs: for one more endpoint an element, and mostly a label (out and in)."""
     after = _after(before, delta)
     changes = _changes(_touched(after, delta), _touched(before, delta))
-    return Step(_transaction(before.family, changes), after)
+    chains = _chains(remember_chains(before.family, after.times - before.times))
+    return Step(_transaction(before.family, [*chains, *changes]), after)
 
 
 def convergence(desired: TableState, present: Elements, most: int) -> tuple[Transaction, ...]:
@@ -144,31 +131,32 @@ def filling(state: TableState, most: int) -> tuple[Transaction, ...]:
     found = elements(state)
     return tuple(
         _transaction(state.family, [AddElements(container, some)])
-        for container in CONTAINERS
+        for container in OURS
         for some in _slices(tuple(found[container.name].items()), most)
     )
 
 
-def slots_in(present: Elements, family: Family, state: NetworkState) -> dict[FrontendKey, list[Target]]:
-    """The slots that each frontend of ``state`` has in elements read from the kernel, up to the first that is missing."""
-    found: dict[FrontendKey, list[Target]] = {}
-    for frontend in state.frontends:
-        if frontend.family is not family:
-            continue
-        container = ENDPOINTS if frontend.address is not None else NODE_PORT_ENDPOINTS
-        held = present.get(container.name, {})
-        tail = _frontend_key(frontend)
-        slots = found[frontend] = []
-        while (target := held.get((len(slots), *tail))) is not None:
-            address, port = target if isinstance(target, tuple) else (b"", 0)
-            if isinstance(address, bytes) and isinstance(port, int):
-                slots.append((address, port))
-    return found
+def held_slots(present: Elements, family: Family, state: NetworkState) -> dict[FrontendKey, Slots]:
+    """The slots that each frontend of ``state`` has in elements read from the kernel."""
+    return {key: slots_in(present, key) for key in state.frontends if key.family is family}
 
 
-def foundations(node: Layout) -> Transaction:
-    """Table, maps and chains, not yet at any hook."""
-    return _transaction(node.family, _foundations(node))
+def foundations(node: Layout, times: Iterable[int], most_rules: int) -> tuple[Transaction, ...]:
+    """Table, maps and chains, not yet at any hook; after the first piece in pieces of at most so many rules."""
+    chains = _inner_chains(node, times)
+    pieces: list[list[RuledChain]] = [[]]
+    for ruled in chains:
+        if sum(len(rules) for _, rules in pieces[-1]) + len(ruled[1]) > most_rules:
+            pieces.append([])
+        pieces[-1].append(ruled)
+    first = [*_containers(node.family), *_chains(class_chains(node.family))]
+    if len(pieces) == 1:
+        return (_transaction(node.family, [*first, *_chains(chains)]),)
+    return (
+        _transaction(node.family, first),
+        _transaction(node.family, [AddChain(chain) for chain, _ in chains]),
+        *(_transaction(node.family, _chains(piece)) for piece in pieces),
+    )
 
 
 def hooks(node: Layout) -> Transaction:
@@ -176,23 +164,38 @@ def hooks(node: Layout) -> Transaction:
     return _transaction(node.family, _chains(base_chains(node)))
 
 
-def is_renewable(family: Family, present: Mapping[str, int]) -> bool:
-    """Whether a table with these chains, and so many rules in each, can be kept: its maps and class chains are ours."""
-    return edition(family) in present and all(
-        present.get(chain.name) == len(rules) for chain, rules in class_chains(family)
-    )
+Comments = Mapping[str, Sequence[str]]
+"""Of each chain in a kernel the comments of its rules, in order. Those of ours say which rule it is."""
 
 
-def renewal(node: Layout, present: Iterable[str]) -> Transaction:
-    """Chains and rules anew in a table that is there, save class chains and maps; chains that we do not know go."""
-    chains = [*regular_chains(node), *base_chains(node)]
+def is_renewable(family: Family, present: Comments) -> bool:
+    """Whether a table with these chains can be kept: its maps and class chains are ours."""
+    return edition(family) in present and all(_is(ruled, present) for ruled in class_chains(family))
+
+
+def is_right(node: Layout, present: Comments, times: Iterable[int]) -> bool:
+    """Whether a table that can be kept has all other chains too, and none but them."""
+    chains = _renewed(node, times)
+    known = {chain.name for chain, _ in (*chains, *class_chains(node.family))} | {edition(node.family)}
+    return known == set(present) and all(_is(ruled, present) for ruled in chains)
+
+
+def times_in(present: Iterable[str]) -> frozenset[int]:
+    """The times that a table has chains for."""
+    found = (name.removeprefix(names.NFT_HOLD_PREFIX) for name in present)
+    return frozenset(int(text) for text in found if text.isdecimal())
+
+
+def renewal(node: Layout, present: Comments, times: Iterable[int]) -> Transaction:
+    """Those chains anew that are not as they should be, save class chains; chains that we do not know go."""
+    chains = _renewed(node, times)
     known = {chain.name for chain, _ in (*chains, *class_chains(node.family))} | {edition(node.family)}
     strange = sorted(set(present) - known)
     return _transaction(
         node.family,
         [
             *(FlushChain(name) for name in strange),
-            *_chains(chains),
+            *_chains(ruled for ruled in chains if not _is(ruled, present)),
             *(DeleteChain(name) for name in strange),
         ],
     )
@@ -206,7 +209,8 @@ def replacement(node: Layout, state: TableState) -> Transaction:
         [
             AddTable(),
             DeleteTable(),
-            *_foundations(node),
+            *_containers(node.family),
+            *_chains([*class_chains(node.family), *_inner_chains(node, state.times)]),
             *fill,
             *_chains(base_chains(node)),
         ],
@@ -222,6 +226,7 @@ def _after(before: TableState, delta: Delta) -> TableState:
     family = before.family
     # A dict without holes is copied at once, so what changes is put in place and not taken out first.
     entries = dict(before.entries)
+    times = before.times
     for key, frontend in delta.frontends.items():
         if key.family is not family:
             continue
@@ -229,7 +234,10 @@ def _after(before: TableState, delta: Delta) -> TableState:
             entries.pop(key, None)
         else:
             held = entries.get(key)
-            entries[key] = _entry(frontend, held.slots if held is not None else ())
+            entries[key] = entry_of(frontend, held.held if held is not None else NO_SLOTS)
+            affinity_s = entries[key].affinity_s
+            if affinity_s and affinity_s not in times:
+                times |= {affinity_s}
     peers = dict(before.peers)
     for cidr, route in delta.routes.items():
         peers.pop(cidr, None)
@@ -237,15 +245,15 @@ def _after(before: TableState, delta: Delta) -> TableState:
             peers[cidr] = route.via
     gone = {address for address, pod in delta.local_pods.items() if pod is None}
     come = {a for a, pod in delta.local_pods.items() if pod is not None and family_of(a) is family}
-    return TableState(family, entries, (before.pods - gone) | come, peers)
+    return TableState(family, entries, times, (before.pods - gone) | come, peers)
 
 
 def _touched(state: TableState, delta: Delta) -> Elements:
     """The elements of ``state`` that ``delta`` may change."""
-    found: Elements = {container.name: {} for container in CONTAINERS}
+    found: Elements = {container.name: {} for container in OURS}
     for frontend in delta.frontends:
         if (entry := state.entries.get(frontend)) is not None:
-            for container, key, value in _entry_elements(frontend, entry):
+            for container, key, value in elements_of(frontend, entry):
                 found[container.name][key] = value
     for pod in delta.local_pods:
         if pod in state.pods:
@@ -255,38 +263,11 @@ def _touched(state: TableState, delta: Delta) -> Elements:
     return found
 
 
-def _entry(frontend: Frontend, previous: Sequence[Target]) -> Entry:
-    if frontend.action is FrontendAction.NODE_LOCAL:
-        return Entry(_UNTRANSLATED)
-    if frontend.action is FrontendAction.REJECT or not frontend.backends:
-        return Entry(_REFUSE)
-    targets = [(backend.address.packed, backend.port) for backend in frontend.backends[:MOST_TARGETS]]
-    slots = assign(previous, targets)
-    chain = class_chain(
-        class_size(len(slots)), node_port=frontend.key.address is None, masquerade=frontend.masquerade
-    )
-    return Entry(Verdict("goto", chain), slots)
-
-
-def _frontend_key(key: FrontendKey) -> Key:
-    if key.address is None:
-        return (key.protocol.number, key.port)
-    return (key.address.packed, key.protocol.number, key.port)
-
-
-def _entry_elements(frontend: FrontendKey, entry: Entry) -> Iterator[tuple[Container, Key, Value]]:
-    tail = _frontend_key(frontend)
-    verdicts, slots = (NODE_PORTS, NODE_PORT_ENDPOINTS) if frontend.address is None else (SERVICES, ENDPOINTS)
-    yield verdicts, tail, entry.verdict
-    for slot, target in enumerate(entry.slots):
-        yield slots, (slot, *tail), target
-
-
 def _changes(desired: Elements, present: Elements) -> list[DeleteElements | AddElements]:
     """Deletions before additions, since a key is never overwritten; in sorted order."""
     deletions: list[DeleteElements | AddElements] = []
     additions: list[DeleteElements | AddElements] = []
-    for container in CONTAINERS:
+    for container in OURS:
         change = difference(desired.get(container.name, {}), present.get(container.name, {}))
         if change.remove:
             deletions.append(DeleteElements(container, tuple(sorted(change.remove))))
@@ -311,14 +292,22 @@ def _by_frontend(
     groups: dict[Key, list[DeleteElements | AddElements]] = {}
     for op in changes:
         container = op.container
-        skip = 1 if container in (ENDPOINTS, NODE_PORT_ENDPOINTS) else 0
         if isinstance(op, DeleteElements):
             for key in op.keys:
-                groups.setdefault(key[skip:], []).append(DeleteElements(container, (key,)))
+                place = _frontend_part(container, key)
+                groups.setdefault(place, []).append(DeleteElements(container, (key,)))
         else:
             for key, value in op.elements:
-                groups.setdefault(key[skip:], []).append(AddElements(container, ((key, value),)))
+                place = _frontend_part(container, key)
+                groups.setdefault(place, []).append(AddElements(container, ((key, value),)))
     yield from groups.values()
+
+
+def _frontend_part(container: Container, key: Key) -> Key:
+    if container is SOURCE_RANGES:
+        return key[:-1]
+    group = keyed(container)
+    return key if group is None else key[len(key) - len(group.key) :]
 
 
 def _joined(ops: Iterable[Op]) -> list[Op]:
@@ -336,13 +325,25 @@ def _joined(ops: Iterable[Op]) -> list[Op]:
     ]
 
 
-def _foundations(node: Layout) -> list[Op]:
+def _containers(family: Family) -> list[Op]:
     return [
         AddTable(),
         *(AddContainer(container) for container in CONTAINERS),
-        AddChain(Chain(edition(node.family))),
-        *_chains([*class_chains(node.family), *regular_chains(node)]),
+        AddChain(Chain(edition(family))),
     ]
+
+
+def _inner_chains(node: Layout, times: Iterable[int]) -> list[RuledChain]:
+    """Those that are neither class chains nor at a hook."""
+    return [*remember_chains(node.family, times), *regular_chains(node)]
+
+
+def _renewed(node: Layout, times: Iterable[int]) -> list[RuledChain]:
+    return [*_inner_chains(node, times), *base_chains(node)]
+
+
+def _is(ruled: RuledChain, present: Comments) -> bool:
+    return tuple(present.get(ruled[0].name, ())) == comments(ruled) and ruled[0].name in present
 
 
 def _chains(chains: Iterable[RuledChain]) -> list[Op]:

@@ -11,15 +11,12 @@ import ipaddress
 
 import msgspec
 
+from netloom.dataplane.nftables import labels
+from netloom.dataplane.nftables.classes import class_chain, class_labels
 from netloom.dataplane.nftables.compile import TableState
-from netloom.dataplane.nftables.skeleton import (
-    ENDPOINTS,
-    HAIRPIN,
-    NODE_PORT_ENDPOINTS,
-    NODE_PORTS,
-    PEERS,
-    SERVICES,
-)
+from netloom.dataplane.nftables.containers import HAIRPIN, KEYED, PEERS, SOURCE_RANGES, Keyed
+from netloom.dataplane.nftables.entries import Entry, numbers_of
+from netloom.dataplane.nftables.slots import Target
 from netloom.model.provenance import Source
 from netloom.model.services.frontends import Backend, Frontend, FrontendKey
 from netloom.model.state import NetworkState
@@ -46,17 +43,18 @@ def explain(container: str, key: Key, state: NetworkState, table: TableState) ->
         return _explain_peer(key, state)
     if container == HAIRPIN.name:
         return _explain_hairpin(key, state)
-    slot: Atom | None = None
-    if container in (ENDPOINTS.name, NODE_PORT_ENDPOINTS.name):
-        slot, key = key[0], key[1:]
-    elif container not in (SERVICES.name, NODE_PORTS.name):
-        return None
-    frontend = _frontend(key, state, table.family)
-    if frontend is None:
-        return None
-    if slot is None:
-        return _explain_verdict(frontend, table)
-    return _explain_slot(slot, frontend, table)
+    if container == SOURCE_RANGES.name:
+        return _explain_range(key, state, table)
+    for group in KEYED:
+        kind = next((one for one in group.containers if one.name == container), None)
+        if kind is None:
+            continue
+        extra = len(kind.key) - len(group.key)
+        frontend = _frontend(key[extra:], state, table.family)
+        if frontend is None:
+            return None
+        return _explain_of(frontend, group, container, key[0] if extra else None, table)
+    return None
 
 
 def explain_chain(name: str) -> str:
@@ -71,15 +69,47 @@ def explain_chain(name: str) -> str:
         names.NFT_POSTROUTING: "which connections get the node's address as their source",
         names.NFT_FORWARD: "what passes through the node and must not",
         names.NFT_FILTER_OUTPUT: "what the node sends and must not",
+        names.NFT_ADMISSION: "lets in only whom loadBalancerSourceRanges names",
     }
     if name in known:
         return known[name]
-    parts = name.removesuffix("-masquerade").rsplit("-", 1)
-    if parts[0] not in ("balance", "node-port") or not parts[-1].isdigit():
+    what = "a NodePort" if name.startswith(names.NFT_NODE_PORT_PREFIX) else "a Service"
+    name = name.removeprefix(names.NFT_NODE_PORT_PREFIX)
+    by_name = {
+        names.NFT_FOREIGN: f"a client of {what} that is no pod of this node gets the node's address as its source",
+        names.NFT_BY_SOURCE: f"asks whether a client of {what} is inside or outside",
+        names.NFT_SEND: f"sends a client of {what} to the endpoint that was found for it",
+    }
+    if name in by_name:
+        return by_name[name]
+    kind, _, number = name.rpartition("-")
+    if not number.isdecimal():
         return ""
-    what = "a NodePort" if parts[0] == "node-port" else "a Service"
-    source = ", and gives the node's address as source" if name.endswith("-masquerade") else ""
-    return f"draws one of up to {parts[1]} endpoints of {what}{source}"
+    if kind == names.NFT_HOLD_PREFIX.rstrip("-"):
+        return f"remembers the endpoint of a client of {what} for {number} s"
+    if name not in _CLASSES:
+        return ""
+    whose = ", for clients outside" if kind.startswith("outside-") else ""
+    stays = ", and stays with it" if kind.endswith("affinity") else ""
+    return f"draws one of up to {number} endpoints of {what}{whose}{stays}"
+
+
+_CLASSES = frozenset(class_chain(KEYED[0], label) for label in class_labels())
+
+
+def explain_label(label: int, group: Keyed) -> str:
+    """What becomes of packets with a label, in words."""
+    ends = {
+        labels.REFUSE: explain_chain(names.NFT_REFUSE),
+        labels.DROP: "dropped: no endpoint that the traffic policy allows is on this node",
+        labels.UNTRANSLATED: "a server of this node answers at the address itself",
+        labels.BY_SOURCE: explain_chain(group.prefix + names.NFT_BY_SOURCE),
+        labels.ADMISSION: explain_chain(names.NFT_ADMISSION),
+    }
+    if label in ends:
+        return ends[label]
+    source = ", and gives the node's address as source" if label & labels.FOREIGN else ""
+    return explain_chain(class_chain(group, label)) + source
 
 
 def _frontend(key: Key, state: NetworkState, family: Family) -> Frontend | None:
@@ -90,28 +120,79 @@ def _frontend(key: Key, state: NetworkState, family: Family) -> Frontend | None:
     return state.frontends.get(FrontendKey(family, host, _PROTOCOLS[protocol], port))
 
 
-def _explain_verdict(frontend: Frontend, table: TableState) -> Explanation:
-    what = f"{frontend.key} is {frontend.service_port}"
+def _explain_of(
+    frontend: Frontend, group: Keyed, container: str, first: Atom | None, table: TableState
+) -> Explanation | None:
+    """An element of a frontend; ``first`` is what stands before the frontend in its key."""
     entry = table.entries.get(frontend.key)
-    does = f": {explain_chain(entry.verdict.chain) or entry.verdict}" if entry is not None else ""
-    return Explanation(what + does, (frontend.source, *(left.source for left in frontend.left_out)))
-
-
-def _explain_slot(slot: Atom, frontend: Frontend, table: TableState) -> Explanation | None:
-    entry = table.entries.get(frontend.key)
-    if entry is None or not isinstance(slot, int) or not 0 <= slot < len(entry.slots):
+    if entry is None:
         return None
-    address, port = entry.slots[slot]
-    backend = _backend(ipaddress.ip_address(address), port, frontend)
+    text = _text_of_labels(entry, group, container, first)
+    if text:
+        sources = (frontend.source, *(left.source for left in frontend.left_out))
+        return Explanation(f"{frontend.key} is {frontend.service_port}{text}", sources)
+    if not isinstance(first, int):
+        return None
+    for slots, salt in ((entry.slots, 0), (entry.outside, labels.OUTSIDE_SLOTS)):
+        found = _target_of(container, group, first, slots, salt)
+        if found is not None:
+            return _explain_target(found, len(slots), frontend)
+    return None
+
+
+_WHOSE = {
+    labels.INSIDE_STAGE: "for clients inside",
+    labels.OUTSIDE_STAGE: "for clients outside",
+    labels.ADMITTED_STAGE: "for those who are let in",
+}
+
+
+def _text_of_labels(entry: Entry, group: Keyed, container: str, first: Atom | None) -> str:
+    """Of elements that say where packets of a frontend go; empty for others."""
+    if container == group.labels.name:
+        return f": {explain_label(entry.label, group)}"
+    if container == group.holds.name and entry.affinity_s:
+        return f": clients stay with their endpoint for {entry.affinity_s} s"
+    label = next((label for stage, label in entry.stages if stage == first), None)
+    if container != group.stages.name or label is None or not isinstance(first, int):
+        return ""
+    return f", {_WHOSE[first]}: {explain_label(label, group)}"
+
+
+def _target_of(
+    container: str, group: Keyed, first: int, slots: tuple[Target, ...], salt: int
+) -> Target | None:
+    if container == group.targets.name:
+        numbers = numbers_of(slots, salt=salt)
+        return next((target for target, number in numbers.items() if number == first), None)
+    return slots[first - salt] if 0 <= first - salt < len(slots) else None
+
+
+def _explain_target(target: Target, count: int, frontend: Frontend) -> Explanation | None:
+    backend = _backend(ipaddress.ip_address(target[0]), target[1], frontend)
     if backend is None:
         return None
-    share = f"1 of {len(entry.slots)} endpoints of {frontend.service_port} at {frontend.key}"
+    share = f"1 of {count} endpoints of {frontend.service_port} at {frontend.key}"
     sources = (backend.source, frontend.source) if backend.source is not None else (frontend.source,)
     return Explanation(f"{backend} is {share}", sources)
 
 
+def _explain_range(key: Key, state: NetworkState, table: TableState) -> Explanation | None:
+    frontend = _frontend(key[:-1], state, table.family)
+    ends = key[-1]
+    if frontend is None or frontend.source_ranges is None or not isinstance(ends, bytes):
+        return None
+    cidr = next((c for c in frontend.source_ranges if c[0].packed + c[-1].packed == ends), None)
+    if cidr is None:
+        return None
+    source = frontend.source.at("spec.loadBalancerSourceRanges")
+    return Explanation(f"{cidr} is let in at {frontend.key} of {frontend.service_port}", (source,))
+
+
 def _backend(address: Addr, port: int, frontend: Frontend) -> Backend | None:
-    return next((b for b in frontend.backends if (b.address, b.port) == (address, port)), None)
+    inside = frontend.inside.backends if frontend.inside is not None else ()
+    found = (b for b in (*frontend.backends, *inside) if (b.address, b.port) == (address, port))
+    return next(found, None)
 
 
 def _explain_hairpin(key: Key, state: NetworkState) -> Explanation | None:

@@ -8,36 +8,37 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
-from netloom.dataplane.nftables.slots import DRAWS, EXACT_SIZES, SIZES, surely_filled
+from netloom.dataplane.nftables import labels
+from netloom.dataplane.nftables.classes import (
+    Rule,
+    RuledChain,
+    chain,
+    class_chain,
+    class_chains,
+    class_labels,
+    drawing_chains,
+)
+from netloom.dataplane.nftables.containers import (
+    CONTAINERS,
+    HAIRPIN,
+    KEYED,
+    NODE_PORT,
+    PEERS,
+    SERVICE,
+    SOURCE_RANGES,
+    Keyed,
+)
 from netloom.model.inputs import NodeFacts
 from netloom.program import names
-from netloom.program.nft import AddRule, Chain, Container, Field, Hook
+from netloom.program.nft import Hook
 from netloom.units import Addr, Cidr, Family, family_of
-
-SERVICES = Container(names.NFT_SERVICES, (Field.ADDRESS, Field.PROTOCOL, Field.PORT), verdicts=True)
-NODE_PORTS = Container(names.NFT_NODE_PORTS, (Field.PROTOCOL, Field.PORT), verdicts=True)
-ENDPOINTS = Container(
-    names.NFT_ENDPOINTS,
-    (Field.SLOT, Field.ADDRESS, Field.PROTOCOL, Field.PORT),
-    data=(Field.ADDRESS, Field.PORT),
-)
-NODE_PORT_ENDPOINTS = Container(
-    names.NFT_NODE_PORT_ENDPOINTS,
-    (Field.SLOT, Field.PROTOCOL, Field.PORT),
-    data=(Field.ADDRESS, Field.PORT),
-)
-HAIRPIN = Container(names.NFT_HAIRPIN, (Field.ADDRESS, Field.ADDRESS))
-PEERS = Container(names.NFT_PEERS, (Field.ADDRESS,))
-CONTAINERS = (SERVICES, NODE_PORTS, ENDPOINTS, NODE_PORT_ENDPOINTS, HAIRPIN, PEERS)
 
 _DSTNAT, _SRCNAT, _FILTER = -100, 100, 0  # netfilter_ipv4.h
 _LOOPBACK = {Family.V4: "127.0.0.0/8", Family.V6: "::1"}
-
-RuledChain = tuple[Chain, tuple[AddRule, ...]]
 
 
 class Layout(msgspec.Struct, frozen=True):
@@ -50,6 +51,8 @@ class Layout(msgspec.Struct, frozen=True):
     cluster: tuple[Cidr, ...]
     """All pods and all Services: what is outside is outside of the cluster."""
     services: tuple[Cidr, ...]
+    node_ports: tuple[Cidr, ...] | None = None
+    """Where NodePorts are served, of the node's addresses; None: at all but loopback."""
 
 
 def families(facts: NodeFacts) -> tuple[Family, ...]:
@@ -64,21 +67,8 @@ def layout(facts: NodeFacts, family: Family) -> Layout:
     pods = _merged(facts.pod_cidrs, family)
     services = _merged(facts.service_cidrs, family)
     cluster = _merged((*facts.cluster_cidrs, *pods, *services), family)
-    return Layout(family, addresses[0] if addresses else None, pods, cluster, services)
-
-
-def class_chain(size: int, *, node_port: bool, masquerade: bool = False) -> str:
-    """Name of the chain that draws one of up to ``size`` endpoints."""
-    return f"{'node-port' if node_port else 'balance'}-{size}{'-masquerade' if masquerade else ''}"
-
-
-def class_chains(family: Family) -> tuple[RuledChain, ...]:
-    """Chains that draw an endpoint. They come with their maps and are never renewed: see ``program.nft`` on nft 1.0.6."""
-    return tuple(
-        _chain(class_chain(size, node_port=node_port), _draws(family, size, node_port=node_port))
-        for node_port in (False, True)
-        for size in SIZES
-    )
+    node_ports = None if facts.node_port_cidrs is None else _merged(facts.node_port_cidrs, family)
+    return Layout(family, addresses[0] if addresses else None, pods, cluster, services, node_ports)
 
 
 def edition(family: Family) -> str:
@@ -89,16 +79,22 @@ def edition(family: Family) -> str:
 
 def regular_chains(node: Layout) -> tuple[RuledChain, ...]:
     """Chains that packets come to from others, and that can be renewed in place."""
+    by_key = [
+        ruled
+        for group in KEYED
+        for ruled in (
+            chain(group.prefix + names.NFT_FOREIGN, _foreign(node, group)),
+            chain(group.prefix + names.NFT_BY_SOURCE, _by_source(node, group)),
+        )
+    ]
     return (
-        _chain(names.NFT_REFUSE, _refuse()),
-        _chain(names.NFT_STRAY, _stray()),
-        _chain(names.NFT_NODE_SOURCE, _node_source(node)),
-        *(
-            _chain(class_chain(size, node_port=node_port, masquerade=True), _marks(size, node_port=node_port))
-            for node_port in (False, True)
-            for size in SIZES
-        ),
-        _chain(names.NFT_DISPATCH, _dispatch(node)),
+        *drawing_chains(node.family),
+        chain(names.NFT_REFUSE, _refuse()),
+        chain(names.NFT_STRAY, _stray()),
+        chain(names.NFT_NODE_SOURCE, _node_source(node)),
+        *by_key,
+        chain(names.NFT_ADMISSION, _admission(node)),
+        chain(names.NFT_DISPATCH, _dispatch(node)),
     )
 
 
@@ -107,35 +103,96 @@ def base_chains(node: Layout) -> tuple[RuledChain, ...]:
     # NAT chains see our own refusals too, as answers related to what they refuse.
     jump = [(f"ct state new jump {names.NFT_DISPATCH}", "")]
     return (
-        _chain(names.NFT_PREROUTING, jump, Hook("nat", "prerouting", _DSTNAT)),
-        _chain(names.NFT_OUTPUT, jump, Hook("nat", "output", _DSTNAT)),
-        _chain(names.NFT_FORWARD, _forward(node), Hook("filter", "forward", _FILTER)),
-        _chain(names.NFT_FILTER_OUTPUT, _filter_output(node), Hook("filter", "output", _FILTER)),
-        _chain(names.NFT_POSTROUTING, _postrouting(node), Hook("nat", "postrouting", _SRCNAT)),
+        chain(names.NFT_PREROUTING, jump, Hook("nat", "prerouting", _DSTNAT)),
+        chain(names.NFT_OUTPUT, jump, Hook("nat", "output", _DSTNAT)),
+        chain(names.NFT_FORWARD, _forward(node), Hook("filter", "forward", _FILTER)),
+        chain(names.NFT_FILTER_OUTPUT, _filter_output(node), Hook("filter", "output", _FILTER)),
+        chain(names.NFT_POSTROUTING, _postrouting(node), Hook("nat", "postrouting", _SRCNAT)),
     )
-
-
-Rule = tuple[str, str]
-"""Text and comment."""
-
-
-def _chain(name: str, rules: Iterable[Rule], hook: Hook | None = None) -> RuledChain:
-    return Chain(name, hook), tuple(AddRule(name, text, comment) for text, comment in rules)
 
 
 def _dispatch(node: Layout) -> Iterator[Rule]:
     ip = node.family.value
-    yield f"{ip} daddr . meta l4proto . th dport vmap @{SERVICES.name}", ""
+    yield f"{_labelled(node, SERVICE)} vmap {_vmap(SERVICE, _first(SERVICE))}", ""
     if node.services:
         yield (
             f"{ip} daddr {_set(node.services)} goto {names.NFT_REFUSE}",
             "no Service has this address and port",
         )
-    yield (
-        f"{ip} daddr != {_LOOPBACK[node.family]} fib daddr type local"
-        f" meta l4proto . th dport vmap @{NODE_PORTS.name}",
-        "",
+    if node.node_ports == ():
+        return
+    where = f"{ip} daddr != {_LOOPBACK[node.family]} fib daddr type local"
+    if node.node_ports is not None:
+        where += f" {ip} daddr {_set(node.node_ports)}"
+    yield f"{where} {_labelled(node, NODE_PORT)} vmap {_vmap(NODE_PORT, _first(NODE_PORT))}", ""
+
+
+def _labelled(node: Layout, group: Keyed, stage: int = 0) -> str:
+    """Look a label up: the first, or the one of a stage."""
+    key = group.expression(node.family)
+    if not stage:
+        return f"meta priority set {key} map @{group.labels.name} meta priority"
+    return (
+        f"meta priority set {labels.text(stage)}"
+        f" meta priority set meta priority . {key} map @{group.stages.name} meta priority"
     )
+
+
+def _vmap(group: Keyed, goals: Mapping[int, str]) -> str:
+    return "{ " + ", ".join(f"{labels.text(label)} : {goals[label]}" for label in sorted(goals)) + " }"
+
+
+_REFUSED = {labels.REFUSE: f"goto {names.NFT_REFUSE}", labels.DROP: "drop"}
+
+
+def _classes(group: Keyed, pool: int) -> dict[int, str]:
+    """The classes of a pool: ``labels.OUTSIDE``, or 0 for that of everybody or inside."""
+    found = (label for label in class_labels() if label & labels.OUTSIDE == pool)
+    return {label: f"goto {class_chain(group, label)}" for label in found}
+
+
+def _admitted(group: Keyed) -> dict[int, str]:
+    """The labels of those who are let in."""
+    plain = _classes(group, 0)
+    foreign = {label | labels.FOREIGN: f"goto {group.prefix}{names.NFT_FOREIGN}" for label in plain}
+    by_source = {labels.BY_SOURCE: f"goto {group.prefix}{names.NFT_BY_SOURCE}"}
+    return plain | foreign | by_source | _REFUSED
+
+
+def _first(group: Keyed) -> dict[int, str]:
+    """All labels that a frontend can have."""
+    found = _admitted(group) | {labels.UNTRANSLATED: "accept"}
+    return found if group is NODE_PORT else found | {labels.ADMISSION: f"goto {names.NFT_ADMISSION}"}
+
+
+def _mark() -> str:
+    return f"meta mark set meta mark | {names.MASQUERADE_MARK:#x}"
+
+
+def _foreign(node: Layout, group: Keyed) -> Iterator[Rule]:
+    # What a pod of this node sends comes back here anyway.
+    strangers = f"{node.family.value} saddr != {_set(node.pods)} " if node.pods else ""
+    yield f"{strangers}{_mark()}", ""
+    yield f"meta priority & {labels.FOREIGN - 1:#x} vmap {_vmap(group, _classes(group, 0))}", ""
+
+
+def _by_source(node: Layout, group: Keyed) -> Iterator[Rule]:
+    ip = node.family.value
+    inside = (
+        f"{_labelled(node, group, labels.INSIDE_STAGE)} vmap {_vmap(group, _classes(group, 0) | _REFUSED)}"
+    )
+    if node.pods:
+        yield f"{ip} saddr {_set(node.pods)} {inside}", "pods of this node"
+    yield f"fib saddr type local {_mark()} {inside}", "the node itself"
+    outside = _classes(group, labels.OUTSIDE) | _REFUSED
+    yield f"{_labelled(node, group, labels.OUTSIDE_STAGE)} vmap {_vmap(group, outside)}", ""
+
+
+def _admission(node: Layout) -> Iterator[Rule]:
+    ip, key = node.family.value, SERVICE.expression(node.family)
+    admitted = f"{_labelled(node, SERVICE, labels.ADMITTED_STAGE)} vmap {_vmap(SERVICE, _admitted(SERVICE))}"
+    yield f"{key} . {ip} saddr @{SOURCE_RANGES.name} {admitted}", ""
+    yield "drop", "not in loadBalancerSourceRanges"
 
 
 def _refuse() -> Iterator[Rule]:
@@ -149,20 +206,6 @@ def _stray() -> Iterator[Rule]:
     # A segment that conntrack cannot place is not translated; a reset for it would end a connection that is alive.
     yield "ct state invalid drop", ""
     yield f"goto {names.NFT_REFUSE}", ""
-
-
-def _marks(size: int, *, node_port: bool) -> Iterator[Rule]:
-    mark = f"meta mark set meta mark | {names.MASQUERADE_MARK:#x}"
-    yield f"{mark} goto {class_chain(size, node_port=node_port)}", ""
-
-
-def _draws(family: Family, size: int, *, node_port: bool) -> Iterator[Rule]:
-    ip = family.value
-    key = "meta l4proto . th dport" if node_port else f"{ip} daddr . meta l4proto . th dport"
-    container = NODE_PORT_ENDPOINTS if node_port else ENDPOINTS
-    draws = [size] if size <= EXACT_SIZES else [*[size] * DRAWS, surely_filled(size)]
-    for slots in draws:
-        yield f"dnat {ip} to numgen random mod {slots} . {key} map @{container.name}", ""
 
 
 def _forward(node: Layout) -> Iterator[Rule]:
@@ -189,6 +232,7 @@ def _filter_output(node: Layout) -> Iterator[Rule]:
 def _postrouting(node: Layout) -> Iterator[Rule]:
     ip = node.family.value
     mark = f"{names.MASQUERADE_MARK:#x}"
+    yield "ct status dnat meta priority set none", "the label was ours"
     yield (
         f"meta mark & {mark} != 0 meta mark set meta mark ^ {mark} goto {names.NFT_NODE_SOURCE}",
         "NodePort: the answer must come back here",

@@ -16,6 +16,9 @@ EXACT_SIZES = 8
 MOST_TARGETS = 1 << 13
 """Endpoints of one frontend that are used; Kubernetes is specified for 5,000 nodes, and a Service may have one on each."""
 SIZES = (*range(1, EXACT_SIZES + 1), *(1 << bits for bits in range(4, MOST_TARGETS.bit_length())))
+MOST_OUTSIDE = 1 << 9
+"""The same for what clients outside get under externalTrafficPolicy Local: pods of one node."""
+OUTSIDE_SIZES = tuple(size for size in SIZES if size <= MOST_OUTSIDE)
 DRAWS = 6
 """How often a class that may have empty slots draws among all before it draws among those that are surely filled.
 
@@ -54,3 +57,8 @@ def assign(previous: Sequence[Target], wanted: Collection[Target]) -> tuple[Targ
             moving.append(target)
     waiting = iter([*reversed(moving), *sorted(absent)])
     return tuple(target if target is not None else next(waiting) for target in slots)
+
+
+def draws(size: int) -> list[int]:
+    """Among how many slots a class draws, in turn until the slot is filled."""
+    return [size] if size <= EXACT_SIZES else [*[size] * DRAWS, surely_filled(size)]

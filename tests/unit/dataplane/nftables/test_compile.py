@@ -6,7 +6,10 @@ import ipaddress
 import pytest
 
 from netloom.dataplane.nftables import compile as program
-from netloom.dataplane.nftables.skeleton import CONTAINERS, edition, layout
+from netloom.dataplane.nftables import labels
+from netloom.dataplane.nftables.classes import class_chains, comments
+from netloom.dataplane.nftables.containers import OURS
+from netloom.dataplane.nftables.skeleton import edition, layout
 from netloom.model.inputs import NodeFacts
 from netloom.model.state import difference
 from netloom.program.nft import AddElements, DeleteElements
@@ -24,7 +27,7 @@ def table(*frontends, **rest):
 def operations(before, after):
     """Number of operations that lead from one state to another."""
     step = program.step(program.table_state(before, V4), difference(before, after))
-    assert program.elements(step.after).keys() == {container.name for container in CONTAINERS}
+    assert program.elements(step.after).keys() == {container.name for container in OURS}
     return step.transaction.count
 
 
@@ -91,21 +94,73 @@ def test_deletions_stand_before_additions():
     assert [type(op) for op in ops] == [DeleteElements, AddElements]
 
 
-def test_flags_make_the_class():
-    state = table(
-        frontend("10.96.0.80:80", *pods(2)),
-        frontend("*:30080", *pods(3), masquerade=True),
-        frontend("*:30081", *pods(3)),
-        frontend("10.96.0.81:80"),
-        frontend("10.96.0.10:53", node_local=True),
-    )
-    assert sorted(str(entry.verdict) for entry in state.entries.values()) == [
-        "accept",
-        "goto balance-2",
-        "goto node-port-3",
-        "goto node-port-3-masquerade",
-        "goto refuse",
-    ]
+A, B = pods(2)
+
+
+@pytest.mark.parametrize(
+    ("one", "label", "stages"),
+    [
+        (frontend("10.96.0.80:80", A, B), 2, {}),
+        (frontend("10.96.0.80:80"), labels.REFUSE, {}),
+        (frontend("10.96.0.80:80", node_local=True), labels.UNTRANSLATED, {}),
+        (frontend("10.96.0.80:80", A, affinity_s=60), 1 | labels.AFFINITY, {}),
+        (frontend("10.96.0.80:80", affinity_s=60), labels.REFUSE, {}),
+        (frontend("*:30080", A, masquerade=True), 1 | labels.FOREIGN, {}),
+        (frontend("*:30080", masquerade=True), labels.REFUSE, {}),
+        (
+            frontend("*:30080", A, inside=[A, B], affinity_s=60),
+            labels.BY_SOURCE,
+            {
+                labels.INSIDE_STAGE: 2 | labels.AFFINITY,
+                labels.OUTSIDE_STAGE: 1 | labels.AFFINITY | labels.OUTSIDE,
+            },
+        ),
+        (
+            frontend("*:30080", inside=[A, B]),
+            labels.BY_SOURCE,
+            {labels.INSIDE_STAGE: 2, labels.OUTSIDE_STAGE: labels.DROP},
+        ),
+        (
+            frontend("192.0.2.80:80", A, masquerade=True, source_ranges=["203.0.113.0/24"]),
+            labels.ADMISSION,
+            {labels.ADMITTED_STAGE: 1 | labels.FOREIGN},
+        ),
+        (
+            frontend("192.0.2.80:80", A, inside=[A, B], source_ranges=[]),
+            labels.ADMISSION,
+            {
+                labels.ADMITTED_STAGE: labels.BY_SOURCE,
+                labels.INSIDE_STAGE: 2,
+                labels.OUTSIDE_STAGE: 1 | labels.OUTSIDE,
+            },
+        ),
+    ],
+)
+def test_what_a_frontend_is_makes_its_label(one, label, stages):
+    (entry,) = table(one).entries.values()
+    assert (entry.label, dict(entry.stages)) == (label, stages)
+
+
+def test_with_affinity_backends_have_numbers_that_stay_while_others_come_and_go():
+    def numbers(*backends):
+        found = program.elements(table(frontend("10.96.0.80:80", *backends, affinity_s=60)))
+        return {target: key[0] for key, target in found["targets"].items()}
+
+    few, many = numbers(*pods(3)), numbers(*pods(9)[1:])
+    kept = few.keys() & many.keys()
+    assert len(kept) == 2
+    assert all(few[target] == many[target] for target in kept)
+    assert len(set(many.values())) == 8
+    assert all(number & labels.BACKEND for number in many.values())
+
+
+def test_a_new_time_to_hold_clients_brings_its_chain_and_an_old_one_stays():
+    was, now = (network_state(frontend("10.96.0.80:80", A, affinity_s=time)) for time in (60, 70))
+    step = program.step(program.table_state(was, V4), difference(was, now))
+    assert "add chain ip netloom hold-70\n" in step.transaction.render()
+    assert step.after.times == {60, 70}
+    again = program.step(step.after, difference(now, was))
+    assert again.transaction.only_elements
 
 
 def test_convergence_keeps_slots_and_changes_only_what_differs():
@@ -115,7 +170,7 @@ def test_convergence_keeps_slots_and_changes_only_what_differs():
     keys = sorted(endpoints)
     # As a long history may have left them: other slots, the same targets.
     endpoints[keys[0]], endpoints[keys[2]] = endpoints[keys[2]], endpoints[keys[0]]
-    slots = program.slots_in(held, V4, wanted)
+    slots = program.held_slots(held, V4, wanted)
     state = program.table_state(wanted, V4, slots)
     assert program.convergence(state, held, 100) == ()
     assert program.elements(state) == held
@@ -146,26 +201,25 @@ def test_filling_is_everything_in_pieces():
     state = table(*(frontend(f"10.96.0.{number}:80", *pods(5)) for number in range(1, 20)))
     pieces = program.filling(state, 10)
     assert max(piece.count for piece in pieces) == 10
-    assert apply({c.name: {} for c in CONTAINERS}, pieces) == program.elements(state)
+    assert apply({c.name: {} for c in OURS}, pieces) == program.elements(state)
 
 
 def test_only_a_table_of_the_same_edition_and_whole_is_renewed():
-    chains = {
-        name: len(rules) for name, rules in ((chain.name, rules) for chain, rules in program.class_chains(V4))
-    }
-    whole = chains | {edition(V4): 0}
+    chains = {ruled[0].name: comments(ruled) for ruled in class_chains(V4)}
+    whole = chains | {edition(V4): ()}
     assert program.is_renewable(V4, whole)
-    assert program.is_renewable(V4, whole | {"somebody-elses": 3})
+    assert program.is_renewable(V4, whole | {"somebody-elses": ("",)})
     assert not program.is_renewable(V4, chains)
-    assert not program.is_renewable(V4, whole | {"balance-5": 0})
+    assert not program.is_renewable(V4, whole | {"balance-5": ()})
+    assert not program.is_renewable(V4, whole | {"balance-5": ("another rule",)})
     assert not program.is_renewable(V4, {})
 
 
 def test_renewal_takes_out_chains_that_nobody_knows():
-    text = program.renewal(layout(FACTS, V4), {"strange": 2, "refuse": 2, "balance-5": 1}).render()
+    text = program.renewal(layout(FACTS, V4), {"strange": ("",), "refuse": (), "balance-5": ()}, ()).render()
     assert "flush chain ip netloom strange\n" in text
     assert text.endswith("delete chain ip netloom strange\n")
-    assert "balance-5 " not in text
+    assert " balance-5 " not in text
     assert "delete chain ip netloom refuse" not in text
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import netloom.dataplane.nftables
 from netloom.dataplane.nftables.apply import NftablesPlane
+from netloom.dataplane.nftables.containers import SERVICE
 from netloom.dataplane.nftables.slots import EXACT_SIZES, MOST_TARGETS
 from netloom.linux import process
 from netloom.linux.conntrack import Conntrack
@@ -47,7 +48,7 @@ def test_the_commands_find_the_service():
             ]
 
     verdict, endpoint = asyncio.run(run())
-    assert b"goto balance-1" in verdict.stdout
+    assert b": 0:1" in verdict.stdout
     assert b"10.244.1.5 . 8080" in endpoint.stdout
 
 
@@ -55,8 +56,7 @@ def test_names_and_numbers_are_those_of_the_code():
     for name in (
         names.NFT_SERVICES,
         names.NFT_NODE_PORTS,
-        names.NFT_ENDPOINTS,
-        names.NFT_NODE_PORT_ENDPOINTS,
+        *(container.name for container in SERVICE.containers),
         names.NFT_HAIRPIN,
         names.NFT_PEERS,
         names.NFT_DISPATCH,

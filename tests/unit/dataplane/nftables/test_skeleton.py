@@ -5,7 +5,8 @@ import ipaddress
 import msgspec
 import pytest
 
-from netloom.dataplane.nftables.skeleton import base_chains, class_chains, families, layout, regular_chains
+from netloom.dataplane.nftables.classes import class_chains
+from netloom.dataplane.nftables.skeleton import base_chains, families, layout, regular_chains
 from netloom.model.inputs import NodeFacts
 from netloom.program import names
 from netloom.units import Family
