@@ -19,22 +19,24 @@ V = TypeVar("V")
 
 
 class Seniority(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A total order among objects of one kind: older first, then by namespace and name.
+    """A total order among claims of objects of one kind: theirs by right first, then older, then by namespace and name.
 
     ``metadata.creationTimestamp`` has whole seconds in UTC, so its text sorts as time does. An object without one is not
     in the cluster yet, hence younger than all that are.
     """
 
+    is_guest: bool
+    """Not theirs by right: whoever has one by right comes before all guests, however old."""
     is_planned: bool
     created: str
     namespace: str
     name: str
 
 
-def seniority(meta: ObjectMeta) -> Seniority:
+def seniority(meta: ObjectMeta, *, is_guest: bool = False) -> Seniority:
     """The place of an object among its kind."""
     created = meta.creation_timestamp
-    return Seniority(created is None, created or "", meta.namespace, meta.name)
+    return Seniority(is_guest, created is None, created or "", meta.namespace, meta.name)
 
 
 class Changed(Generic[K, V]):
@@ -87,12 +89,18 @@ class Claims(Generic[K, V]):
         self, owner: Hashable, rank: Seniority, values: Mapping[K, V], changed: Changed[K, V]
     ) -> None:
         """All that this owner claims from now on; what that changes is noted in ``changed``."""
-        before, old = self._claimed.get(owner, (rank, {}))
+        before, old = self._claimed.get(owner, (rank, None))
+        if old is None and not values:
+            return
         if values:
             self._claimed[owner] = (rank, values)
         else:
             self._claimed.pop(owner, None)
-        for key in {**old, **values}:
+        for key in values if old is None else {**old, **values}:
+            if old is None and key not in self.held:
+                self.held[key], self._holder[key] = values[key], rank
+                changed.note(key, None, values[key])
+                continue
             was = self.held.get(key)
             self._drop(key, before)
             if key in values:

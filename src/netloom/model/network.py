@@ -11,13 +11,15 @@ from typing import TypeVar
 
 from netloom.api.core import Pod, Service
 from netloom.api.discovery import EndpointSlice
-from netloom.model.claims import Changed, Claims, seniority, settle
+from netloom.model.claims import Changed, Claims, Seniority, seniority, settle
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.provenance import Finding, Source
 from netloom.model.routes.local_pods import local_addresses
 from netloom.model.routes.peers import NodeRanges, peer_routes, read_node
-from netloom.model.services.build import build
-from netloom.model.services.frontends import Frontend, FrontendKey
+from netloom.model.services.build import ServiceBuild, ServiceBuilder
+from netloom.model.services.frontends import Frontend, FrontendKey, FrontendKind, HealthCheck
+from netloom.model.services.labels import served_service
+from netloom.model.services.slices import ReadSlice, read_slice
 from netloom.model.state import (
     Delta,
     LocalPod,
@@ -26,9 +28,11 @@ from netloom.model.state import (
     changed_values,
     may_end_flows,
 )
-from netloom.units import Addr, Cidr, ObjectKey
+from netloom.units import Addr, Cidr, ObjectKey, Protocol
 
 T = TypeVar("T")
+
+_GUESTS = (FrontendKind.LOAD_BALANCER, FrontendKind.EXTERNAL_IP)
 
 
 class Network:
@@ -44,12 +48,28 @@ class Network:
         self._slices_of: dict[ObjectKey, dict[ObjectKey, EndpointSlice]] = {}
         self._pods: dict[ObjectKey, Pod] = {}
         self._nodes: dict[ObjectKey, NodeRanges] = {}
+        self._readings: dict[ObjectKey, ReadSlice] = {}
+        """Of Services with several slices: a change of one need not read the thousands of endpoints in the others."""
+        self.refit(facts)
+
+    def refit(self, facts: NodeFacts) -> None:
+        """Everything anew from the objects held, for a node that is another now: addresses, zone, ranges. As cheap as a start."""
         self._facts = facts
+        self._builder = ServiceBuilder(facts)
         self._frontends: Claims[FrontendKey, Frontend] = Claims(_frontend_dispute)
+        self._health_checks: Claims[int, HealthCheck] = Claims(_health_dispute)
         self._local_pods: Claims[Addr, LocalPod] = Claims(_address_dispute)
         self._routes: dict[Cidr, PeerRoute] = {}
         self._findings: dict[Hashable, tuple[Finding, ...]] = {}
         """By kind and key of the object that they came from; only where there are any."""
+        frontends: Changed[FrontendKey, Frontend] = Changed()
+        health_checks: Changed[int, HealthCheck] = Changed()
+        local_pods: Changed[Addr, LocalPod] = Changed()
+        for key in self._services:
+            self._rebuild_service(key, frontends, health_checks)
+        for key in self._pods:
+            self._rebuild_pod(key, local_pods)
+        self._rebuild_routes()
 
     @property
     def state(self) -> NetworkState:
@@ -58,6 +78,7 @@ class Network:
             frontends=dict(self._frontends.held),
             routes=dict(self._routes),
             local_pods=dict(self._local_pods.held),
+            health_checks=dict(self._health_checks.held),
             findings=self.findings,
         )
 
@@ -65,47 +86,65 @@ class Network:
     def findings(self) -> tuple[Finding, ...]:
         """What could not be used as written, in order. Cheap: costs what there is to find."""
         findings = [finding for found in self._findings.values() for finding in found]
-        findings += [*self._frontends.findings(), *self._local_pods.findings()]
+        findings += [
+            *self._frontends.findings(),
+            *self._local_pods.findings(),
+            *self._health_checks.findings(),
+        ]
         return tuple(sorted(findings))
 
     def update(self, changes: Changes) -> Delta:
         """Take over what changed and say what that means for this node. A repeated change gives an empty delta."""
         frontends: Changed[FrontendKey, Frontend] = Changed()
+        health_checks: Changed[int, HealthCheck] = Changed()
         local_pods: Changed[Addr, LocalPod] = Changed()
         for key in self._store_services(changes):
-            self._rebuild_service(key, frontends)
+            self._rebuild_service(key, frontends, health_checks)
         for key in _store(self._pods, changes.pods):
             self._rebuild_pod(key, local_pods)
         return Delta(
             frontends={key: after for key, _, after in frontends.items()},
             routes=self._update_routes(changes),
             local_pods={key: after for key, _, after in local_pods.items()},
-            flows=tuple(key for key, before, after in frontends.items() if may_end_flows(key, before, after)),
+            flows=tuple(
+                key
+                for key, before, after in frontends.items()
+                # Nothing of a new frontend of connections can have ended: most of what a start brings.
+                if (before is not None or key.protocol is Protocol.UDP) and may_end_flows(key, before, after)
+            ),
+            health_checks={port: after for port, _, after in health_checks.items()},
         )
 
     @staticmethod
     def compute(view: ClusterView, facts: NodeFacts) -> NetworkState:
         """The network of the node of ``facts`` in this cluster. This is the definition; ``update`` is its optimisation."""
-        slices_of: dict[ObjectKey, list[EndpointSlice]] = {}
+        slices_of: dict[ObjectKey, list[ReadSlice]] = {}
         for slice_ in view.slices.values():
-            if slice_.service is not None:
-                slices_of.setdefault(slice_.service, []).append(slice_)
-        services = [
-            (seniority(s.metadata), build(s, slices_of.get(s.key, ()), facts)) for s in view.services.values()
-        ]
+            if (service := served_service(slice_)) is not None:
+                slices_of.setdefault(service, []).append(read_slice(slice_))
+        builder = ServiceBuilder(facts)
+        services = [(s, builder.build(s, slices_of.get(s.key, ()))) for s in view.services.values()]
         pods = [(seniority(p.metadata), local_addresses(p, facts.name)) for p in view.pods.values()]
         frontends, lost_frontends = settle(
-            ((rank, {f.key: f for f in built.frontends}) for rank, built in services), _frontend_dispute
+            (claim for service, built in services for claim in _claims_of(service, built)), _frontend_dispute
+        )
+        health_checks, lost_checks = settle(
+            ((seniority(service.metadata), _health_claim(built)) for service, built in services),
+            _health_dispute,
         )
         local_pods, lost_addresses = settle(
             ((rank, {p.address: p for p in built.addresses}) for rank, built in pods), _address_dispute
         )
         routes, route_findings = peer_routes(map(read_node, view.nodes.values()), facts)
-        findings = [*lost_frontends, *lost_addresses, *route_findings]
-        findings.extend(finding for _, service in services for finding in service.findings)
+        findings = [*lost_frontends, *lost_checks, *lost_addresses, *route_findings]
+        findings.extend(finding for _, built in services for finding in built.findings)
         findings.extend(finding for _, pod in pods for finding in pod.findings)
         return NetworkState(
-            frontends=frontends, routes=routes, local_pods=local_pods, findings=tuple(sorted(findings))
+            frontends=frontends,
+            routes=routes,
+            local_pods=local_pods,
+            health_checks=health_checks,
+            findings=tuple(sorted(findings)),
         )
 
     def _store_services(self, changes: Changes) -> dict[ObjectKey, None]:
@@ -115,32 +154,54 @@ class Network:
             old = self._slices.get(key)
             if old == slice_:
                 continue
-            if old is not None and old.service is not None:
-                siblings = self._slices_of[old.service]
+            self._readings.pop(key, None)
+            left = None if old is None else served_service(old)
+            if left is not None:
+                siblings = self._slices_of[left]
                 del siblings[key]
                 if not siblings:
-                    del self._slices_of[old.service]
-                dirty[old.service] = None
+                    del self._slices_of[left]
+                dirty[left] = None
             if slice_ is None:
                 del self._slices[key]
                 continue
             self._slices[key] = slice_
-            if slice_.service is not None:
-                self._slices_of.setdefault(slice_.service, {})[key] = slice_
-                dirty[slice_.service] = None
+            if (service := served_service(slice_)) is not None:
+                self._slices_of.setdefault(service, {})[key] = slice_
+                dirty[service] = None
         return dirty
 
-    def _rebuild_service(self, key: ObjectKey, changed: Changed[FrontendKey, Frontend]) -> None:
+    def _rebuild_service(
+        self,
+        key: ObjectKey,
+        frontends: Changed[FrontendKey, Frontend],
+        health_checks: Changed[int, HealthCheck],
+    ) -> None:
         service = self._services.get(key)
         if service is None:
-            self._frontends.release(key, changed)
+            self._frontends.release((key, False), frontends)
+            self._frontends.release((key, True), frontends)
+            self._health_checks.release(key, health_checks)
             self._findings.pop(("Service", key), None)
             return
-        built = build(service, self._slices_of.get(key, {}).values(), self._facts)
-        self._frontends.replace(
-            key, seniority(service.metadata), {f.key: f for f in built.frontends}, changed
-        )
+        built = self._builder.build(service, self._read(key))
+        for rank, claimed in _claims_of(service, built):
+            self._frontends.replace((key, rank.is_guest), rank, claimed, frontends)
+        self._health_checks.replace(key, seniority(service.metadata), _health_claim(built), health_checks)
         self._keep_findings(("Service", key), built.findings)
+
+    def _read(self, key: ObjectKey) -> list[ReadSlice]:
+        """The slices of a Service. Only those of Services with several are kept read: most have one, with few endpoints."""
+        slices = self._slices_of.get(key, {})
+        if len(slices) < 2:
+            return [read_slice(one) for one in slices.values()]
+        found = []
+        for name, slice_ in slices.items():
+            reading = self._readings.get(name)
+            if reading is None:
+                reading = self._readings[name] = read_slice(slice_)
+            found.append(reading)
+        return found
 
     def _rebuild_pod(self, key: ObjectKey, changed: Changed[Addr, LocalPod]) -> None:
         pod = self._pods.get(key)
@@ -187,8 +248,36 @@ def _store(held: dict[ObjectKey, T], changes: Mapping[ObjectKey, T | None]) -> l
     return different
 
 
+def _claims_of(
+    service: Service, built: ServiceBuild
+) -> tuple[tuple[Seniority, dict[FrontendKey, Frontend]], ...]:
+    """What a Service claims, by right and as a guest.
+
+    LoadBalancer addresses and external IPs are not its own: they never take another's ClusterIP, whichever Service is older.
+    """
+    meta = service.metadata
+    own: dict[FrontendKey, Frontend] = {}
+    guests: dict[FrontendKey, Frontend] = {}
+    for frontend in built.frontends:
+        (guests if frontend.kind in _GUESTS else own)[frontend.key] = frontend
+    return (seniority(meta), own), (seniority(meta, is_guest=True), guests)
+
+
+def _health_claim(built: ServiceBuild) -> dict[int, HealthCheck]:
+    return {} if built.health_check is None else {built.health_port: built.health_check}
+
+
+def _health_dispute(holder: HealthCheck, loser: HealthCheck) -> Finding:
+    problem = (
+        f"belongs to {holder.source.subject}, which is older: load balancers are told of that one's endpoints"
+    )
+    return Finding(loser.source, problem, "give one of the two another")
+
+
 def _frontend_dispute(holder: Frontend, loser: Frontend) -> Finding:
-    problem = f"{loser.key} belongs to {holder.source.subject}, which is older"
+    is_by_right = holder.kind not in _GUESTS and loser.kind in _GUESTS
+    because = "whose ClusterIP it is" if is_by_right else "which is older"
+    problem = f"{loser.key} belongs to {holder.source.subject}, {because}"
     return Finding(loser.source, problem, "give one of the two another")
 
 

@@ -118,16 +118,19 @@ def test_both_families():
     assert {f.key.family for f in built.frontends if not f.key.address} == {Family.V4, Family.V6}
 
 
-def test_ip_families_decide_about_node_ports():
+def test_node_ports_are_of_the_families_of_the_cluster_ips():
     service = svc(
         "10.96.0.1", type="NodePort", ports=[b.port(80, node_port=30080)], ip_families=("IPv6", "IPv9")
     )
     built = build(service, [], FACTS)
     assert [(f.kind.value, f.key.family) for f in built.frontends] == [
         ("ClusterIP", Family.V4),
-        ("NodePort", Family.V6),
+        ("NodePort", Family.V4),
     ]
-    assert findings(built) == [("Service", "spec.ipFamilies[1]", '"IPv9" is no IP family')]
+    assert findings(built) == [
+        ("Service", "spec.ipFamilies[0]", "IPv6, but no ClusterIP is of it: not served in it"),
+        ("Service", "spec.ipFamilies[1]", '"IPv9" is no IP family'),
+    ]
 
 
 @pytest.mark.parametrize("protocol", ["TCP", "UDP", "SCTP"])
@@ -148,7 +151,9 @@ def test_a_slice_without_the_port():
     frontend = only(built)
     assert frontend.action is FrontendAction.REJECT
     assert left_out(frontend) == [("10.244.0.2", 'its slice has no port "http" with protocol TCP', "ports")]
-    assert built.findings == ()
+    assert findings(built) == [
+        ("EndpointSlice", "ports[0]", 'Service a/web has no port named "metrics" with protocol TCP: not used')
+    ]
 
 
 def test_a_slice_without_ports():
@@ -214,10 +219,10 @@ def test_local_falls_back_to_local_terminating_ones_only():
     assert backends(frontend) == ["10.244.0.9:8080"]
 
 
-def test_local_without_local_endpoints_rejects():
+def test_local_without_local_endpoints_drops():
     nowhere = b.endpoint("10.244.0.8")
     frontend = only(build(svc(internal_traffic_policy="Local"), [web(REMOTE, nowhere)], FACTS))
-    assert frontend.action is FrontendAction.REJECT
+    assert frontend.action is FrontendAction.DROP
     assert "on no known node" in frontend.left_out[1].reason
 
 
@@ -345,8 +350,9 @@ def test_an_address_type_that_is_not_served():
         ({"type": "Odd"}, "spec.type"),
         ({"internal_traffic_policy": "Odd"}, "spec.internalTrafficPolicy"),
         ({"external_traffic_policy": "Odd"}, "spec.externalTrafficPolicy"),
-        ({"session_affinity": "ClientIP"}, "spec.sessionAffinity"),
-        ({"external_ips": ("192.0.2.1",)}, "spec.externalIPs"),
+        ({"session_affinity": "Odd"}, "spec.sessionAffinity"),
+        ({"external_ips": ("127.0.0.1",)}, "spec.externalIPs[0]"),
+        ({"traffic_distribution": "Odd"}, "spec.trafficDistribution"),
     ],
 )
 def test_what_is_not_served_as_written_is_found_and_the_rest_serves(spec, field):

@@ -1,7 +1,7 @@
 """The ports of one Service, checked.
 
 Comes in: a Service. Goes out: the ports that can be served, and a Finding for each that cannot. Not here: endpoints
-(``backends.py``) and addresses (``addresses.py``).
+(``slices.py``) and addresses (``addresses.py``).
 """
 
 from __future__ import annotations
@@ -14,17 +14,26 @@ from netloom.units import Protocol
 
 _PROTOCOLS = {protocol.value: protocol for protocol in Protocol}
 
+PortKey = tuple[str, str]
+"""Name (empty for none) and protocol of a port: what joins Services and EndpointSlices (discovery/v1 EndpointPort). The protocol is
+a text, whose hash is computed once and for all; 10,000 Services ask for it."""
+
 
 class ServedPort(msgspec.Struct, frozen=True, gc=False):
     """One usable entry of ``spec.ports``."""
 
     index: int
     """Place in ``spec.ports``, for field paths."""
-    name: str
+    key: PortKey
     protocol: Protocol
     port: int
     node_port: int
     """0 where the Service has none here, or none that can be used."""
+
+    @property
+    def name(self) -> str:
+        """Empty for the only unnamed one."""
+        return self.key[0]
 
 
 def read_protocol(text: str | None) -> Protocol | None:
@@ -44,45 +53,43 @@ def read_ports(service: Service, subject: Source) -> tuple[tuple[ServedPort, ...
     """
     served: list[ServedPort] = []
     findings: list[Finding] = []
-    taken: set[tuple[Protocol, int]] = set()
-    node_taken: set[tuple[Protocol, int]] = set()
+    taken: set[tuple[str, int]] = set()
+    node_taken: set[tuple[str, int]] = set()
     for index, given in enumerate(service.spec.ports):
-        field = f"spec.ports[{index}]"
-        protocol = read_protocol(given.protocol)
+        protocol = _PROTOCOLS.get(given.protocol)
         if protocol is None:
-            findings.append(
-                _finding(
-                    subject, f"{field}.protocol", given.protocol, "is no protocol", "use TCP, UDP or SCTP"
-                )
-            )
+            hint = "use TCP, UDP or SCTP"
+            findings.append(_finding(subject, index, "protocol", given.protocol, "is no protocol", hint))
             continue
+        place = (given.protocol, given.port)
         if not is_port(given.port):
-            findings.append(_finding(subject, f"{field}.port", given.port, "is no port", "use 1 to 65535"))
+            findings.append(_finding(subject, index, "port", given.port, "is no port", "use 1 to 65535"))
             continue
-        if (protocol, given.port) in taken:
-            problem = f"repeats {protocol.value} port"
-            findings.append(
-                _finding(
-                    subject, f"{field}.port", given.port, problem, "the first one counts; remove this one"
-                )
-            )
+        if place in taken:
+            problem, hint = f"repeats {given.protocol} port", "the first one counts; remove this one"
+            findings.append(_finding(subject, index, "port", given.port, problem, hint))
             continue
-        taken.add((protocol, given.port))
+        taken.add(place)
         node_port = given.node_port
-        if node_port and not is_port(node_port):
-            findings.append(_finding(subject, f"{field}.nodePort", node_port, "is no port", "use 1 to 65535"))
-            node_port = 0
-        elif node_port and (protocol, node_port) in node_taken:
-            problem = f"repeats a {protocol.value} nodePort of the same Service"
-            findings.append(
-                _finding(subject, f"{field}.nodePort", node_port, problem, "give each port its own")
-            )
-            node_port = 0
-        node_taken.add((protocol, node_port))
-        served.append(ServedPort(index, given.name, protocol, given.port, node_port))
+        if node_port:
+            problem, hint = _node_port_trouble(given.protocol, node_port, node_taken)
+            if problem:
+                findings.append(_finding(subject, index, "nodePort", node_port, problem, hint))
+                node_port = 0
+        served.append(ServedPort(index, (given.name, given.protocol), protocol, given.port, node_port))
     return tuple(served), tuple(findings)
 
 
-def _finding(subject: Source, field: str, value: object, problem: str, hint: str) -> Finding:
+def _node_port_trouble(protocol: str, node_port: int, taken: set[tuple[str, int]]) -> tuple[str, str]:
+    """What is wrong with a NodePort, and what to do; a sound one is taken from now on."""
+    if not is_port(node_port):
+        return "is no port", "use 1 to 65535"
+    if (protocol, node_port) in taken:
+        return f"repeats a {protocol} nodePort of the same Service", "give each port its own"
+    taken.add((protocol, node_port))
+    return "", ""
+
+
+def _finding(subject: Source, index: int, field: str, value: object, problem: str, hint: str) -> Finding:
     shown = f'"{value}"' if isinstance(value, str) else str(value)
-    return Finding(subject.at(field), f"{shown} {problem}", hint)
+    return Finding(subject.at(f"spec.ports[{index}].{field}"), f"{shown} {problem}", hint)

@@ -139,6 +139,9 @@ class Paths:
                 yield trail.ends(Outcome.DELIVERED, f"DNS server of {trail.node}")
             case FrontendAction.REJECT:
                 yield self._nobody(trail, frontend)
+            case FrontendAction.DROP:
+                reason = f"Service {frontend.service_port.service} has no endpoint on {trail.node}"
+                yield trail.ends(Outcome.DROPPED, reason, "see the endpoints above", (frontend.source,))
             case FrontendAction.BALANCE if trail.translations == _MOST_TRANSLATIONS:
                 reason = f"the packet goes round: it was translated {_MOST_TRANSLATIONS} times already"
                 hint = "let no endpoint be the NodePort of a node"

@@ -45,11 +45,13 @@ class Outcome(enum.Enum):
     """It leaves the cluster; what happens there is not ours to say."""
     REJECTED = "REJECTED"
     """Refused at once."""
+    DROPPED = "DROPPED"
+    """Not answered: the sender waits until it gives up."""
     UNREACHABLE = "UNREACHABLE"
     """There is no way."""
 
 
-_GRAVITY = (Outcome.DELIVERED, Outcome.EXTERNAL, Outcome.REJECTED, Outcome.UNREACHABLE)
+_GRAVITY = (Outcome.DELIVERED, Outcome.EXTERNAL, Outcome.REJECTED, Outcome.DROPPED, Outcome.UNREACHABLE)
 
 
 class Ending(msgspec.Struct, frozen=True):
