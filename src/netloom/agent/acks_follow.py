@@ -30,7 +30,7 @@ class AckFollower:
 
     Args:
         client: an open client.
-        nodes: the Nodes, kept up to date by its owner, who pokes this when they change.
+        nodes: the Nodes, kept up to date by its owner, who calls ``nodes_changed``.
         own: a node that is waited for even where it is not Ready; empty for none.
         linger_s: how long the Leases are watched after the last who waits has gone.
     """
@@ -54,7 +54,10 @@ class AckFollower:
             namespace=acks_lease.NAMESPACE,
             label_selector=acks_lease.SELECTOR,
         )
-        self._told: dict[str, Versions] | None = None
+        self._holders: dict[ObjectKey, str] = {}
+        self._told: dict[str, Versions] = {}
+        self._expected: tuple[str, ...] | None = None
+        self._laggard = ""
         self._waiting: set[asyncio.Event] = set()
         self._some = asyncio.Event()
         self._none = asyncio.Event()
@@ -71,19 +74,33 @@ class AckFollower:
         """True while the Leases are watched."""
         return self._watching
 
-    def told(self) -> Mapping[str, Versions]:
-        """What each node tells; to be read inside of :meth:`until` only."""
-        if self._told is None:
-            self._told = acks_lease.by_node(self._leases.items.values())
-        return self._told
+    @property
+    def expected(self) -> tuple[str, ...]:
+        """The nodes that are waited for: those that are Ready, and the own one."""
+        if self._expected is None:
+            ready, _ = acks_lease.ready_and_not(self._nodes.values())
+            self._expected = tuple(sorted({*ready, *filter(None, (self._own,))}))
+        return self._expected
 
-    def lacking(self, wanted: Iterable[Wanted], *, only: Iterable[str] = ()) -> tuple[Lack, ...]:
-        """Which nodes lack what: of all Ready nodes, or of ``only`` these, whether Ready or not."""
-        nodes = set(only)
-        if not nodes:
-            nodes.update(acks_lease.ready_and_not(self._nodes.values())[0])
-            nodes.update(filter(None, (self._own,)))
-        return acks_lease.lacking(wanted, sorted(nodes), self.told())
+    def lacking(self, wanted: Iterable[Wanted], *, only: tuple[str, ...] = ()) -> tuple[Lack, ...]:
+        """Which of the expected nodes, or of ``only`` these, lack what. To be asked inside of :meth:`until`."""
+        return acks_lease.lacking(wanted, only or self.expected, self._told)
+
+    def is_everywhere(self, wanted: tuple[Wanted, ...], *, only: tuple[str, ...] = ()) -> bool:
+        """Whether nobody lacks anything. Who lacked something last is asked first: with thousands of nodes that is quick."""
+        nodes = only or self.expected
+        if self._laggard in nodes and acks_lease.lacking(wanted, (self._laggard,), self._told):
+            return False
+        for node in nodes:
+            if acks_lease.lacking(wanted, (node,), self._told):
+                self._laggard = node
+                return False
+        return True
+
+    def nodes_changed(self) -> None:
+        """The Nodes have changed."""
+        self._expected = None
+        self.poke()
 
     def poke(self) -> None:
         """Something has changed that who waits may depend on."""
@@ -108,11 +125,10 @@ class AckFollower:
                 self._some.clear()
                 self._none.set()
 
-    async def everywhere(self, wanted: Iterable[Wanted], *, only: Iterable[str] = ()) -> None:
-        """Wait until all of it is in force on all Ready nodes, or on ``only`` these."""
+    async def everywhere(self, wanted: Iterable[Wanted], *, only: tuple[str, ...] = ()) -> None:
+        """Wait until all of it is in force on the expected nodes, or on ``only`` these."""
         wants = acks_lease.strictest(wanted)
-        names = tuple(only)
-        await self.until(lambda: None if self.lacking(wants, only=names) else True)
+        await self.until(lambda: self.is_everywhere(wants, only=only) or None)
 
     async def run(self) -> None:
         """Watch while somebody waits, until cancelled."""
@@ -135,6 +151,10 @@ class AckFollower:
             except TimeoutError:
                 return
 
-    def _lease_changed(self, _: ObjectKey, __: Lease | None) -> None:
-        self._told = None
+    def _lease_changed(self, key: ObjectKey, lease: Lease | None) -> None:
+        former = self._holders.pop(key, "")
+        self._told.pop(former, None)
+        if lease is not None and (node := acks_lease.node_of(lease)):
+            self._holders[key] = node
+            self._told[node] = acks_lease.versions_in(lease)
         self.poke()

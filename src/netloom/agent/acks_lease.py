@@ -2,7 +2,7 @@
 
 One small object for each node, `netloom-<node>` in namespace kube-system, owned by the Node, so that it goes with it. Not in
 kube-node-lease: there the names of all nodes are taken (a node may well be called "netloom-a"), and who may write one of them
-could keep a dead node alive. Readers go by label and holder, never by name. Not here: writing and watching.
+could keep a dead node alive. Not here: writing and watching.
 """
 
 from __future__ import annotations
@@ -99,17 +99,10 @@ def versions_in(lease: Lease) -> Versions:
     return {kind: told[f"{_PREFIX}{kind}"] for kind in KINDS if told.get(f"{_PREFIX}{kind}")}
 
 
-def by_node(leases: Iterable[Lease]) -> dict[str, Versions]:
-    """What each node tells. Of two Leases of one node (somebody's copy), the less is believed."""
-    told: dict[str, Versions] = {}
-    for lease in leases:
-        node, versions = lease.spec.holder_identity, versions_in(lease)
-        if node in told:
-            other = told[node]
-            both = {kind: v for kind, v in versions.items() if kind in other}
-            versions = {kind: other[kind] if reached(v, other[kind]) else v for kind, v in both.items()}
-        told[node] = versions
-    return told
+def node_of(lease: Lease) -> str:
+    """Whose it is; empty where its name is not the one of its holder (somebody's copy), which is not believed."""
+    node = lease.spec.holder_identity
+    return node if node and lease.key == key_of(node) else ""
 
 
 def ready_and_not(nodes: Iterable[Node]) -> tuple[list[str], list[str]]:

@@ -83,7 +83,7 @@ class Waiter:
         return await self._wait(f"Pod {key}", wanted_of_pod(self._client, key))
 
     async def _wait(self, subject: str, find: Awaitable[tuple[Wanted, ...]]) -> Report:
-        nodes = Reflector(self._client, NODES, Node, on_change=lambda _, __: follower.poke())
+        nodes = Reflector(self._client, NODES, Node, on_change=lambda _, __: follower.nodes_changed())
         follower = AckFollower(self._client, nodes=nodes.items, linger_s=0)
         wanted: tuple[Wanted, ...] = ()
 

@@ -26,15 +26,13 @@ STRATEGIC = "application/strategic-merge-patch+json"
 
 
 class FlakyClient(KubeClient):
-    """A client whose next patches fail, and that says when it was asked for one."""
+    """A client whose next patches of a kind fail."""
 
-    failing = 0
-    asked: asyncio.Event
+    failing: dict[Resource, int]
 
     async def patch(self, resource, key, body, **options):
-        self.asked.set()
-        if self.failing:
-            self.failing -= 1
+        if self.failing.get(resource):
+            self.failing[resource] -= 1
             raise Unavailable(f"patch {resource.kind} {key}: on purpose")
         return await super().patch(resource, key, body, **options)
 
@@ -93,7 +91,7 @@ async def api() -> AsyncIterator[Api]:
             serving = group.create_task(server.serve([Listener(sock)]))
             await server.started.wait()
             async with FlakyClient(ClientConfig(server="http://localhost", unix_socket=str(path))) as client:
-                client.asked = asyncio.Event()
+                client.failing = {}
                 api = Api(client)
                 await api.create(NAMESPACES, "shop")
                 for node in ("node-1", "node-2", "node-3"):

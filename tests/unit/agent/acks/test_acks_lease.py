@@ -7,10 +7,10 @@ from netloom.agent.acks_lease import (
     Lack,
     Wanted,
     body,
-    by_node,
     key_of,
     lacking,
     name_of,
+    node_of,
     ready_and_not,
     strictest,
     versions_in,
@@ -77,10 +77,14 @@ def test_versions_that_are_no_numbers_are_compared_one_by_one():
     assert lacking(opaque[:1], ["node-1"], {"node-1": {"slices": "x2"}}) != ()
 
 
-def test_of_two_leases_of_one_node_the_less_is_believed():
-    for pair in ((lease("node-1", slices="20"), lease("node-1", slices="9", pods="3")),) * 2:
-        for order in (pair, pair[::-1]):
-            assert by_node(order) == {"node-1": {"slices": "9"}}
+def test_a_lease_of_another_name_is_not_believed():
+    mine = lease("node-1", slices="20")
+    assert node_of(mine) == "node-1"
+    copy = msgspec.structs.replace(
+        mine, metadata=msgspec.structs.replace(mine.metadata, name="netloom-node-2")
+    )
+    assert node_of(copy) == ""
+    assert node_of(Lease()) == ""
 
 
 def test_only_ready_nodes_count():

@@ -44,9 +44,13 @@ class Published:
     async def until(self, **versions):
         wanted = {kind: str(v) for kind, v in versions.items()}
         async with asyncio.timeout(10):
-            while acks_lease.by_node(self.leases.items.values()).get("node-1") != wanted:
+            while self.told() != wanted:
                 self.changed.clear()
                 await self.changed.wait()
+
+    def told(self):
+        lease = self.leases.items.get(acks_lease.key_of("node-1"))
+        return None if lease is None else acks_lease.versions_in(lease)
 
     @property
     def writes(self):
@@ -118,7 +122,7 @@ async def test_nothing_new_is_not_written(api):
 
 async def test_a_write_that_fails_is_repeated(api):
     async with publishing(api) as published:
-        api.client.failing = 2
+        api.client.failing[LEASES] = 2
         published.in_force(slices=7)
         await published.until(slices=7)
         assert published.failures == 2

@@ -136,7 +136,7 @@ async def test_where_no_node_is_ready_nothing_is_in_force(api):
 
 
 async def test_leases_are_watched_only_while_somebody_waits(api):
-    nodes = Reflector(api.client, NODES, Node, on_change=lambda _, __: follower.poke())
+    nodes = Reflector(api.client, NODES, Node, on_change=lambda _, __: follower.nodes_changed())
     follower = AckFollower(api.client, nodes=nodes.items, linger_s=0)
     wanted = (Wanted("Pod shop/web", "pods", "5"),)
 
@@ -163,7 +163,7 @@ async def test_leases_are_watched_only_while_somebody_waits(api):
 
 async def test_the_own_node_is_waited_for_even_where_it_is_not_ready(api):
     await api.ready("node-3", ready=False)
-    nodes = Reflector(api.client, NODES, Node, on_change=lambda _, __: follower.poke())
+    nodes = Reflector(api.client, NODES, Node, on_change=lambda _, __: follower.nodes_changed())
     follower = AckFollower(api.client, nodes=nodes.items, own="node-3", linger_s=0)
     wanted = (Wanted("Pod shop/web", "pods", "5"),)
     for node in ALL[:2]:
