@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from netloom.dataplane.nftables import compile as program
-from netloom.dataplane.nftables import flows
 from netloom.dataplane.nftables.compile import TableState
 from netloom.dataplane.nftables.containers import OURS
+from netloom.dataplane.nftables.ender import Conntrack, FlowEnder
 from netloom.dataplane.nftables.skeleton import Layout, families, layout
 from netloom.errors import NetloomError, NftError
-from netloom.linux import netns
-from netloom.linux.conntrack import Conntrack as KernelConntrack
 from netloom.linux.nft import Nft as KernelNft
 from netloom.model.inputs import NodeFacts
 from netloom.model.state import Delta, NetworkState
 from netloom.program import names
-from netloom.program.conntrack import Flow, FlowFilter
 from netloom.program.nft import Container, Key, Transaction, Value
 from netloom.units import Family
 
@@ -50,30 +46,28 @@ class Nft(Protocol):
         """A table's chains and the comments of their rules; None without the table."""
 
 
-class Conntrack(Protocol):
-    """What of ``linux.conntrack.Conntrack`` is used."""
-
-    def dump(self, wanted: FlowFilter) -> list[Flow]:
-        """The flows that fit; KernelError."""
-
-    def delete(self, flows: Iterable[Flow]) -> int:
-        """End flows; those that have gone are no error."""
-
-
 class NftablesPlane:
     """The Service plane of DESIGN decision 1; see ``dataplane.face.Dataplane``.
 
     Args:
         nft: the tables to program; None for those of the network namespace that this is called in.
-        conntrack: the flows that go with them; None likewise.
+        conntrack: the flows that go with them, where there is no ``ender``; None likewise.
+        ender: whose ``run`` ends the flows that go with changes; None: they end before ``apply`` is done.
 
     Raises:
         Unsupported: this kernel has no netfilter.
     """
 
-    def __init__(self, *, nft: Nft | None = None, conntrack: Conntrack | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        nft: Nft | None = None,
+        conntrack: Conntrack | None = None,
+        ender: FlowEnder | None = None,
+    ) -> None:
         self._nft: Nft = nft if nft is not None else KernelNft()
-        self._conntrack: Conntrack = conntrack if conntrack is not None else KernelConntrack()
+        self._ends_at_once = ender is None
+        self._ender = ender if ender is not None else FlowEnder(conntrack=conntrack)
         self._facts: NodeFacts | None = None
         self._tables: dict[Family, TableState] = {}
 
@@ -102,10 +96,7 @@ class NftablesPlane:
                 tables[family] = await self._start_family(state, layout(facts, family))
             elif await self._nft.chains(family, names.NFT_TABLE) is not None:
                 await self._nft.run(program.removal(family))
-        frontends = state.frontends
-        await self._end_flows(
-            flows.looks_at_start(served), lambda flow: flows.is_stale(flow, frontends, facts)
-        )
+        await self._ender.end_stale(state, facts, served)
         self._tables, self._facts = tables, facts
 
     async def apply(self, delta: Delta) -> None:
@@ -121,9 +112,10 @@ class NftablesPlane:
         steps = [program.step(table, delta) for table in self._tables.values()]
         try:
             await self._nft.run(*(step.transaction for step in steps))
-            self._tables = {step.after.family: step.after for step in steps}
-            after = {key: delta.frontends.get(key) for key in delta.flows}
-            await self._end_flows(flows.looks(after), lambda flow: flows.has_ended(flow, after, facts))
+            self._tables = {step.before.family: step.commit() for step in steps}
+            self._ender.offer({key: delta.frontends.get(key) for key in delta.flows}, facts)
+            if self._ends_at_once:
+                await self._ender.end_offered()
         except BaseException:
             self._facts, self._tables = None, {}
             raise
@@ -203,11 +195,3 @@ class NftablesPlane:
     def _most_rules(self) -> int:
         """A rule takes some 400 bytes in the kernel's encoding, and nft itself allots twice what it needs."""
         return max(1, self._nft.most_elements // 8)
-
-    async def _end_flows(self, looks: list[FlowFilter], has_ended: Callable[[Flow], bool]) -> None:
-        if looks:
-            await netns.run_in_async(None, lambda: self._end_flows_now(looks, has_ended))
-
-    def _end_flows_now(self, looks: list[FlowFilter], has_ended: Callable[[Flow], bool]) -> None:
-        for look in looks:
-            self._conntrack.delete([flow for flow in self._conntrack.dump(look) if has_ended(flow)])

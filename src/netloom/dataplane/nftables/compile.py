@@ -8,7 +8,7 @@ What differs from one frontend to the next is elements only: one verdict that le
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -58,10 +58,33 @@ class TableState(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One change: what to do, and what the kernel has afterwards."""
+    """One change: what to do, and how the kernel's state differs afterwards."""
 
     transaction: Transaction
-    after: TableState
+    before: TableState
+    entries: Mapping[FrontendKey, Entry | None]
+    """Those that the change is about; None where one goes."""
+    times: frozenset[int]
+    pods: frozenset[Addr]
+    peers: Mapping[Cidr, Addr]
+
+    @property
+    def after(self) -> TableState:
+        """What the kernel has afterwards, as a value of its own. Costs a copy of all."""
+        return self._with(dict(self.before.entries))
+
+    def commit(self) -> TableState:
+        """The same at the cost of the change; ``before`` must not be used any more."""
+        entries = self.before.entries
+        return self._with(entries if isinstance(entries, dict) else dict(entries))
+
+    def _with(self, entries: dict[FrontendKey, Entry]) -> TableState:
+        for key, entry in self.entries.items():
+            if entry is None:
+                entries.pop(key, None)
+            else:
+                entries[key] = entry
+        return TableState(self.before.family, entries, self.times, self.pods, self.peers)
 
 
 def table_state(
@@ -102,10 +125,25 @@ def elements(state: TableState) -> Elements:
 
 def step(before: TableState, delta: Delta) -> Step:
     """The transaction that one change needs: for one more endpoint an element, and mostly a label (out and in)."""
-    after = _after(before, delta)
-    changes = _changes(_touched(after, delta), _touched(before, delta))
-    chains = _chains(remember_chains(before.family, after.times - before.times))
-    return Step(_transaction(before.family, [*chains, *changes]), after)
+    family = before.family
+    entries: dict[FrontendKey, Entry | None] = {}
+    times = before.times
+    for key, frontend in delta.frontends.items():
+        if key.family is not family:
+            continue
+        held = before.entries.get(key)
+        entry = None
+        if frontend is not None:
+            entry = entry_of(frontend, held.held if held is not None else NO_SLOTS)
+            if entry.affinity_s:
+                times |= {entry.affinity_s}
+        entries[key] = entry
+    pods, peers = _pods(before, delta), _peers(before, delta)
+    was = _touched(before.entries.get, before.pods, before.peers, delta)
+    now = _touched(entries.get, pods, peers, delta)
+    chains = _chains(remember_chains(family, times - before.times)) if times != before.times else []
+    transaction = _transaction(family, [*chains, *_changes(now, was)])
+    return Step(transaction, before, entries, times, pods, peers)
 
 
 def convergence(desired: TableState, present: Elements, most: int) -> tuple[Transaction, ...]:
@@ -222,44 +260,42 @@ def removal(family: Family) -> Transaction:
     return _transaction(family, [AddTable(), DeleteTable()])
 
 
-def _after(before: TableState, delta: Delta) -> TableState:
-    family = before.family
-    # A dict without holes is copied at once, so what changes is put in place and not taken out first.
-    entries = dict(before.entries)
-    times = before.times
-    for key, frontend in delta.frontends.items():
-        if key.family is not family:
-            continue
-        if frontend is None:
-            entries.pop(key, None)
-        else:
-            held = entries.get(key)
-            entries[key] = entry_of(frontend, held.held if held is not None else NO_SLOTS)
-            affinity_s = entries[key].affinity_s
-            if affinity_s and affinity_s not in times:
-                times |= {affinity_s}
+def _pods(before: TableState, delta: Delta) -> frozenset[Addr]:
+    if not delta.local_pods:
+        return before.pods
+    gone = {address for address, pod in delta.local_pods.items() if pod is None}
+    come = {a for a, pod in delta.local_pods.items() if pod is not None and family_of(a) is before.family}
+    return (before.pods - gone) | come
+
+
+def _peers(before: TableState, delta: Delta) -> Mapping[Cidr, Addr]:
+    if not delta.routes:
+        return before.peers
     peers = dict(before.peers)
     for cidr, route in delta.routes.items():
         peers.pop(cidr, None)
-        if route is not None and family_of(route.via) is family:
+        if route is not None and family_of(route.via) is before.family:
             peers[cidr] = route.via
-    gone = {address for address, pod in delta.local_pods.items() if pod is None}
-    come = {a for a, pod in delta.local_pods.items() if pod is not None and family_of(a) is family}
-    return TableState(family, entries, times, (before.pods - gone) | come, peers)
+    return peers
 
 
-def _touched(state: TableState, delta: Delta) -> Elements:
-    """The elements of ``state`` that ``delta`` may change."""
+def _touched(
+    entry_at: Callable[[FrontendKey], Entry | None],
+    pods: frozenset[Addr],
+    peers: Mapping[Cidr, Addr],
+    delta: Delta,
+) -> Elements:
+    """The elements that ``delta`` may change, of a state with these entries, pods and peers."""
     found: Elements = {container.name: {} for container in OURS}
     for frontend in delta.frontends:
-        if (entry := state.entries.get(frontend)) is not None:
+        if (entry := entry_at(frontend)) is not None:
             for container, key, value in elements_of(frontend, entry):
                 found[container.name][key] = value
     for pod in delta.local_pods:
-        if pod in state.pods:
+        if pod in pods:
             found[HAIRPIN.name][pod.packed, pod.packed] = None
     if delta.routes:
-        found[PEERS.name] = {(address.packed,): None for address in state.peers.values()}
+        found[PEERS.name] = {(address.packed,): None for address in peers.values()}
     return found
 
 

@@ -1,0 +1,125 @@
+"""Ends established flows beside the changes that they ended with. In: frontends that have changed. Out: their stale flows are gone.
+
+A look at conntrack takes the kernel 12 ms where its table has 262,144 buckets, however empty it is: changes do not wait for it, and
+where they follow each other closely, one look serves many. Within 100 ms of a change its flows are gone; looking takes a fifth of
+one core at most. Not here: which flows have ended (``flows``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol
+
+from netloom.clock import Clock, SystemClock
+from netloom.dataplane.nftables import flows
+from netloom.errors import KernelError
+from netloom.linux import netns
+from netloom.linux.conntrack import Conntrack as KernelConntrack
+from netloom.model.inputs import NodeFacts
+from netloom.model.services.frontends import Frontend, FrontendKey
+from netloom.model.state import NetworkState
+from netloom.program.conntrack import Flow, FlowFilter
+from netloom.units import Family
+
+log = logging.getLogger(__name__)
+
+_REST = 4
+"""After a look, this many times as long as it took passes before the next ..."""
+_MOST_REST_S = 0.05
+"""... but never more: it has to be over within 100 ms."""
+_RETRY_S = 0.5
+
+
+class Conntrack(Protocol):
+    """What of ``linux.conntrack.Conntrack`` is used."""
+
+    def dump(self, wanted: FlowFilter) -> list[Flow]:
+        """The flows that fit; KernelError."""
+
+    def delete(self, flows: Iterable[Flow]) -> int:
+        """End flows; those that have gone are no error."""
+
+
+class FlowEnder:
+    """Looks after flows of one network namespace.
+
+    Args:
+        conntrack: the flows; None for those of the network namespace that this is called in.
+        clock: for the pause between looks.
+
+    Raises:
+        Unsupported: this kernel has no connection tracking over netlink.
+    """
+
+    def __init__(self, *, conntrack: Conntrack | None = None, clock: Clock | None = None) -> None:
+        self._conntrack: Conntrack = conntrack if conntrack is not None else KernelConntrack()
+        self._clock: Clock = clock if clock is not None else SystemClock()
+        self._changed: dict[FrontendKey, Frontend | None] = {}
+        self._facts: NodeFacts | None = None
+        self._some = asyncio.Event()
+        self.ended = 0
+        """Flows ended so far."""
+        self.looks = 0
+        """Looks at conntrack so far."""
+
+    def offer(self, after: Mapping[FrontendKey, Frontend | None], facts: NodeFacts) -> None:
+        """These frontends have changed, and their flows have to be looked at; None where one is gone."""
+        if after:
+            self._changed.update(after)
+            self._facts = facts
+            self._some.set()
+
+    async def run(self) -> None:
+        """Until cancelled. What could not be looked at is tried again."""
+        while True:
+            await self._some.wait()
+            began = self._clock.monotonic()
+            try:
+                await self.end_offered()
+                rest = min(_REST * (self._clock.monotonic() - began), _MOST_REST_S)
+            except KernelError as error:
+                log.error("flows that have ended are still tracked, again in %.1f s: %s", _RETRY_S, error)  # noqa: TRY400 - says all in one line
+                rest = _RETRY_S
+            await asyncio.sleep(rest)
+
+    async def end_offered(self) -> None:
+        """End the flows of all that was offered.
+
+        Raises:
+            KernelError: conntrack could not be read; nothing of it is forgotten.
+        """
+        taken, facts = self._changed, self._facts
+        self._changed = {}
+        self._some.clear()
+        if facts is None:
+            return
+        try:
+            await self._end(flows.looks(taken), lambda flow: flows.has_ended(flow, taken, facts))
+        except BaseException:
+            self._changed = taken | self._changed
+            self._some.set()
+            raise
+
+    async def end_stale(self, state: NetworkState, facts: NodeFacts, families: Iterable[Family]) -> None:
+        """End what ended while nobody was watching; what was offered before is done with.
+
+        Raises:
+            KernelError: conntrack could not be read.
+        """
+        frontends = state.frontends
+        self._changed.clear()
+        self._some.clear()
+        await self._end(flows.looks_at_start(families), lambda flow: flows.is_stale(flow, frontends, facts))
+
+    async def _end(self, looks: list[FlowFilter], has_ended: Callable[[Flow], bool]) -> None:
+        if looks:
+            await netns.run_in_async(None, lambda: self._end_now(looks, has_ended))
+
+    def _end_now(self, looks: list[FlowFilter], has_ended: Callable[[Flow], bool]) -> None:
+        for look in looks:
+            self.looks += 1
+            ended = [flow for flow in self._conntrack.dump(look) if has_ended(flow)]
+            if ended:
+                self.ended += self._conntrack.delete(ended)
