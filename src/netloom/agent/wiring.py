@@ -23,6 +23,7 @@ from netloom.cni.ipam.store import AddressStore
 from netloom.cni.server import CniServer
 from netloom.cni.verbs import PodNetwork, Verbs
 from netloom.dataplane.nftables.apply import NftablesPlane
+from netloom.dataplane.nftables.ender import FlowEnder
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending
 from netloom.engine.reconcile import Engine
@@ -108,9 +109,11 @@ class NodeAgent:
         facts = self._facts
         assert facts is not None  # noqa: S101 - the event says so
         self._mtu = _underlay_mtu(facts.addresses) - self._fabric.overhead
+        ender = FlowEnder(clock=self._clock)
+        tasks.create_task(ender.run(), name="flows")
         self._engine = Engine(
             facts=facts,
-            plane=NftablesPlane(),
+            plane=NftablesPlane(ender=ender),
             fabric=self._fabric,
             names=self._names,
             acks=self._acks,
