@@ -97,6 +97,7 @@ class NodeServers:
             "metrics_address": (settings.metrics, metrics.handle),
         }
         self._fixed: Listeners[str] = Listeners(open_one=self._open_fixed, source_of=self._configured)
+        self._fixed.want(field for field, (place, _) in self._handlers.items() if place is not None)
         self._checks = ServiceHealth(sockets=self._sockets, is_healthy=lambda: health.is_healthy)
         self._localhost = LocalhostNodePorts(sockets=self._sockets, clock=clock)
 
@@ -121,18 +122,36 @@ class NodeServers:
     async def run(self) -> None:
         """Serve until cancelled. Nothing that happens to a port ends it."""
         raise_open_files()
-        self._fixed.want(field for field, (place, _) in self._handlers.items() if place is not None)
         loop = asyncio.get_running_loop()
         try:
             while True:
                 next_look = loop.time() + LOOK_AGAIN_S
                 while loop.time() < next_look:
-                    await self._settle()
+                    await self.settle()
                     await self._until_changed(next_look)
-                self._look_again()
+                self.look_again()
         finally:
-            for part in (self._fixed, self._checks, self._localhost):
-                part.close()
+            self.close()
+
+    async def settle(self) -> None:
+        """One turn of :meth:`run`: open what should be open and was not tried yet."""
+        self._changed.clear()
+        found: list[Finding] = []
+        for part in (self._fixed, self._checks, self._localhost):
+            found += await part.settle()
+        if found:
+            self._report(found)
+
+    def look_again(self) -> None:
+        """Let the next turn try again what failed, at the addresses that the node has now; end what has rested for too long."""
+        self._follow_addresses()
+        for part in (self._fixed, self._checks, self._localhost):
+            part.retry()
+
+    def close(self) -> None:
+        """Close all ports and end all connections."""
+        for part in (self._fixed, self._checks, self._localhost):
+            part.close()
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -151,25 +170,12 @@ class NodeServers:
         yield from self._checks.samples()
         yield from self._localhost.samples()
 
-    async def _settle(self) -> None:
-        self._changed.clear()
-        found: list[Finding] = []
-        for part in (self._fixed, self._checks, self._localhost):
-            found += await part.settle()
-        if found:
-            self._report(found)
-
     async def _until_changed(self, deadline: float) -> None:
         try:
             async with asyncio.timeout_at(deadline):
                 await self._changed.wait()
         except TimeoutError:
             return
-
-    def _look_again(self) -> None:
-        self._follow_addresses()
-        for part in (self._fixed, self._checks, self._localhost):
-            part.retry()
 
     def _follow_addresses(self) -> None:
         facts = self._facts
