@@ -218,7 +218,9 @@ class NetlinkSocket:
             self._sock = netns.open_socket(netns_fd, socket.AF_NETLINK, kind, protocol)
         self._seq = 0
         try:
-            _resize(self._sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, send_bytes)
+            self._default_send_buffer = self.send_buffer
+            self.may_force = _resize(self._sock, _SO_SNDBUFFORCE, socket.SO_SNDBUF, send_bytes)
+            """Whether this user may have larger buffers than the system's limit."""
             _resize(self._sock, _SO_RCVBUFFORCE, socket.SO_RCVBUF, receive_bytes)
             # A receive timeout of the kernel's instead of settimeout(): one system call for each receive, not two.
             timeval = _TIMEVAL.pack(int(timeout_s), int(timeout_s % 1 * 1e6))
@@ -252,6 +254,11 @@ class NetlinkSocket:
     def send_buffer(self) -> int:
         """Size of the send buffer that the kernel granted, in bytes; a datagram must stay well below it."""
         return self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+
+    @property
+    def default_send_buffer(self) -> int:
+        """What a socket has that does not ask for more (``net.core.wmem_default``), in bytes."""
+        return self._default_send_buffer
 
     def next_seq(self) -> int:
         """A sequence number that no earlier request of this socket had."""
@@ -373,11 +380,14 @@ def _acked(request: Request) -> Request:
     return msgspec.structs.replace(request, flags=request.flags | NLM_F_ACK)
 
 
-def _resize(sock: socket.socket, force: int, plain: int, size: int) -> None:
+def _resize(sock: socket.socket, force: int, plain: int, size: int) -> bool:
+    """True where the system's limit does not matter."""
     try:
         sock.setsockopt(socket.SOL_SOCKET, force, size)
     except PermissionError:  # a user namespace may not go beyond the system's limit; take what it gives
         sock.setsockopt(socket.SOL_SOCKET, plain, size)
+        return False
+    return True
 
 
 def _os_error(operation: str, error: OSError) -> KernelError:

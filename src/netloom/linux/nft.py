@@ -35,6 +35,7 @@ from netloom.linux.nft_codec import (
     GETSETELEM,
     GETTABLE,
     OBJECT_TABLE,
+    RULE_BYTES,
     RULE_CHAIN,
     RULE_USERDATA,
     TABLE_NAME,
@@ -102,6 +103,15 @@ class Nft:
     def most_elements(self) -> int:
         """How many element operations one transaction can surely hold, for want of a larger send buffer."""
         return max(1, (self._socket.send_buffer - 4096) // ELEMENT_BYTES)
+
+    @property
+    def most_rules(self) -> int:
+        """How many rules one transaction can surely hold.
+
+        These go through the ``nft`` program, which as an ordinary user takes the buffer that it is given.
+        """
+        room = self._socket.send_buffer if self._socket.may_force else self._socket.default_send_buffer
+        return max(1, room // RULE_BYTES)
 
     async def run(self, *transactions: Transaction) -> None:
         """Apply all of them together or none.

@@ -81,6 +81,8 @@ _ELEMENTS_PER_MESSAGE = 400
 """An attribute is at most 65,535 bytes long, and an element at most about 160."""
 ELEMENT_BYTES = 160
 """What one element takes at most in a batch, its share of the headers included."""
+RULE_BYTES = 1_400
+"""What one rule takes on average with all that it brings (some have maps of 80 verdicts), twice: ``nft`` rounds up to a power of two."""
 
 _HEADER = struct.Struct("=IHHII")
 _SEQ_MASK = 0xFFFF_FFFF

@@ -77,6 +77,7 @@ class FakeNft:
 
     def __init__(self, *, most_elements: int = 100_000) -> None:
         self.most_elements = most_elements
+        self.most_rules = max(1, most_elements // 8)
         self.tables: Tables = {}
         self.ran: list[Transaction] = []
         """Every transaction that was applied, in order."""

@@ -36,6 +36,10 @@ class Nft(Protocol):
     def most_elements(self) -> int:
         """How many element operations one transaction can hold."""
 
+    @property
+    def most_rules(self) -> int:
+        """How many rules one transaction can hold."""
+
     async def run(self, *transactions: Transaction) -> None:
         """Apply all of them together or none; NftError."""
 
@@ -147,7 +151,7 @@ class NftablesPlane:
         """Where there is no table: fill it in pieces while it stands at no hook, and hook it last."""
         table = program.table_state(state, node.family)
         try:
-            for piece in program.foundations(node, table.times, self._most_rules()):
+            for piece in program.foundations(node, table.times, self._nft.most_rules):
                 await self._nft.run(piece)
             for piece in program.filling(table, self._piece()):
                 await self._nft.run(piece)
@@ -191,7 +195,3 @@ class NftablesPlane:
 
     def _piece(self) -> int:
         return min(self._nft.most_elements, _PIECE)
-
-    def _most_rules(self) -> int:
-        """A rule takes some 400 bytes in the kernel's encoding, and nft itself allots twice what it needs."""
-        return max(1, self._nft.most_elements // 8)
