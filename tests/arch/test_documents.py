@@ -15,7 +15,15 @@ from netloom.cli.main import parser
 
 SRC = Path(netloom.__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
-ROOM_READMES = ("cni", "dns", "dataplane/nftables", "fabric/hostgw", "local/apiserver", "local/runner")
+ROOM_READMES = (
+    "agent/servers",
+    "cni",
+    "dns",
+    "dataplane/nftables",
+    "fabric/hostgw",
+    "local/apiserver",
+    "local/runner",
+)
 SECTIONS = ["Name", "What it does", "Objects and fields", "What is in the kernel", "Examples"]
 DOCUMENTS = [
     *sorted((ROOT / "docs").rglob("*.md")),

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+import re
+from pathlib import Path
 
 import msgspec
 import pytest
 
+import netloom
 from netloom.agent.config import AgentConfig, load
 from netloom.agent.servers.sockets import Place
 from netloom.errors import UsageError
@@ -36,7 +39,11 @@ def test_servers_can_be_moved_and_turned_off():
     assert not settings.localhost_node_ports
 
 
-@pytest.mark.parametrize("texts", [["primary"], ["192.0.2.0/24", "2001:db8::/32"], ["0.0.0.0/0", "::/0"]])
+@pytest.mark.parametrize(
+    "texts",
+    [["primary"], ["192.0.2.0/24", "2001:db8::/32"], ["0.0.0.0/0", "::/0"], ["192.0.2.1"]],
+    ids=["the word", "networks", "everything", "one address is a network of one"],
+)
 def test_addresses_for_node_ports_reach_the_model(texts):
     assert config(node_port_addresses=texts).cluster_facts().node_port_addresses == tuple(texts)
 
@@ -44,7 +51,6 @@ def test_addresses_for_node_ports_reach_the_model(texts):
 @pytest.mark.parametrize(
     ("texts", "said"),
     [
-        (["192.0.2.1"], None),
         (["192.0.2.1/24"], r"node_port_addresses\[0\]: '192.0.2.1/24' is no CIDR; .*without host bits"),
         (["192.0.2.0/24", "everything"], r"node_port_addresses\[1\]: 'everything' is no CIDR"),
         (["192.0.2.0/24", "primary"], r"node_port_addresses\[1\]: 'primary' stands among others"),
@@ -52,12 +58,8 @@ def test_addresses_for_node_ports_reach_the_model(texts):
     ],
 )
 def test_addresses_for_node_ports_that_are_none_are_refused_by_name(texts, said):
-    given = config(node_port_addresses=texts)
-    if said is None:  # one address is a network of one
-        assert given.cluster_facts().node_port_addresses == tuple(texts)
-        return
     with pytest.raises(UsageError, match=said):
-        given.cluster_facts()
+        config(node_port_addresses=texts).cluster_facts()
 
 
 @pytest.mark.parametrize("field", ["health_address", "metrics_address"])
@@ -65,6 +67,14 @@ def test_addresses_for_node_ports_that_are_none_are_refused_by_name(texts, said)
 def test_an_address_of_a_server_that_is_none_is_refused_by_name(field, text):
     with pytest.raises(UsageError, match=rf"{field}: '{text}' is no address with a port"):
         config(**{field: text}).server_settings()
+
+
+def test_the_example_of_the_page_is_a_configuration():
+    page = (Path(netloom.__file__).parent / "agent/servers/README.md").read_text()
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    given = msgspec.json.decode(example, type=AgentConfig)
+    assert given.cluster_facts().node_port_addresses == ("192.0.2.0/24", "127.0.0.0/8")
+    assert given.server_settings().metrics == Place(ipaddress.ip_address("::1"), 10249)
 
 
 def test_a_file_with_an_unknown_field_is_refused(tmp_path):

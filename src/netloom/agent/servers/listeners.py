@@ -59,6 +59,11 @@ class Listeners(Generic[K]):
         """How many are open."""
         return len(self._open)
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether everything that is wanted is open or has been tried."""
+        return not self._missing
+
     def listener_of(self, key: K) -> Listener | None:
         """The open listener of a key."""
         return self._open.get(key)

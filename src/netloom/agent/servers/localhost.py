@@ -76,6 +76,11 @@ class LocalhostNodePorts:
         self._tcp.expire()
         self._udp.expire()
 
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left for :meth:`settle`."""
+        return self._listeners.is_settled
+
     async def settle(self) -> tuple[Finding, ...]:
         """Open what is missing; the findings that are new."""
         return await self._listeners.settle()

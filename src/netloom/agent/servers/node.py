@@ -108,16 +108,14 @@ class NodeServers:
         if self._settings.localhost_node_ports:
             self._localhost.start(state.frontends)
         self._follow_addresses()
-        self._changed.set()
+        self._wake()
 
     def apply(self, delta: Delta) -> None:
         """This has changed."""
-        if delta.health_checks:
-            self._checks.apply(delta.health_checks)
-            self._changed.set()
-        if delta.frontends and self._settings.localhost_node_ports:
+        self._checks.apply(delta.health_checks)
+        if self._settings.localhost_node_ports:
             self._localhost.apply(delta.frontends)
-            self._changed.set()
+        self._wake()
 
     async def run(self) -> None:
         """Serve until cancelled. Nothing that happens to a port ends it."""
@@ -176,6 +174,10 @@ class NodeServers:
                 await self._changed.wait()
         except TimeoutError:
             return
+
+    def _wake(self) -> None:
+        if not (self._checks.is_settled and self._localhost.is_settled):
+            self._changed.set()
 
     def _follow_addresses(self) -> None:
         facts = self._facts

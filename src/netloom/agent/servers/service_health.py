@@ -63,11 +63,18 @@ class ServiceHealth:
     def apply(self, changes: Mapping[int, HealthCheck | None]) -> None:
         """By port, the new value, or None where it is gone."""
         for port, check in changes.items():
-            if check is None:
-                self._checks.pop(port, None)
-            else:
+            known = port in self._checks
+            if check is not None:
                 self._checks[port] = check
-        self._want()
+            elif known:
+                del self._checks[port]
+            if known is (check is not None):
+                continue  # only the numbers are others
+            for address in self._addresses:
+                if known:
+                    self._listeners.drop(Place(address, port))
+                else:
+                    self._listeners.add(Place(address, port))
 
     def listen_at(self, addresses: tuple[Addr, ...] | None) -> None:
         """The node's addresses for NodePorts; None: all, of now and later."""
@@ -77,6 +84,11 @@ class ServiceHealth:
     def retry(self) -> None:
         """Try ports again that could not be opened."""
         self._listeners.retry()
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing is left for :meth:`settle`."""
+        return self._listeners.is_settled
 
     async def settle(self) -> tuple[Finding, ...]:
         """Open what is missing; the findings that are new."""
