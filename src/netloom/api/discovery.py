@@ -11,7 +11,7 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
 class EndpointConditions(msgspec.Struct, frozen=True):
-    """discovery/v1 EndpointConditions; nil means ready, nil serving means ready, nil terminating means false."""
+    """discovery/v1 EndpointConditions; nil ready and serving mean true, nil terminating means false."""
 
     ready: bool | None = None
     serving: bool | None = None
@@ -64,8 +64,8 @@ class Endpoint(msgspec.Struct, frozen=True, rename="camel"):
 
     @property
     def is_serving(self) -> bool:
-        """Serving; where unset it equals ready (discovery/v1 EndpointConditions.serving)."""
-        return self.is_ready if self.conditions.serving is None else self.conditions.serving
+        """Serving unless said otherwise (discovery/v1 EndpointConditions.serving, as of 1.33)."""
+        return self.conditions.serving is not False
 
     @property
     def is_terminating(self) -> bool:

@@ -15,6 +15,8 @@ import yaml
 from netloom.api.core import (
     Container,
     ContainerPort,
+    LoadBalancerIngress,
+    LoadBalancerStatus,
     Namespace,
     Node,
     NodeAddress,
@@ -28,13 +30,18 @@ from netloom.api.core import (
     Service,
     ServicePort,
     ServiceSpec,
+    ServiceStatus,
+    Taint,
 )
 from netloom.api.discovery import (
     SERVICE_NAME_LABEL,
     Endpoint,
     EndpointConditions,
+    EndpointHints,
     EndpointPort,
     EndpointSlice,
+    HintedNode,
+    HintedZone,
     TargetRef,
 )
 from netloom.api.meta import KubeObject, LabelSelector, ObjectMeta
@@ -61,7 +68,13 @@ def key_of(text: str) -> ObjectKey:
     return ObjectKey(namespace, name)
 
 
-def meta(name: str, *, created: str | None = None, labels: Mapping[str, str] | None = None) -> ObjectMeta:
+def meta(
+    name: str,
+    *,
+    created: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+) -> ObjectMeta:
     """Metadata of ``namespace/name``; its uid is made from the name."""
     key = key_of(name)
     return ObjectMeta(
@@ -70,6 +83,7 @@ def meta(name: str, *, created: str | None = None, labels: Mapping[str, str] | N
         uid=f"uid-{key.namespace}-{key.name}",
         creation_timestamp=created,
         labels=dict(labels or {}),
+        annotations=dict(annotations or {}),
     )
 
 
@@ -91,34 +105,46 @@ def service(
     ports: Iterable[ServicePort] = (),
     created: str | None = None,
     labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    ingress: Iterable[str | LoadBalancerIngress] = (),
     **spec: Any,  # noqa: ANN401 - the fields of ServiceSpec, checked by its constructor
 ) -> Service:
-    """A Service with these ClusterIPs; ``spec`` are further fields of ServiceSpec."""
+    """A Service with these ClusterIPs; ``ingress`` is what its load balancer reports, ``spec`` further fields of ServiceSpec."""
+    given = tuple(
+        one if isinstance(one, LoadBalancerIngress) else LoadBalancerIngress(ip=one) for one in ingress
+    )
     return Service(
-        metadata=meta(name, created=created, labels=labels),
+        metadata=meta(name, created=created, labels=labels, annotations=annotations),
         spec=ServiceSpec(
             cluster_ip=cluster_ips[0] if cluster_ips else "",
             cluster_ips=tuple(cluster_ips),
             ports=tuple(ports),
             **spec,
         ),
+        status=ServiceStatus(LoadBalancerStatus(given)),
     )
 
 
-def endpoint(
+def endpoint(  # noqa: PLR0913 - each is what some test is about
     *addresses: str,
     node: str | None = None,
     pod: str | None = None,
     ready: bool | None = True,
     serving: bool | None = None,
     terminating: bool | None = None,
+    zone: str | None = None,
+    for_zones: Iterable[str] = (),
+    for_nodes: Iterable[str] = (),
 ) -> Endpoint:
-    """One entry of a slice's ``endpoints``; ``pod`` names its Pod in the slice's namespace."""
+    """One entry of a slice's ``endpoints``; ``pod`` names its Pod in the slice's namespace, the last two are its hints."""
+    hints = EndpointHints(tuple(map(HintedZone, for_zones)), tuple(map(HintedNode, for_nodes)))
     return Endpoint(
         addresses=tuple(addresses),
         conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
         node_name=node,
         target_ref=TargetRef(kind="Pod", name=pod) if pod else None,
+        zone=zone,
+        hints=hints if hints != EndpointHints() else None,
     )
 
 
@@ -167,12 +193,19 @@ def pod(  # noqa: PLR0913 - each is what some test is about
     )
 
 
-def node(name: str, *addresses: str, pod_cidrs: Iterable[str] = (), created: str | None = None) -> Node:
+def node(
+    name: str,
+    *addresses: str,
+    pod_cidrs: Iterable[str] = (),
+    created: str | None = None,
+    labels: Mapping[str, str] | None = None,
+    taints: Iterable[Taint] = (),
+) -> Node:
     """A Node with these InternalIPs and pod ranges."""
     cidrs = tuple(pod_cidrs)
     return Node(
-        metadata=meta(name, created=created),
-        spec=NodeSpec(pod_cidr=cidrs[0] if cidrs else "", pod_cidrs=cidrs),
+        metadata=meta(name, created=created, labels=labels),
+        spec=NodeSpec(pod_cidr=cidrs[0] if cidrs else "", pod_cidrs=cidrs, taints=tuple(taints)),
         status=NodeStatus(addresses=tuple(NodeAddress("InternalIP", a) for a in addresses)),
     )
 
