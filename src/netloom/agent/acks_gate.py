@@ -51,7 +51,7 @@ class ReadinessGates:
         client: an open client.
         node: name of this node.
         node_version: gives the resourceVersion of this Node, which the other nodes need for the way here.
-        follower: of what all nodes have in force; poked by its owner after each change of a pod.
+        follower: of what all nodes have in force.
         clock: the time.
     """
 
@@ -78,19 +78,19 @@ class ReadinessGates:
         """A pod of any node is now this, or gone. Cheap for those without the gate."""
         if pod is None or not _is_gated(pod, self._node):
             if key in self._shut or key in self._opened:
-                self._shut.pop(key, None)
                 self._opened.pop(key, None)
+                self._forget(key)
             return
         uid, address = pod.metadata.uid, pod.status.pod_ip
         if _is_over(pod) or not address:
-            self._shut.pop(key, None)
+            self._forget(key)
             return
         is_open = any(c.type == CONDITION and c.status == "True" for c in pod.status.conditions)
         opened_for = self._opened.get(key, ("", ""))
         moved = opened_for[0] == uid and opened_for[1] != address
         if is_open and not moved:
             self._opened[key] = (uid, address)
-            self._shut.pop(key, None)
+            self._forget(key)
             return
         waiting = self._shut.get(key)
         if waiting is not None and (waiting.uid, waiting.address) == (uid, address):
@@ -101,6 +101,7 @@ class ReadinessGates:
         )
         self._shut[key] = _Gated(key, uid, address, wanted, self._clock.monotonic(), moved and is_open)
         self._some.set()
+        self._follower.poke()
 
     async def run(self) -> None:
         """Open gates until cancelled."""
@@ -130,6 +131,10 @@ class ReadinessGates:
                 "netloom_gate_seconds", "From a pod's address to the opening of its readiness gate."
             ),
         )
+
+    def _forget(self, key: ObjectKey) -> None:
+        if self._shut.pop(key, None) is not None:
+            self._follower.poke()
 
     def _due(self) -> tuple[_Gated, ...] | None:
         """Those whose gate can be opened, or has to be shut; empty where none waits any more."""

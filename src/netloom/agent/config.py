@@ -42,6 +42,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Where ``/healthz`` and ``/livez`` are answered; 0.0.0.0 means all addresses of both families. Empty: nowhere."""
     metrics_address: str = "127.0.0.1:10249"
     """Where ``/metrics`` is answered: to this node only, unless you say otherwise. Empty: nowhere."""
+    drained_port: int = 9253
+    """Port of pre-stop hooks, at 127.0.0.1 for the node itself and at ``dns_addresses`` for its pods. 0: nowhere."""
 
     def cluster_facts(self) -> ClusterFacts:
         """The settings of the cluster that the model depends on.

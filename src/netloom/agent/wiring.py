@@ -10,10 +10,19 @@ import asyncio
 import functools
 import ipaddress
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
+from netloom.agent.acks_follow import AckFollower
+from netloom.agent.acks_gate import ReadinessGates
+from netloom.agent.acks_publish import AckPublisher
 from netloom.agent.config import AgentConfig
+from netloom.agent.drained_server import DrainedServer
+from netloom.agent.drained_wait import DrainWaiter
 from netloom.agent.names import NamesFeed
+from netloom.agent.own_node import OwnNode, answer_at, underlay_mtu
+from netloom.agent.servers.health import UpdateHealth
+from netloom.agent.servers.node import NodeServers
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
@@ -32,16 +41,14 @@ from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import in_cluster, load
 from netloom.kube.watch import Reflector
-from netloom.linux.rtnl import Rtnl
-from netloom.model.facts import facts_of
 from netloom.model.inputs import NodeFacts
 from netloom.model.names.records import NameSettings
 from netloom.model.provenance import Finding
-from netloom.units import Addr, ObjectKey
+from netloom.units import ObjectKey
 
 log = logging.getLogger(__name__)
 
-LOOPBACK = "lo"
+LOCALHOST = ipaddress.IPv4Address("127.0.0.1")
 
 
 class NodeAgent:
@@ -50,41 +57,83 @@ class NodeAgent:
     def __init__(self, *, config: AgentConfig, client: KubeClient, clock: Clock) -> None:
         self._cluster = config.cluster_facts()
         self._clock = clock
-        self._me = ObjectKey("", config.node)
-        self._facts: NodeFacts | None = None
-        self._facts_known = asyncio.Event()
+        self._own = OwnNode(config.node, cluster=self._cluster, on_change=self._refit)
         self._pending = Pending(clock=clock)
         self._acks = Acks()
+        self._health = UpdateHealth(clock=clock)
         self._engine: Engine | None = None
+        self._mtu = 0
         self._fabric = HostGateway()
-        kinds = (
-            ("services", resources.SERVICES, Service),
-            ("slices", resources.ENDPOINT_SLICES, EndpointSlice),
-            ("pods", resources.PODS, Pod),
-            ("namespaces", resources.NAMESPACES, Namespace),
-            ("policies", resources.NETWORK_POLICIES, NetworkPolicy),
-            ("nodes", resources.NODES, Node),
-        )
-        self._reflectors = tuple(
-            Reflector(
-                client,
-                resource,
-                kind,
-                on_change=functools.partial(self._on_change, name),
-                on_seen=functools.partial(self._pending.seen, name),
-            )
-            for name, resource, kind in kinds
-        )
-        settings = NameSettings.from_facts(self._cluster)
-        self._names = NamesFeed(settings=settings, socket_path=config.dns_feed_socket)
         self._store = AddressStore(config.address_store)
         self._cni = CniServer(config.cni_socket, Verbs(store=self._store, network=self.pod_network))
+        settings = NameSettings.from_facts(self._cluster)
+        self._names = NamesFeed(settings=settings, socket_path=config.dns_feed_socket)
+        self._watch(client)
+        self._tell(config, client, clock)
+
+    def _watch(self, client: KubeClient) -> None:
+        """The watches; every change waits for its turn, and who else hears of it is in ``_also``."""
+        follow = functools.partial(_reflector, client, self._on_change, self._pending.seen)
+        self._slices = follow("slices", resources.ENDPOINT_SLICES, EndpointSlice)
+        self._nodes = follow("nodes", resources.NODES, Node)
+        self._reflectors: tuple[Reflector[Any], ...] = (
+            follow("services", resources.SERVICES, Service),
+            self._slices,
+            follow("pods", resources.PODS, Pod),
+            follow("namespaces", resources.NAMESPACES, Namespace),
+            follow("policies", resources.NETWORK_POLICIES, NetworkPolicy),
+            self._nodes,
+        )
+
+    def _tell(self, config: AgentConfig, client: KubeClient, clock: Clock) -> None:
+        """What this node tells of itself, and what it asks the others."""
+        name = config.node
+        self._publisher = AckPublisher(
+            client=client,
+            node=name,
+            uid=lambda: self._own.uid,
+            nodes=lambda: len(self._nodes.items),
+            acks=self._acks,
+            clock=clock,
+        )
+        self._follower = AckFollower(client, nodes=self._nodes.items, own=name)
+        self._gates = ReadinessGates(
+            client=client,
+            node=name,
+            node_version=lambda: self._own.version,
+            follower=self._follower,
+            clock=clock,
+        )
+        self._drains = DrainWaiter(
+            client=client, node=name, slices_seen=lambda: self._slices.seen, follower=self._follower
+        )
+        self._drained = DrainedServer(
+            waiter=self._drains,
+            node_addresses=(LOCALHOST,),
+            pod_addresses=self._cluster.dns_addresses,
+            port=config.drained_port,
+            clock=clock,
+        )
+        self._servers = NodeServers(
+            settings=config.server_settings(),
+            clock=clock,
+            health=self._health,
+            node=lambda: self._own.node,
+            samples=(self._acks.samples, self._publisher.samples, self._gates.samples, self._drained.samples),
+            report=_report,
+        )
+        self._also: dict[str, Callable[[ObjectKey, Any], None]] = {
+            "pods": self._gates.pod_changed,
+            "slices": self._drains.slice_changed,
+            "nodes": self._node_changed,
+        }
 
     def pod_network(self) -> PodNetwork | None:
         """What pods of this node may be given; None until everything is in force and names are answered."""
-        engine, facts = self._engine, self._facts
-        if engine is None or facts is None or not engine.is_in_force or not self._names.is_connected:
+        engine = self._engine
+        if engine is None or not engine.is_in_force or not self._names.is_connected:
             return None
+        facts = engine.facts
         return PodNetwork(ranges=facts.pod_cidrs, node_addresses=facts.addresses, mtu=self._mtu)
 
     async def run(self) -> None:
@@ -94,10 +143,11 @@ class NodeAgent:
             KernelError, StorageError, Unsupported: the node cannot be served; a supervisor starts the agent again.
         """
         prepare_node()
-        _answer_at(self._cluster.dns_addresses)
+        answer_at(self._cluster.dns_addresses)
         self._cni.open()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._cni.run(), name="cni")
+            tasks.create_task(self._servers.run(), name="servers")
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run(), name="watch")
             tasks.create_task(self._program(tasks), name="engine")
@@ -105,12 +155,11 @@ class NodeAgent:
     async def _program(self, tasks: asyncio.TaskGroup) -> None:
         for reflector in self._reflectors:
             await reflector.synced.wait()
-        await self._facts_known.wait()
-        facts = self._facts
+        await self._own.known.wait()
+        facts = self._own.facts
         assert facts is not None  # noqa: S101 - the event says so
-        self._mtu = _underlay_mtu(facts.addresses) - self._fabric.overhead
+        self._mtu = underlay_mtu(facts.addresses) - self._fabric.overhead
         ender = FlowEnder(clock=self._clock)
-        tasks.create_task(ender.run(), name="flows")
         self._engine = Engine(
             facts=facts,
             plane=NftablesPlane(ender=ender),
@@ -119,22 +168,29 @@ class NodeAgent:
             acks=self._acks,
             clock=self._clock,
             report=_report,
+            others=(self._servers,),
+            on_turn=lambda began: self._health.in_force(began=began),
         )
-        tasks.create_task(self._names.run(), name="dns-feed")
+        for work in (ender, self._names, self._publisher, self._follower, self._gates, self._drained):
+            tasks.create_task(work.run(), name=type(work).__name__)
         await self._engine.run(self._pending)
 
-    def _on_change(
-        self,
-        kind: str,
-        key: ObjectKey,
-        value: Service | EndpointSlice | Pod | Namespace | NetworkPolicy | Node | None,
-    ) -> None:
+    def _on_change(self, kind: str, key: ObjectKey, value: Any) -> None:  # noqa: ANN401 - a struct of the kind, or None
         self._pending.mark(kind, key, value)
-        if kind == "nodes" and key == self._me and isinstance(value, Node):
-            facts = facts_of(value, self._cluster)
-            if facts.pod_cidrs and facts.addresses and not self._facts_known.is_set():
-                self._facts = facts
-                self._facts_known.set()
+        self._health.queued()
+        if (also := self._also.get(kind)) is not None:
+            also(key, value)
+
+    def _node_changed(self, key: ObjectKey, node: Node | None) -> None:
+        self._own.changed(key, node)
+        self._follower.nodes_changed()
+        self._publisher.look()
+
+    def _refit(self, facts: NodeFacts) -> None:
+        """The Node says something else; the turn that its change is waiting for programs this node anew."""
+        if self._engine is not None:
+            self._mtu = underlay_mtu(facts.addresses) - self._fabric.overhead
+            self._engine.refit(facts)
 
 
 async def serve(config: AgentConfig, *, clock: Clock) -> None:
@@ -144,23 +200,24 @@ async def serve(config: AgentConfig, *, clock: Clock) -> None:
         await NodeAgent(config=config, client=client, clock=clock).run()
 
 
+def _reflector(
+    client: KubeClient,
+    on_change: Callable[[str, ObjectKey, Any], None],
+    on_seen: Callable[[str, str], None],
+    kind: str,
+    resource: resources.Resource,
+    type_: type[Any],
+) -> Reflector[Any]:
+    """A watch whose changes are marked as ones of ``kind``, a field name of ``Changes``."""
+    return Reflector(
+        client,
+        resource,
+        type_,
+        on_change=functools.partial(on_change, kind),
+        on_seen=functools.partial(on_seen, kind),
+    )
+
+
 def _report(findings: Iterable[Finding]) -> None:
     for finding in findings:
         log.warning("%s", finding)
-
-
-def _answer_at(addresses: Iterable[Addr]) -> None:
-    """Put the cluster DNS addresses on this node, so that its own DNS process is reached without translation."""
-    with Rtnl() as rtnl:
-        present = {a.interface.ip for a in rtnl.addresses(LOOPBACK)}
-        for address in addresses:
-            if address not in present:
-                rtnl.add_address(LOOPBACK, ipaddress.ip_interface(address))
-
-
-def _underlay_mtu(addresses: Iterable[Addr]) -> int:
-    """MTU of the device that carries the node's own address; 1500 where none does."""
-    wanted = set(addresses)
-    with Rtnl() as rtnl:
-        carriers = {a.device for a in rtnl.addresses() if a.interface.ip in wanted}
-        return min((link.mtu for link in rtnl.links() if link.name in carriers), default=1500)

@@ -21,7 +21,7 @@ from netloom.fabric.face import Fabric
 from netloom.model.inputs import Changes, NodeFacts
 from netloom.model.network import Network
 from netloom.model.provenance import Finding
-from netloom.model.state import Delta
+from netloom.model.state import Delta, NetworkState
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,16 @@ class Names(Protocol):
 
     def update(self, changes: Changes) -> None:
         """Take note; must not block and must not fail."""
+
+
+class Others(Protocol):
+    """Who serves what the model says besides the kernel; told when the kernel has it."""
+
+    def start(self, state: NetworkState, facts: NodeFacts) -> None:
+        """This is in force, all of it; must not block and must not fail."""
+
+    def apply(self, delta: Delta) -> None:
+        """This has come in force; must not block and must not fail."""
 
 
 class Engine:
@@ -49,7 +59,10 @@ class Engine:
         acks: Acks,
         clock: Clock,
         report: Callable[[Iterable[Finding]], None],
+        others: tuple[Others, ...] = (),
+        on_turn: Callable[[float], None] = lambda _: None,
     ) -> None:
+        """``on_turn`` is called after each turn that succeeded, with the monotonic time at which it began."""
         self._facts = facts
         self._network = Network(facts)
         self._plane = plane
@@ -58,6 +71,8 @@ class Engine:
         self._acks = acks
         self._clock = clock
         self._report = report
+        self._others = others
+        self._on_turn = on_turn
         self._new_facts: NodeFacts | None = None
         self._known_findings: tuple[Finding, ...] = ()
         self._in_force = False
@@ -120,6 +135,7 @@ class Engine:
             # kernel refused, for these changes are not offered again
             self._names.update(taken.changes)
         self._acks.applied(began=began, ended=self._clock.monotonic())
+        self._on_turn(began)
 
     def _take_facts(self) -> None:
         """Be what this node is now. The kernel is compared as a whole: any rule may speak of the node."""
@@ -144,11 +160,16 @@ class Engine:
             self._acks.refused()
             self._in_force = False
             await self._apply_all()
+            return
+        for other in self._others:
+            other.apply(delta)
 
     async def _apply_all(self) -> None:
         state = self._network.state
         await self._fabric.start(state.routes)
         await self._plane.start(state, self._facts)
+        for other in self._others:
+            other.start(state, self._facts)
         self._in_force = True
         if not gc.isenabled():
             # the process started without collections (agent.main): a whole cluster's objects live long, and what

@@ -35,7 +35,6 @@ class Gates:
 
     def on_pod(self, key, pod):
         self.gates.pod_changed(key, pod)
-        self.follower.poke()
         self.changed.set()
 
     @property

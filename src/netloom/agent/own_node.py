@@ -1,0 +1,104 @@
+"""What this node is, as its Node object says, and what of that the kernel must have before anything else.
+
+In: the Node as it changes. Out: facts, as soon as they are complete, and again whenever they change. A Node that loses its
+addresses or pod ranges goes on as it was: pods run on it. Not here: what follows from the facts (the model).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import Callable, Iterable
+
+from netloom.api.core import Node
+from netloom.linux.rtnl import Rtnl
+from netloom.model.facts import facts_of
+from netloom.model.inputs import ClusterFacts, NodeFacts
+from netloom.units import Addr, ObjectKey
+
+log = logging.getLogger(__name__)
+
+LOOPBACK = "lo"
+
+
+class OwnNode:
+    """The Node object of this agent.
+
+    Args:
+        name: of the Node.
+        cluster: settings of the cluster.
+        on_change: called with new facts, but for the first.
+    """
+
+    def __init__(self, name: str, *, cluster: ClusterFacts, on_change: Callable[[NodeFacts], None]) -> None:
+        self.name = name
+        self.known = asyncio.Event()
+        """Set once there are facts."""
+        self._key = ObjectKey("", name)
+        self._cluster = cluster
+        self._on_change = on_change
+        self._node: Node | None = None
+        self._facts: NodeFacts | None = None
+        self._version = ""
+
+    @property
+    def node(self) -> Node | None:
+        """The object as it is; None where there is none."""
+        return self._node
+
+    @property
+    def uid(self) -> str:
+        """Of the object; empty where there is none."""
+        return self._node.metadata.uid if self._node is not None else ""
+
+    @property
+    def facts(self) -> NodeFacts | None:
+        """The last complete ones; None before the first."""
+        return self._facts
+
+    @property
+    def version(self) -> str:
+        """The resourceVersion in which we first saw these facts: whoever has that knows the way here."""
+        return self._version
+
+    def changed(self, key: ObjectKey, node: Node | None) -> None:
+        """Any Node is now this, or None: gone."""
+        if key != self._key:
+            return
+        self._node = node
+        if node is None:
+            log.warning("Node %s has been deleted; this node goes on as it was", self.name)
+            return
+        facts = facts_of(node, self._cluster)
+        if not facts.pod_cidrs or not facts.addresses:
+            if self._facts is not None:
+                log.warning(
+                    "Node %s: has no pod range or no address any more; this node goes on as it was", self.name
+                )
+            return
+        if facts == self._facts:
+            return
+        first = self._facts is None
+        self._facts, self._version = facts, node.metadata.resource_version
+        if first:
+            self.known.set()
+        else:
+            self._on_change(facts)
+
+
+def answer_at(addresses: Iterable[Addr]) -> None:
+    """Put the cluster DNS addresses on this node, so that its own servers are reached at them without translation."""
+    with Rtnl() as rtnl:
+        present = {a.interface.ip for a in rtnl.addresses(LOOPBACK)}
+        for address in addresses:
+            if address not in present:
+                rtnl.add_address(LOOPBACK, ipaddress.ip_interface(address))
+
+
+def underlay_mtu(addresses: Iterable[Addr]) -> int:
+    """MTU of the device that carries the node's own address; 1500 where none does."""
+    wanted = set(addresses)
+    with Rtnl() as rtnl:
+        carriers = {a.device for a in rtnl.addresses() if a.interface.ip in wanted}
+        return min((link.mtu for link in rtnl.links() if link.name in carriers), default=1500)
