@@ -15,9 +15,12 @@ from netloom.model.inputs import Changes, ClusterFacts, ClusterView, NodeFacts
 from netloom.model.names.names import Names
 from netloom.model.names.records import NameSettings, RecordSets
 from netloom.model.network import Network
-from netloom.model.provenance import Finding
+from netloom.model.provenance import Finding, source_of
 from netloom.model.routes.local_pods import local_addresses
 from netloom.model.routes.peers import peer_routes, read_node
+from netloom.model.services.addresses import AddressReader, GivenAddress
+from netloom.model.services.frontends import FrontendKind
+from netloom.model.services.labels import opt_out
 from netloom.model.state import NetworkState, PeerRoute
 from netloom.units import Addr, Cidr
 
@@ -95,10 +98,43 @@ class ClusterModel:
         """The Service that has this ClusterIP; the oldest where several say so."""
         return self._services_at.get(str(address))
 
+    def outer_addresses(self, service: Service) -> tuple[GivenAddress, ...]:
+        """LoadBalancer addresses and external IPs at which a Service is served."""
+        if opt_out(service.metadata.labels):
+            return ()
+        read = self._addresses.read(service, source_of("Service", service.metadata))
+        return tuple(one for one in read.given if one.kind is not FrontendKind.CLUSTER_IP)
+
+    def outer_service(self, address: Addr) -> Service | None:
+        """The Service that has this LoadBalancer address or external IP; the oldest where several say so."""
+        return self._outer_services.get(address)
+
+    @cached_property
+    def _outer_services(self) -> dict[Addr, Service]:
+        found: dict[Addr, Service] = {}
+        for service in self._by_age:
+            for given in self.outer_addresses(service):
+                found.setdefault(given.address, service)
+        return found
+
+    @cached_property
+    def _addresses(self) -> AddressReader:
+        facts = self.facts
+        pods = tuple(cidr for node in self.nodes.values() for cidr in node.pod_cidrs)
+        return AddressReader(
+            NodeFacts(
+                name="", cluster_cidrs=facts.cluster_cidrs, pod_cidrs=pods, service_cidrs=facts.service_cidrs
+            )
+        )
+
+    @cached_property
+    def _by_age(self) -> list[Service]:
+        return sorted(self.view.services.values(), key=lambda s: seniority(s.metadata))
+
     @cached_property
     def _services_at(self) -> dict[str, Service]:
         found: dict[str, Service] = {}
-        for service in sorted(self.view.services.values(), key=lambda s: seniority(s.metadata)):
+        for service in self._by_age:
             for text in service.spec.cluster_ips or (service.spec.cluster_ip,):
                 found.setdefault(text, service)
         return found

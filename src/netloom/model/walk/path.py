@@ -11,48 +11,19 @@ from fractions import Fraction
 
 import msgspec
 
-from netloom.api.core import Pod
-from netloom.api.selectors import from_labels
+from netloom.api.core import Pod, Service
 from netloom.model.inputs import NodeFacts
 from netloom.model.provenance import Source, source_of
-from netloom.model.services.frontends import Backend, Frontend, FrontendAction, FrontendKey, FrontendKind
+from netloom.model.services.frontends import FrontendKey, FrontendKind
+from netloom.model.services.labels import opt_out
 from netloom.model.walk.cluster import ClusterModel
+from netloom.model.walk.frontends import Frontends, own_address, serves_node_ports
 from netloom.model.walk.packet import Origin, OriginKind, Packet, endpoint_text
 from netloom.model.walk.policies import policy_step
 from netloom.model.walk.ports import listed, pod_ports, service_ports
-from netloom.model.walk.steps import Branch, Ending, Outcome, Stage, Step
-from netloom.units import Addr, Family, ObjectKey, family_of
-
-_MOST_TRANSLATIONS = 2
-"""A packet that is translated more often is going round, between NodePorts whose endpoints are NodePorts of other nodes."""
-
-
-class Trail(msgspec.Struct, frozen=True):
-    """How far one way has come."""
-
-    share: Fraction
-    packet: Packet
-    node: str = ""
-    steps: tuple[Step, ...] = ()
-    translations: int = 0
-    is_translated: bool = False
-    """The destination was translated on this node (conntrack status dnat)."""
-
-    def then(self, stage: Stage, text: str, *sources: Source) -> Trail:
-        """One step further, on the node where the packet is."""
-        return msgspec.structs.replace(self, steps=(*self.steps, Step(stage, self.node, text, sources)))
-
-    def sent_from(self, source: Addr | None) -> Trail:
-        """With another source address."""
-        return msgspec.structs.replace(self, packet=msgspec.structs.replace(self.packet, source=source))
-
-    def at(self, node: str) -> Trail:
-        """Arrived at a node."""
-        return msgspec.structs.replace(self, node=node, is_translated=False)
-
-    def ends(self, outcome: Outcome, reason: str, hint: str = "", sources: tuple[Source, ...] = ()) -> Branch:
-        """Here the way is over."""
-        return Branch(self.share, self.steps, Ending(outcome, reason, hint, sources))
+from netloom.model.walk.steps import Branch, Outcome, Stage
+from netloom.model.walk.trail import Trail
+from netloom.units import ObjectKey, family_of
 
 
 class Paths:
@@ -61,6 +32,7 @@ class Paths:
     def __init__(self, cluster: ClusterModel, origin: Origin) -> None:
         self._cluster = cluster
         self._origin = origin
+        self._frontends = Frontends(cluster)
 
     def send(self, trail: Trail) -> Iterator[Branch]:
         """From the sender on."""
@@ -89,13 +61,46 @@ class Paths:
         if node is not None:
             yield from self._on_node(trail.then(Stage.ROUTE, f"{to} is the address of {node}").at(node))
             return
+        if (service := self._cluster.outer_service(to)) is not None:
+            yield from self._from_balancer(trail, service)
+            return
         inside = [*self._cluster.facts.cluster_cidrs, *self._cluster.facts.service_cidrs]
         is_inside = any(to in cidr for cidr in inside) or self._cluster.pod_at(to) is not None
         if is_inside or self._cluster.service_with(to) is not None:
-            reason = f"{to} has a meaning only inside of the cluster"
-            yield trail.ends(Outcome.UNREACHABLE, reason, "from outside, go to a NodePort of a node")
+            hint = "from outside, go to a NodePort of a node, a LoadBalancer address or an external IP"
+            yield trail.ends(Outcome.UNREACHABLE, f"{to} has a meaning only inside of the cluster", hint)
         else:
             yield trail.ends(Outcome.EXTERNAL, "neither end is in the cluster")
+
+    def _from_balancer(self, trail: Trail, service: Service) -> Iterator[Branch]:
+        """To a LoadBalancer address or external IP: whatever is in front of the cluster chooses the node."""
+        cluster, packet = self._cluster, trail.packet
+        key = FrontendKey(family_of(packet.destination), packet.destination, packet.protocol, packet.port)
+        doors = [name for name in cluster.nodes if key in cluster.state(name).frontends]
+        if not doors:
+            subject = source_of("Service", service.metadata)
+            has = listed(service_ports(service))
+            reason = f"{subject.subject} has no port {packet.port}/{packet.protocol.word}; it has {has}"
+            yield trail.ends(Outcome.UNREACHABLE, reason, "use one of its ports", (subject.at("spec.ports"),))
+            return
+        doors, trail = _healthy_doors(cluster, trail, key, doors)
+        ways = {
+            name: list(
+                self._on_node(
+                    trail.then(Stage.ROUTE, f"{packet.destination} leads to a node: here {name}").at(name)
+                )
+            )
+            for name in doors
+        }
+        results = {tuple(sorted(map(_result, branches))) for branches in ways.values()}
+        if len(results) == 1:
+            first = doors[0]
+            same = f"{packet.destination} leads to a node, and each does the same: here {first}"
+            yield from self._on_node(trail.then(Stage.ROUTE, same).at(first))
+            return
+        share = Fraction(1, len(doors))
+        for branches in ways.values():
+            yield from (msgspec.structs.replace(one, share=one.share * share) for one in branches)
 
     def _on_node(self, trail: Trail) -> Iterator[Branch]:
         """Arrived at a node, or sent by it: first the Services."""
@@ -109,10 +114,18 @@ class Paths:
             return
         if frontend is None and packet.destination in facts.addresses:
             frontend = frontends.get(FrontendKey(family, None, packet.protocol, packet.port))
+            if frontend is not None and not serves_node_ports(facts, packet.destination):
+                ranges = ", ".join(map(str, facts.node_port_cidrs or ())) or "nowhere"
+                text = f"{trail.node} serves NodePorts at {ranges} only: {packet} is no Service's"
+                trail, frontend = trail.then(Stage.SERVICE, text, frontend.source), None
         if frontend is None:
             yield from self._route(trail)
-        else:
-            yield from self._at_frontend(trail, frontend, facts)
+            return
+        for onward in self._frontends.enter(trail, frontend, facts):
+            if isinstance(onward, Branch):
+                yield onward
+            else:
+                yield from self._route(onward)
 
     def _refused(self, trail: Trail) -> Branch:
         """Within the range of ClusterIPs, what no Service answers is refused."""
@@ -122,64 +135,12 @@ class Paths:
             reason = f"no Service has the address {packet.destination}"
             return trail.ends(Outcome.REJECTED, reason, "see kubectl get services -A")
         subject = source_of("Service", service.metadata)
+        if label := opt_out(service.metadata.labels):
+            reason = f"{subject.subject} has the label {label}: it is not served here"
+            return trail.ends(Outcome.REJECTED, reason, "", (subject.at(f"metadata.labels[{label}]"),))
         ports = service_ports(service)
         reason = f"{subject.subject} has no port {packet.port}/{packet.protocol.word}; it has {listed(ports)}"
         return trail.ends(Outcome.REJECTED, reason, "use one of its ports", (subject.at("spec.ports"),))
-
-    def _at_frontend(self, trail: Trail, frontend: Frontend, facts: NodeFacts) -> Iterator[Branch]:
-        what = "NodePort" if frontend.kind is FrontendKind.NODE_PORT else "ClusterIP"
-        text = f"{trail.packet} is the {what} of Service {frontend.service_port.service}"
-        trail = trail.then(Stage.SERVICE, text, frontend.source)
-        for out in frontend.left_out:
-            trail = trail.then(Stage.LEFT_OUT, f"{out.address or 'an endpoint'}: {out.reason}", out.source)
-        match frontend.action:
-            case FrontendAction.NODE_LOCAL:
-                text = f"the DNS server of {trail.node} has this address itself: not translated"
-                trail = trail.then(Stage.DELIVERY, text, frontend.source)
-                yield trail.ends(Outcome.DELIVERED, f"DNS server of {trail.node}")
-            case FrontendAction.REJECT:
-                yield self._nobody(trail, frontend)
-            case FrontendAction.DROP:
-                reason = f"Service {frontend.service_port.service} has no endpoint on {trail.node}"
-                yield trail.ends(Outcome.DROPPED, reason, "see the endpoints above", (frontend.source,))
-            case FrontendAction.BALANCE if trail.translations == _MOST_TRANSLATIONS:
-                reason = f"the packet goes round: it was translated {_MOST_TRANSLATIONS} times already"
-                hint = "let no endpoint be the NodePort of a node"
-                yield trail.ends(Outcome.UNREACHABLE, reason, hint, (frontend.source,))
-            case FrontendAction.BALANCE:
-                for backend in frontend.backends:
-                    yield from self._route(_translated(trail, frontend, backend, facts))
-
-    def _nobody(self, trail: Trail, frontend: Frontend) -> Branch:
-        """A Service without a usable endpoint: why, as far as the objects tell."""
-        service = self._cluster.view.services[frontend.service_port.service]
-        subject = source_of("Service", service.metadata)
-        name = f"{subject.subject} has no ready endpoints"
-        if frontend.left_out:
-            count = len(frontend.left_out)
-            reason = f"{name}: {'the only one is' if count == 1 else f'all {count} are'} left out"
-            return trail.ends(
-                Outcome.REJECTED, reason, "see the endpoints above", (frontend.left_out[0].source,)
-            )
-        selector = service.spec.selector
-        if not selector:
-            reason = f"{name}: it has no selector, and no EndpointSlice gives it any"
-            return trail.ends(Outcome.REJECTED, reason, "set spec.selector", (subject.at("spec.selector"),))
-        chosen = from_labels(selector)
-        pods = [
-            pod
-            for key, pod in self._cluster.view.pods.items()
-            if key.namespace == service.metadata.namespace and chosen.matches(pod.metadata.labels)
-        ]
-        shown = ",".join(f"{key}={value}" for key, value in sorted(selector.items()))
-        if pods:
-            found = "1 pod, which has no" if len(pods) == 1 else f"{len(pods)} pods, none with an"
-            reason = f"{name}: {shown} selects {found} endpoint for this port"
-            hint = "compare targetPort with the ports of the pods' containers"
-        else:
-            reason = f"{name}: {shown} selects no pod"
-            hint = "compare spec.selector with the labels of the pods"
-        return trail.ends(Outcome.REJECTED, reason, hint, (subject.at("spec.selector"),))
 
     def _route(self, trail: Trail) -> Iterator[Branch]:
         """Where the node's routes lead."""
@@ -209,8 +170,10 @@ class Paths:
             leaving = self._leaving(trail, facts).then(
                 Stage.ROUTE, f"{to} is not of the cluster: default route"
             )
-            yield self._past_policies(leaving, None).ends(
-                Outcome.EXTERNAL, f"leaves the cluster at {trail.node}"
+            yield (
+                self._past_policies(leaving, None)
+                .answered()
+                .ends(Outcome.EXTERNAL, f"leaves the cluster at {trail.node}")
             )
 
     def _no_route(self, trail: Trail) -> Branch:
@@ -273,12 +236,11 @@ class Paths:
         if guests:
             pod, declared = min(guests, key=lambda guest: guest[0].key)
             text = f"hostNetwork pod {pod.key} declares {declared}; it sees {_seen(packet)}"
-            return trail.then(Stage.DELIVERY, text, declared.source).ends(
-                Outcome.DELIVERED, f"pod {pod.key} on {trail.node}"
-            )
+            delivered = trail.then(Stage.DELIVERY, text, declared.source).answered()
+            return delivered.ends(Outcome.DELIVERED, f"pod {pod.key} on {trail.node}")
         port = f"{packet.port}/{packet.protocol.word}"
         text = f"port {port}, if a process of the node listens there; it sees {_seen(packet)}"
-        return trail.then(Stage.DELIVERY, text).ends(Outcome.DELIVERED, f"node {trail.node}")
+        return trail.then(Stage.DELIVERY, text).answered().ends(Outcome.DELIVERED, f"node {trail.node}")
 
     def _to_pod(self, trail: Trail, pod: Pod) -> Branch:
         packet = trail.packet
@@ -299,7 +261,7 @@ class Paths:
             source = subject.at("spec.containers")
         unready = "" if pod.is_ready else "; the pod is not ready"
         trail = trail.then(Stage.DELIVERY, f"{text}; it sees {_seen(packet)}{unready}", source)
-        return trail.ends(
+        return trail.answered().ends(
             Outcome.DELIVERED, f"pod {pod.key} at {endpoint_text(packet.destination, packet.port)}"
         )
 
@@ -314,26 +276,30 @@ class Paths:
         return trail.ends(Outcome.UNREACHABLE, reason, *self._route_trouble(trail.node, origin.node))
 
 
-def _translated(trail: Trail, frontend: Frontend, backend: Backend, facts: NodeFacts) -> Trail:
-    """On to one backend: destination translated, and for some frontends the source too."""
-    share = trail.share / len(frontend.backends)
-    who = f"pod {backend.pod}" if backend.pod else "endpoint"
-    where = f" on {backend.node}" if backend.node else ""
-    count = len(frontend.backends)
-    chance = "the only one" if count == 1 else f"1 of {count}"
-    sources = () if backend.source is None else (backend.source,)
-    trail = trail.then(Stage.ENDPOINT, f"{backend} {who}{where} ({chance})", *sources)
-    trail = trail.then(Stage.NAT, f"destination becomes {backend}", frontend.source)
-    packet = msgspec.structs.replace(trail.packet, destination=backend.address, port=backend.port)
-    trail = msgspec.structs.replace(
-        trail, share=share, packet=packet, translations=trail.translations + 1, is_translated=True
-    )
-    if frontend.masquerade:
-        source = _own_address(facts, packet)
-        field = frontend.source.at("spec.externalTrafficPolicy")
-        text = f"source becomes {source or 'an address of the node'}: the answer must come back through {facts.name}"
-        trail = trail.then(Stage.NAT, text, field).sent_from(source)
-    return trail
+def _result(branch: Branch) -> tuple[Fraction, str, str]:
+    """What makes two ways different for whoever asks."""
+    return branch.share, branch.ending.outcome.value, branch.ending.reason
+
+
+def _healthy_doors(
+    cluster: ClusterModel, trail: Trail, key: FrontendKey, doors: list[str]
+) -> tuple[list[str], Trail]:
+    """The nodes that a load balancer sends to: it asks ``spec.healthCheckNodePort`` of each, where the Service has one."""
+    frontend = cluster.state(doors[0]).frontends[key]
+    if frontend.kind is not FrontendKind.LOAD_BALANCER:
+        return doors, trail
+    counts = {
+        name: (port, check)
+        for name in doors
+        for port, check in cluster.state(name).health_checks.items()
+        if check.service == frontend.service_port.service
+    }
+    healthy = [name for name in doors if name in counts and counts[name][1].local_endpoints]
+    if not healthy or healthy == doors:
+        return doors, trail
+    port, check = counts[healthy[0]]
+    text = f"port {port} tells load balancers which nodes have endpoints: {', '.join(healthy)}"
+    return healthy, trail.then(Stage.SERVICE, text, check.source)
 
 
 def _hairpin(trail: Trail, facts: NodeFacts) -> Trail:
@@ -341,14 +307,9 @@ def _hairpin(trail: Trail, facts: NodeFacts) -> Trail:
     packet = trail.packet
     if not trail.is_translated or packet.source != packet.destination:
         return trail
-    source = _own_address(facts, packet)
+    source = own_address(facts, packet.destination)
     text = f"source becomes {source or 'an address of the node'}: the pod reaches itself (hairpin)"
     return trail.then(Stage.NAT, text).sent_from(source)
-
-
-def _own_address(facts: NodeFacts, packet: Packet) -> Addr | None:
-    family: Family = family_of(packet.destination)
-    return next((a for a in facts.addresses if family_of(a) is family), None)
 
 
 def _seen(packet: Packet) -> str:

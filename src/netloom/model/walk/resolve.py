@@ -18,6 +18,7 @@ from netloom.model.provenance import Source, source_of
 from netloom.model.routes.local_pods import given_addresses, is_finished
 from netloom.model.services.ports import read_ports
 from netloom.model.walk.cluster import ClusterModel
+from netloom.model.walk.frontends import serves_node_ports
 from netloom.model.walk.names import ask
 from netloom.model.walk.packet import (
     AddressTarget,
@@ -152,29 +153,42 @@ class _Resolver:
     def _from_outside(self, service: Service, subject: Source) -> tuple[Start | Branch, ...]:
         ports = service_ports(service)
         number, protocol = pick(self._wanted, ports, subject.subject)
+        outer = self._cluster.outer_addresses(service)
+        given = next((one for f in self._families for one in outer if one.family is f), None)
+        if given is not None:
+            text = f"the {given.kind.value} {given.address} can be reached from outside"
+            step = Step(Stage.SERVICE, "", text, (subject.at(given.field),))
+            return (self._start(given.address, (number, protocol), (step,), Fraction(1)),)
         if service.spec.type not in ("NodePort", "LoadBalancer"):
             reason = f"{subject.subject} is of type {service.spec.type}, which nothing outside can reach"
-            return (_no_way(reason, subject.at("spec.type"), "make it NodePort"),)
+            return (_no_way(reason, subject.at("spec.type"), "make it NodePort or LoadBalancer"),)
+        return self._to_node_port(service, subject, (number, protocol))
+
+    def _to_node_port(self, service: Service, subject: Source, wanted: Port) -> tuple[Start | Branch, ...]:
+        number, protocol = wanted
         served, _ = read_ports(service, subject)
         found = next((p for p in served if (p.port, p.protocol) == (number, protocol)), None)
         if found is None or not found.node_port:
-            reason = f"{subject.subject} has no NodePort for {number}/{protocol.word}; it has {listed(ports)}"
+            has = listed(service_ports(service))
+            reason = f"{subject.subject} has no NodePort for {number}/{protocol.word}; it has {has}"
             return (_no_way(reason, subject.at("spec.ports")),)
         doors = [
-            (name, a) for name, facts in self._cluster.nodes.items() for a in self._of_family(facts.addresses)
+            (name, a, serves_node_ports(facts, a))
+            for name, facts in self._cluster.nodes.items()
+            for a in self._of_family(facts.addresses)
         ]
         if not doors:
             return (
                 _no_way(f"no node has an address of the family that leads to {subject.subject}", subject),
             )
-        name, address = doors[0]
+        name, address, _ = next((door for door in doors if door[2]), doors[0])
         text = f"NodePort {found.node_port} on every node: the client takes {name}"
         step = Step(Stage.SERVICE, "", text, (subject.at(f"spec.ports[{found.index}].nodePort"),))
         return (self._start(address, (found.node_port, protocol), (step,), Fraction(1)),)
 
     def _port_at(self, address: Addr) -> Port:
         """What the port may be named after: the Service or the pod that has the address."""
-        service = self._cluster.service_with(address)
+        service = self._cluster.service_with(address) or self._cluster.outer_service(address)
         if service is not None:
             return pick(self._wanted, service_ports(service), f"Service {service.key}")
         pod = self._cluster.pod_at(address)

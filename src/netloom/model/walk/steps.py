@@ -24,6 +24,8 @@ class Stage(enum.Enum):
     FABRIC = "fabric"
     POLICY = "policy"
     DELIVERY = "delivery"
+    REPLY = "reply"
+    """The way of the answers."""
 
 
 class Step(msgspec.Struct, frozen=True):

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.packet import Destination, Origin, OriginKind
-from netloom.model.walk.path import Paths, Trail
+from netloom.model.walk.path import Paths
 from netloom.model.walk.resolve import Start, resolve
 from netloom.model.walk.steps import Branch, Walk, walk_of
+from netloom.model.walk.trail import Trail
 
 
 def walk(cluster: ClusterModel, origin: Origin, destination: Destination) -> Walk:
