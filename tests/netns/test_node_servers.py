@@ -268,10 +268,12 @@ async def test_health_is_answered_at_all_addresses_and_metrics_at_loopback_only(
             answer = await curl(net.a, "http://172.30.0.11:10256/healthz")
             assert (answer.code, json.loads(answer.body)["nodeEligible"]) == (503, False)
             assert (await curl(net.a, "http://172.30.0.11:10256/livez")).code == 200
+            node = None
+            assert (await curl(net.a, "http://172.30.0.11:10256/healthz")).code == 503, "the Node is gone"
             page = await curl(net.node, "http://127.0.0.1:10249/metrics")
             assert page.code == 200
             assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
-            assert 'netloom_health_answers_total{path="/healthz",code="503"} 1\n' in page.body
+            assert 'netloom_health_answers_total{path="/healthz",code="503"} 2\n' in page.body
             assert "netloom_service_health_ports 1\n" in page.body
             assert await curl(net.a, "http://172.30.0.11:10249/metrics") is None
         finally:

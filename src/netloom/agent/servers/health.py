@@ -81,10 +81,8 @@ class EligibilityAnswer(HealthAnswer, frozen=True, rename="camel"):
     node_eligible: bool
 
 
-def is_eligible(node: Node | None) -> bool:
-    """Whether load balancers should send new connections to this node: not to one that is being deleted. Unknown is eligible."""
-    if node is None:
-        return True
+def is_eligible(node: Node) -> bool:
+    """Whether load balancers should send new connections to this node: not to one that is being deleted (KEP-3836)."""
     going = bool(node.metadata.deletion_timestamp)
     return not going and all(taint.key != TO_BE_DELETED for taint in node.spec.taints)
 
@@ -94,13 +92,13 @@ class HealthPages:
 
     Args:
         health: of the changes.
-        node: the Node object as it is now; None where it is not known yet.
+        is_eligible: whether the node should get new connections from load balancers.
         clock: for the times in answers.
     """
 
-    def __init__(self, *, health: UpdateHealth, node: Callable[[], Node | None], clock: Clock) -> None:
+    def __init__(self, *, health: UpdateHealth, is_eligible: Callable[[], bool], clock: Clock) -> None:
         self._health = health
-        self._node = node
+        self._is_eligible = is_eligible
         self._clock = clock
         self._answers: Counter[tuple[str, int]] = Counter()
 
@@ -108,7 +106,7 @@ class HealthPages:
         """Answer one request."""
         if request.path not in ("/healthz", "/livez"):
             return Response.text(HTTPStatus.NOT_FOUND, "there are /healthz and /livez\n")
-        eligible = is_eligible(self._node())
+        eligible = self._is_eligible()
         healthy = self._health.is_healthy
         for_balancers = request.path == "/healthz"
         status = (
@@ -130,7 +128,7 @@ class HealthPages:
         yield gauge(
             "netloom_node_eligible",
             "1 where load balancers may send new connections to this node.",
-            is_eligible(self._node()),
+            self._is_eligible(),
         )
         for (path, status), count in sorted(self._answers.items()):
             text = "Answers of the node's health pages, by path and HTTP status."

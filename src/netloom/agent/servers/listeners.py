@@ -19,8 +19,8 @@ log = logging.getLogger(__name__)
 
 K = TypeVar("K", bound=Hashable)
 
-_AT_ONCE = 64
-"""Listeners opened before the loop may turn to others; about two milliseconds."""
+_AT_ONCE = 16
+"""Listeners opened before the loop may turn to others; about a millisecond."""
 
 
 class Listener(Protocol):

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from netloom.agent.servers.health import HealthPages, UpdateHealth
+from netloom.agent.servers.health import HealthPages, UpdateHealth, is_eligible
 from netloom.agent.servers.http import Handler, HttpListener
 from netloom.agent.servers.listeners import Listener, Listeners
 from netloom.agent.servers.localhost import LocalhostNodePorts, is_in
@@ -67,7 +67,7 @@ class NodeServers:
         settings: where to listen.
         clock: for times in answers and for idle times.
         health: of the changes.
-        node: the Node object as it is now, or None.
+        node: the Node object as it is now; None where it is not known yet, or is gone.
         samples: sources of metrics of other rooms; those of the servers and of the process are there anyway.
         report: is told of ports that cannot be opened, each once.
         netns_fd: the node's network namespace; None: this process is in it.
@@ -89,7 +89,8 @@ class NodeServers:
         self._facts: NodeFacts | None = None
         self._changed = asyncio.Event()
         self._sockets = NodeSockets(netns_fd=netns_fd)
-        pages = HealthPages(health=health, node=node, clock=clock)
+        self._node = node
+        pages = HealthPages(health=health, is_eligible=self._is_eligible, clock=clock)
         own: tuple[SampleSource, ...] = (pages.samples, self.samples, ProcessSamples(clock=clock))
         metrics = MetricsPage(sources=(*samples, *own))
         self._handlers: dict[str, tuple[Place | None, Handler]] = {
@@ -174,6 +175,11 @@ class NodeServers:
                 await self._changed.wait()
         except TimeoutError:
             return
+
+    def _is_eligible(self) -> bool:
+        """A Node that is not known yet is, one that was known and is gone is not (a Node without finalizers goes at once)."""
+        node = self._node()
+        return self._facts is None if node is None else is_eligible(node)
 
     def _wake(self) -> None:
         if not (self._checks.is_settled and self._localhost.is_settled):

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from netloom.agent.servers.health import HealthPages, UpdateHealth
+from netloom.agent.servers.health import HealthPages, UpdateHealth, is_eligible
 from netloom.agent.servers.http import Request
 from netloom.api.core import Node, NodeSpec, Taint
 from netloom.api.meta import ObjectMeta
@@ -76,11 +76,11 @@ CORDONED = Node(spec=NodeSpec(unschedulable=True, taints=(Taint(key="node.kubern
 
 @pytest.mark.parametrize(
     ("node", "eligible"),
-    [(None, True), (Node(), True), (CORDONED, True), (GOING, False), (TAINTED, False)],
-    ids=["unknown", "usual", "cordoned", "being deleted", "about to be removed by the autoscaler"],
+    [(Node(), True), (CORDONED, True), (GOING, False), (TAINTED, False)],
+    ids=["usual", "cordoned", "being deleted", "about to be removed by the autoscaler"],
 )
 def test_load_balancers_are_sent_away_from_a_node_that_goes_and_its_agent_lives_on(node, eligible, clock):
-    pages = HealthPages(health=UpdateHealth(clock=clock), node=lambda: node, clock=clock)
+    pages = HealthPages(health=UpdateHealth(clock=clock), is_eligible=lambda: is_eligible(node), clock=clock)
     answer = pages.handle(Request("GET", "/healthz"))
     now = "2025-06-15T15:23:20Z"
     assert answer.status == (200 if eligible else 503)
@@ -102,7 +102,7 @@ def test_an_unhealthy_node_says_when_it_was_last_well(clock):
     clock.now += 60
     health.queued()
     clock.now += 120
-    pages = HealthPages(health=health, node=Node, clock=clock)
+    pages = HealthPages(health=health, is_eligible=lambda: True, clock=clock)
     for path in ("/healthz", "/livez"):
         answer = pages.handle(Request("GET", path))
         assert answer.status == 503
@@ -114,5 +114,5 @@ def test_an_unhealthy_node_says_when_it_was_last_well(clock):
 
 
 def test_other_pages_are_not_there(clock):
-    pages = HealthPages(health=UpdateHealth(clock=clock), node=Node, clock=clock)
+    pages = HealthPages(health=UpdateHealth(clock=clock), is_eligible=lambda: True, clock=clock)
     assert pages.handle(Request("GET", "/")).status == 404

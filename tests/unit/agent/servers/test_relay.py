@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import ipaddress
 import os
+import resource
 import socket
 import struct
 
 import pytest
 
+from netloom.agent.servers import relay as relays
 from netloom.agent.servers.datagrams import IDLE_S, UdpRelay
 from netloom.agent.servers.relay import HALF_CLOSED_S, TcpRelay
 from netloom.agent.servers.sockets import NodeSockets, Place
@@ -203,6 +205,28 @@ async def test_who_finds_no_room_waits_for_it():
         assert await waiting[0].readexactly(1) == b"b"
         assert relay.connections == 2
         waiting[1].transport.abort()
+
+
+async def test_without_descriptors_the_port_rests_and_goes_on_later(monkeypatch):
+    """The listening socket stays readable: without a rest the loop would turn round and round."""
+    monkeypatch.setattr(relays, "_ACCEPT_AGAIN_S", 0.05)
+    async with relayed(echo) as (relay, front, port):
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.create_connection(("127.0.0.1", port)) as client:  # connected by the kernel
+            client.setblocking(False)
+            next_free = os.dup(0)
+            os.close(next_free)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (next_free, before[1]))
+            try:
+                front._accept()
+                assert not front._accepting
+                assert front._again is not None
+                assert relay.connections == 0
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, before)
+            loop = asyncio.get_running_loop()
+            await loop.sock_sendall(client, b"x")
+            assert await loop.sock_recv(client, 1) == b"x"
 
 
 async def test_connections_outlive_their_port():
