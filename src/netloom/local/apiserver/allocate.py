@@ -2,27 +2,32 @@
 
 Comes in: a Service document that is about to be stored, and the one it replaces. Goes out: the document completed, or
 causes with field paths. What is taken follows the store's events, so a write that fails leaves nothing behind. Not here:
-the other rules for Services (validate.py). Source: core/v1 ServiceSpec; KEP-3070 and KEP-3668 for the static bands.
+what an update leaves out (service_updates.py), which families (families.py), the other rules (validate.py). Source: core/v1
+ServiceSpec; KEP-3070 and KEP-3668 for the static bands.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
 
-from netloom.local.apiserver import kinds
+from netloom.local.apiserver import families, kinds
+from netloom.local.apiserver.families import FAMILY_WORDS, invalid
 from netloom.local.apiserver.history import Event
+from netloom.local.apiserver.service_updates import (
+    kind_of,
+    needs_cluster_ip,
+    needs_health_port,
+    needs_node_ports,
+)
 from netloom.local.apiserver.status import Cause
 from netloom.local.apiserver.store import Store
-from netloom.units import Cidr, Family, family_of, parse_addr
+from netloom.units import Cidr, family_of, parse_addr
 
 NODE_PORTS = (30000, 32767)
-_FAMILY_WORDS = {Family.V4: "IPv4", Family.V6: "IPv6"}
-_WITH_NODE_PORTS = {"NodePort", "LoadBalancer"}
 
 Key = tuple[str, str]
 
@@ -88,7 +93,7 @@ class _Range(msgspec.Struct, frozen=True):
 
     @property
     def word(self) -> str:
-        return _FAMILY_WORDS[family_of(self.cidr)]
+        return FAMILY_WORDS[family_of(self.cidr)]
 
 
 def _range(cidr: Cidr) -> _Range:
@@ -143,7 +148,7 @@ class ServiceAddresses:
         found = []
         for text in service["spec"].get("clusterIPs") or ():
             address = parse_addr(text)
-            range_ = self._ranges.get(_FAMILY_WORDS[family_of(address)]) if address is not None else None
+            range_ = self._ranges.get(FAMILY_WORDS[family_of(address)]) if address is not None else None
             if address is not None and range_ is not None:
                 found.append((range_, int(address)))
         return found
@@ -156,110 +161,106 @@ class ServiceAddresses:
         key = (service["metadata"]["namespace"], service["metadata"]["name"])
         spec = service["spec"]
         old_spec: Mapping[str, Any] = old["spec"] if old is not None else {}
-        if old is not None:
-            _keep_allocated(spec, old_spec)
         causes = self._complete_addresses(key, spec, old_spec)
-        return causes or self._complete_ports(key, spec)
+        return causes or self._complete_ports(key, spec) or self._complete_health_port(key, spec, old_spec)
 
     def _complete_addresses(self, key: Key, spec: dict[str, Any], old: Mapping[str, Any]) -> list[Cause]:
-        if spec.get("type") == "ExternalName":
+        if not needs_cluster_ip(spec):
             for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
                 spec.pop(field, None)
             return []
         wanted = [ip for ip in spec.get("clusterIPs") or () if ip]
         first = spec.get("clusterIP") or ""
         if wanted and first and wanted[0] != first:
-            return [_invalid("spec.clusterIPs", wanted, "first value must match `clusterIP`")]
+            return [invalid("spec.clusterIPs", wanted, "first value must match `clusterIP`")]
         if first and not wanted:
             wanted = [first]
-        if old.get("clusterIP") and old.get("type") != "ExternalName":
+        if old.get("clusterIP") and needs_cluster_ip(old):
             before = list(old.get("clusterIPs") or [old["clusterIP"]])
-            if wanted[:1] != before[:1]:
-                return [_invalid("spec.clusterIPs[0]", wanted, "may not change once set")]
-        causes = self._complete_families(spec, wanted)
-        if causes:
-            return causes
-        if wanted != ["None"]:
+            for index, (now, then) in enumerate(zip(wanted, before, strict=False)):
+                if now != then:
+                    return [invalid(f"spec.clusterIPs[{index}]", wanted, "may not change once set")]
+            if not wanted:
+                return [invalid("spec.clusterIPs[0]", wanted, "may not change once set")]
+        if wanted:
+            spec["clusterIPs"] = wanted
+            spec["clusterIP"] = wanted[0]
+        causes = families.settle(spec, old, tuple(self._ranges))
+        wanted = list(spec.get("clusterIPs") or ())
+        if not causes and wanted != ["None"]:
             causes = self._allocate(key, spec["ipFamilies"], wanted)
         if not causes:
             spec["clusterIPs"] = wanted
             spec["clusterIP"] = wanted[0]
         return causes
 
-    def _complete_families(self, spec: dict[str, Any], wanted: list[str]) -> list[Cause]:
-        families = list(spec.get("ipFamilies") or ())
-        for index, word in enumerate(families):
-            if word not in self._ranges:
-                return [_invalid(f"spec.ipFamilies[{index}]", word, "not configured on this cluster")]
-        for text in wanted:
-            address = parse_addr(text)
-            if address is None:
-                continue
-            word = _FAMILY_WORDS[family_of(address)]
-            if word not in families:
-                families.append(word)
-        policy = spec.get("ipFamilyPolicy") or ("RequireDualStack" if len(families) > 1 else "SingleStack")
-        if policy == "RequireDualStack" and len(self._ranges) < 2:
-            why = "this cluster is not configured for dual-stack services"
-            return [_invalid("spec.ipFamilyPolicy", policy, why)]
-        if policy == "SingleStack" and len(families) > 1:
-            why = "may only hold up to 1 value for a single-stack service"
-            return [_invalid("spec.ipFamilies", families, why)]
-        count = 1 if policy == "SingleStack" else len(self._ranges)
-        families += [word for word in self._ranges if word not in families]
-        spec["ipFamilies"] = families[:count]
-        spec["ipFamilyPolicy"] = policy
-        return []
-
-    def _allocate(self, key: Key, families: Sequence[str], wanted: list[str]) -> list[Cause]:
+    def _allocate(self, key: Key, words: Sequence[str], wanted: list[str]) -> list[Cause]:
         """Check the addresses that are wanted and append those that are missing."""
-        for index, word in enumerate(families):
+        for index, word in enumerate(words):
             range_ = self._ranges.get(word)
             if index < len(wanted):
                 problem = _refusal(range_, word, wanted[index], key)
                 if problem:
-                    return [_invalid("spec.clusterIPs", wanted, problem)]
+                    return [invalid("spec.clusterIPs", wanted, problem)]
                 continue
             number = range_.pool.free() if range_ is not None else None
             if range_ is None or number is None:
                 what = range_.cidr if range_ is not None else word
-                return [_invalid("spec.clusterIPs", wanted, f"failed to allocate an address: {what} is full")]
+                return [invalid("spec.clusterIPs", wanted, f"failed to allocate an address: {what} is full")]
             wanted.append(str(ipaddress.ip_address(number)))
         return []
 
     def _complete_ports(self, key: Key, spec: dict[str, Any]) -> list[Cause]:
-        if spec.get("type") not in _WITH_NODE_PORTS:
+        if kind_of(spec) not in {"NodePort", "LoadBalancer"}:
             return []
         ports: list[dict[str, Any]] = spec.get("ports") or []
         own: dict[int, set[str]] = {}
         for index, port in enumerate(ports):
             if number := port.get("nodePort"):
-                holder = self._ports.holder(number)
-                if number not in self._ports:
-                    why = f"provided port is not in the valid range. The range of valid ports is {self._ports.text}"
-                    return [_invalid(f"spec.ports[{index}].nodePort", number, why)]
-                if holder is not None and holder != key:
-                    return [
-                        _invalid(
-                            f"spec.ports[{index}].nodePort", number, "provided port is already allocated"
-                        )
-                    ]
+                if problem := self._port_refusal(number, key):
+                    return [invalid(f"spec.ports[{index}].nodePort", number, problem)]
                 own.setdefault(number, set()).add(port.get("protocol", "TCP"))
-        if spec.get("type") == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is False:
+        if not needs_node_ports(spec):
             return []
         for index, port in enumerate(ports):
             if not port.get("nodePort"):
                 chosen = self._node_port_for(ports, port, own)
                 if chosen is None:
-                    why = f"failed to allocate a port: {self._ports.text} is full"
-                    return [Cause("FieldValueInvalid", why, f"spec.ports[{index}].nodePort")]
+                    return [self._full(f"spec.ports[{index}].nodePort")]
                 port["nodePort"] = chosen
                 own.setdefault(chosen, set()).add(port.get("protocol", "TCP"))
-        if _needs_health_port(spec) and not spec.get("healthCheckNodePort"):
-            chosen = self._ports.free(frozenset(own))
-            if chosen is not None:
-                spec["healthCheckNodePort"] = chosen
         return []
+
+    def _complete_health_port(self, key: Key, spec: dict[str, Any], old: Mapping[str, Any]) -> list[Cause]:
+        field = "spec.healthCheckNodePort"
+        if not needs_health_port(spec):
+            spec.pop("healthCheckNodePort", None)
+            return []
+        own = {int(p["nodePort"]) for p in spec.get("ports") or () if p.get("nodePort")}
+        wanted, before = spec.get("healthCheckNodePort"), old.get("healthCheckNodePort")
+        if not wanted:
+            chosen = self._ports.free(frozenset(own))
+            if chosen is None:
+                return [self._full(field)]
+            spec["healthCheckNodePort"] = chosen
+            return []
+        if before and needs_health_port(old) and wanted != before:
+            return [invalid(field, wanted, "field is immutable")]
+        problem = self._port_refusal(wanted, key)
+        if wanted in own or (not problem and wanted != before and self._ports.holder(wanted) == key):
+            problem = "provided port is already allocated"
+        return [invalid(field, wanted, problem)] if problem else []
+
+    def _port_refusal(self, number: int, key: Key) -> str:
+        """Why a Service cannot have a port of the nodes; empty where it can."""
+        if number not in self._ports:
+            return f"provided port is not in the valid range. The range of valid ports is {self._ports.text}"
+        holder = self._ports.holder(number)
+        return "provided port is already allocated" if holder is not None and holder != key else ""
+
+    def _full(self, field: str) -> Cause:
+        why = f"failed to allocate a port: {self._ports.text} is full"
+        return Cause("FieldValueInvalid", why, field)
 
     def _node_port_for(
         self, ports: Sequence[dict[str, Any]], port: dict[str, Any], own: Mapping[int, set[str]]
@@ -290,48 +291,8 @@ def _refusal(range_: _Range | None, word: str, text: str, key: Key) -> str:
     return ""
 
 
-def _keep_allocated(spec: dict[str, Any], old: Mapping[str, Any]) -> None:
-    """An update that leaves out what was allocated means "as it is", unless the type says otherwise."""
-    if spec.get("type") == "ExternalName":
-        return
-    if old.get("type") != "ExternalName":
-        asked = spec.get("clusterIP")
-        if asked and asked != old.get("clusterIP") and spec.get("clusterIPs") == old.get("clusterIPs"):
-            spec.pop("clusterIPs", None)  # a client that knows the older field only: its word counts
-        fields = (
-            ("ipFamilies", "ipFamilyPolicy")
-            if asked
-            else ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy")
-        )
-        for field in fields:
-            if not spec.get(field) and old.get(field):
-                spec[field] = old[field]
-    had = {(p.get("port"), p.get("protocol", "TCP")): p.get("nodePort") for p in old.get("ports") or ()}
-    changed_type = spec.get("type") != old.get("type")
-    wants = spec.get("type") in _WITH_NODE_PORTS
-    for port in spec.get("ports") or ():
-        before = had.get((port.get("port"), port.get("protocol", "TCP")))
-        if wants and not port.get("nodePort") and before:
-            port["nodePort"] = before
-        elif not wants and changed_type and port.get("nodePort") and port["nodePort"] == before:
-            del port["nodePort"]
-    if _needs_health_port(spec):
-        if old.get("healthCheckNodePort") and not spec.get("healthCheckNodePort"):
-            spec["healthCheckNodePort"] = old["healthCheckNodePort"]
-    elif spec.get("healthCheckNodePort") == old.get("healthCheckNodePort"):
-        spec.pop("healthCheckNodePort", None)
-
-
-def _needs_health_port(spec: Mapping[str, Any]) -> bool:
-    return spec.get("type") == "LoadBalancer" and spec.get("externalTrafficPolicy") == "Local"
-
-
 def _node_ports(service: Mapping[str, Any]) -> list[int]:
     spec = service["spec"]
     ports = [p["nodePort"] for p in spec.get("ports") or () if p.get("nodePort")]
     health = spec.get("healthCheckNodePort")
     return [*ports, health] if health else ports
-
-
-def _invalid(field: str, value: object, why: str) -> Cause:
-    return Cause("FieldValueInvalid", f"Invalid value: {json.dumps(value)}: {why}", field)

@@ -12,6 +12,7 @@ from typing import Any
 
 from netloom.api.nulls import without_nulls
 from netloom.local.apiserver.jsonvalue import Json
+from netloom.local.apiserver.service_updates import is_reached_from_outside
 
 Document = dict[str, Any]
 
@@ -30,27 +31,6 @@ def set_defaults(gvk: str, document: Document) -> Document:
     if fill := _KINDS.get(gvk):
         fill(result)
     return result
-
-
-def drop_type_dependent(gvk: str, document: Document, old: Mapping[str, Any]) -> Document:
-    """The document of an update without what only its former type had, where the client left it as it was.
-
-    ``kubectl patch service web -p '{"spec":{"type":"ClusterIP"}}'`` says nothing of the fields that go with NodePort. For
-    Services; node ports are the allocator's. Returns the document itself where nothing is dropped.
-    """
-    spec, before = _member(document, "spec"), _member(old, "spec")
-    if gvk != "v1/Service" or not spec or spec.get("type") == before.get("type"):
-        return document
-    kind = spec.get("type")
-    gone = set()
-    if kind not in ("NodePort", "LoadBalancer") and not (kind == "ClusterIP" and spec.get("externalIPs")):
-        gone.add("externalTrafficPolicy")
-    if kind != "LoadBalancer":
-        gone |= {"allocateLoadBalancerNodePorts", "loadBalancerClass"}
-    if kind == "ExternalName":
-        gone.add("internalTrafficPolicy")
-    left = {n: v for n, v in spec.items() if n not in gone or v != before.get(n)}
-    return document if len(left) == len(spec) else {**document, "spec": left}
 
 
 def _objects(value: Json) -> Iterator[Document]:
@@ -243,9 +223,7 @@ def _service(service: Document) -> None:
             port["targetPort"] = port["port"]
     if spec["type"] in ("ClusterIP", "NodePort", "LoadBalancer"):
         _fill(spec, {"internalTrafficPolicy": "Cluster"})
-    if spec["type"] in ("NodePort", "LoadBalancer") or (
-        spec["type"] == "ClusterIP" and spec.get("externalIPs")
-    ):
+    if is_reached_from_outside(spec):
         _fill(spec, {"externalTrafficPolicy": "Cluster"})
     if spec["type"] == "LoadBalancer":
         spec.setdefault("allocateLoadBalancerNodePorts", True)

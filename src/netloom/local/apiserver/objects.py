@@ -15,7 +15,16 @@ import msgspec
 
 from netloom.api.nulls import without_nulls
 from netloom.clock import Clock, rfc3339
-from netloom.local.apiserver import apply, defaults, kinds, schema, status, strategy, validate
+from netloom.local.apiserver import (
+    apply,
+    defaults,
+    kinds,
+    schema,
+    service_updates,
+    status,
+    strategy,
+    validate,
+)
 from netloom.local.apiserver.allocate import ServiceAddresses
 from netloom.local.apiserver.history import Record, record_of
 from netloom.local.apiserver.kinds import Kind
@@ -215,7 +224,9 @@ class Objects:
     ) -> Written:
         kind = live.kind
         self._typed(kind, new)
-        new = defaults.set_defaults(kind.gvk, defaults.drop_type_dependent(kind.gvk, new, old))
+        if kind is kinds.SERVICES and not subresource:
+            new = service_updates.settled(new, old)
+        new = defaults.set_defaults(kind.gvk, new)
         self._check_metadata(live, old, new)
         self._validate(kind, live.name, new, old)
         if not tracked:

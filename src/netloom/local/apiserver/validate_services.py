@@ -23,6 +23,7 @@ from netloom.local.apiserver.fielderrors import (
     too_many,
 )
 from netloom.local.apiserver.jsonvalue import Json
+from netloom.local.apiserver.service_updates import is_reached_from_outside, needs_health_port
 from netloom.local.apiserver.validate_names import Errors
 from netloom.units import parse_addr, parse_cidr
 
@@ -30,11 +31,14 @@ PROTOCOLS = ("TCP", "UDP", "SCTP")
 _TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 _FAMILIES = ("IPv4", "IPv6")
 _POLICIES = ("Cluster", "Local")
+_ONLY_BALANCED = "may only be used when `type` is 'LoadBalancer'"
 _DAY = 86400
 _MAX_ENDPOINTS = 1000
 _MAX_ADDRESSES = 100
 _MAX_SLICE_PORTS = 20000
 _MAX_HINTS = 8
+_KUBELET_PORT = 10250
+_SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 _LOCAL_MULTICAST = ipaddress.IPv4Network("224.0.0.0/24")
 
 Document = Mapping[str, Any]
@@ -45,32 +49,31 @@ def service(document: Document, old: Document | None) -> Errors:
     spec, before = mapping(document.get("spec")), mapping((old or {}).get("spec"))
     yield from names.one_of("spec.type", spec.get("type"), _TYPES, needed=True)
     yield from _addresses(spec, before)
-    yield from _service_ports(spec, before)
+    yield from _service_ports(spec)
     yield from names.labels("spec.selector", spec.get("selector"))
     yield from _affinity(spec)
-    yield from _traffic(spec, before)
+    yield from _traffic(spec)
     yield from _load_balancer(spec, before)
+    yield from _source_ranges(spec, mapping(mapping(document.get("metadata")).get("annotations")))
+    yield from _ingress(spec, mapping(mapping(document.get("status")).get("loadBalancer")))
     for number, text in enumerate(items(spec.get("externalIPs"))):
         yield from _endpoint_address(f"spec.externalIPs[{number}]", text)
 
 
 def _addresses(spec: Document, before: Document) -> Errors:
-    kind, cluster_ip = spec.get("type"), spec.get("clusterIP")
-    headless = cluster_ip == "None"
+    kind = spec.get("type")
     if kind == "ExternalName":
-        if headless:
-            yield forbidden("spec.clusterIPs[0]", "may not be set to 'None' for ExternalName services")
+        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            if spec.get(field):
+                yield forbidden(f"spec.{field}", "may not be set for ExternalName services")
         yield from names.named("spec.externalName", spec.get("externalName"), _external_name_problem)
-    elif headless and kind in ("NodePort", "LoadBalancer"):
-        yield invalid("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {kind} services")
-    elif cluster_ip and not headless and parse_addr(str(cluster_ip)) is None:
-        yield invalid(
-            "spec.clusterIPs[0]", cluster_ip, 'must be empty, "None", or an IP address such as 10.96.7.7'
-        )
-    allocated = before.get("clusterIP") if "ExternalName" not in (kind, before.get("type")) else None
-    if allocated and cluster_ip and cluster_ip != allocated:
-        yield invalid("spec.clusterIPs[0]", cluster_ip, "may not change once set")
+    else:
+        yield from _cluster_ips(spec)
+    if "ExternalName" not in (kind, before.get("type")):
+        yield from _unchanged_addresses(spec, before)
     families = items(spec.get("ipFamilies"))
+    if len(families) > 2:
+        yield too_many("spec.ipFamilies", len(families), 2)
     for number, family in enumerate(families):
         yield from names.one_of(f"spec.ipFamilies[{number}]", family, _FAMILIES, needed=True)
         if family in families[:number]:
@@ -79,22 +82,63 @@ def _addresses(spec: Document, before: Document) -> Errors:
     yield from names.one_of("spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), policies)
 
 
+def _cluster_ips(spec: Document) -> Errors:
+    kind = spec.get("type")
+    given = items(spec.get("clusterIPs")) or [ip for ip in (spec.get("clusterIP"),) if ip]
+    families = items(spec.get("ipFamilies"))
+    if "None" in given:
+        if kind in ("NodePort", "LoadBalancer"):
+            yield invalid("spec.clusterIPs[0]", "None", f"may not be set to 'None' for {kind} services")
+        if len(given) > 1:
+            yield invalid("spec.clusterIPs", given, "'None' must be the first and only value")
+        return
+    if len(given) > 2:
+        yield too_many("spec.clusterIPs", len(given), 2)
+    seen: set[int] = set()
+    for number, text in enumerate(given):
+        path, address = f"spec.clusterIPs[{number}]", parse_addr(str(text))
+        if address is None:
+            yield invalid(path, text, 'must be empty, "None", or an IP address such as 10.96.7.7')
+            continue
+        if number < len(families) and families[number] != f"IPv{address.version}":
+            yield invalid(
+                path, text, f"expected an {families[number]} value as indicated by `ipFamilies[{number}]`"
+            )
+        if address.version in seen:
+            yield invalid("spec.clusterIPs", given, "may specify no more than one IP for each IP family")
+        seen.add(address.version)
+
+
+def _unchanged_addresses(spec: Document, before: Document) -> Errors:
+    """Addresses and families that a Service has stay; a second one may come and go."""
+    if spec.get("clusterIP") and before.get("clusterIP") and spec["clusterIP"] != before["clusterIP"]:
+        yield invalid("spec.clusterIPs[0]", spec["clusterIP"], "may not change once set")
+    for field, start in (("clusterIPs", 1), ("ipFamilies", 0)):
+        for number, (now, then) in enumerate(
+            zip(items(spec.get(field)), items(before.get(field)), strict=False)
+        ):
+            if number >= start and now != then:
+                yield invalid(f"spec.{field}[{number}]", now, "may not change once set")
+
+
 def _external_name_problem(text: str) -> str:
     return names.subdomain_problem(text.lower().removesuffix("."))
 
 
-def _service_ports(spec: Document, before: Document) -> Errors:
+def _service_ports(spec: Document) -> Errors:
     ports = [mapping(item) for item in items(spec.get("ports"))]
     if not ports and spec.get("type") != "ExternalName" and spec.get("clusterIP") != "None":
         yield required("spec.ports")
     seen_names: set[str] = set()
     seen_ports: set[tuple[Json, Json]] = set()
     seen_node_ports: set[tuple[Json, Json]] = set()
-    had = {p.get("nodePort") for p in items(before.get("ports")) if isinstance(p, dict)}
     for number, port in enumerate(ports):
         path = f"spec.ports[{number}]"
         yield from _port_name(path, port.get("name"), seen_names, needed=len(ports) > 1)
         yield from names.port(f"{path}.port", port.get("port"))
+        if spec.get("type") == "LoadBalancer" and port.get("port") == _KUBELET_PORT:
+            why = f"may not expose port {_KUBELET_PORT} externally since it is used by kubelet"
+            yield invalid(f"{path}.port", _KUBELET_PORT, why)
         yield from names.one_of(f"{path}.protocol", port.get("protocol"), PROTOCOLS, needed=True)
         if port.get("targetPort") is not None:
             yield from names.port_or_name(f"{path}.targetPort", port["targetPort"])
@@ -106,7 +150,7 @@ def _service_ports(spec: Document, before: Document) -> Errors:
             yield duplicate(path, {"port": key[1], "protocol": key[0]})
         seen_ports.add(key)
         if node_port := port.get("nodePort"):
-            yield from _node_port(path, spec, port, had)
+            yield from _node_port(path, spec, port)
             if (key[0], node_port) in seen_node_ports:
                 yield duplicate(f"{path}.nodePort", node_port)
             seen_node_ports.add((key[0], node_port))
@@ -123,12 +167,10 @@ def _port_name(path: str, name: Json, seen: set[str], *, needed: bool) -> Errors
     seen.add(name)
 
 
-def _node_port(path: str, spec: Document, port: Document, had: set[Json]) -> Errors:
-    node_port = port["nodePort"]
-    # one that the Service had under its former type goes by itself
-    if spec.get("type") not in ("NodePort", "LoadBalancer") and node_port not in had:
+def _node_port(path: str, spec: Document, port: Document) -> Errors:
+    if spec.get("type") not in ("NodePort", "LoadBalancer"):
         yield forbidden(f"{path}.nodePort", f"may not be used when `type` is '{spec.get('type')}'")
-    yield from names.port(f"{path}.nodePort", node_port)
+    yield from names.port(f"{path}.nodePort", port["nodePort"])
 
 
 def _affinity(spec: Document) -> Errors:
@@ -140,44 +182,72 @@ def _affinity(spec: Document) -> Errors:
         yield invalid("spec.sessionAffinityConfig.clientIP.timeoutSeconds", seconds, why)
 
 
-def _traffic(spec: Document, before: Document) -> Errors:
-    kind = spec.get("type")
+def _traffic(spec: Document) -> Errors:
     external = spec.get("externalTrafficPolicy")
     yield from names.one_of("spec.externalTrafficPolicy", external, _POLICIES)
-    reachable = kind in ("NodePort", "LoadBalancer") or (kind == "ClusterIP" and spec.get("externalIPs"))
-    if external and not reachable and external != before.get("externalTrafficPolicy"):
-        yield invalid(
-            "spec.externalTrafficPolicy", external, "may only be set for externally-accessible services"
-        )
+    if external and not is_reached_from_outside(spec):
+        why = "may only be set for externally-accessible services"
+        yield invalid("spec.externalTrafficPolicy", external, why)
     yield from names.one_of("spec.internalTrafficPolicy", spec.get("internalTrafficPolicy"), _POLICIES)
     distributions = ("PreferClose", "PreferSameNode", "PreferSameZone")
     yield from names.one_of("spec.trafficDistribution", spec.get("trafficDistribution"), distributions)
-    health = spec.get("healthCheckNodePort")
-    if health and health != before.get("healthCheckNodePort"):
+    if health := spec.get("healthCheckNodePort"):
         path = "spec.healthCheckNodePort"
         yield from names.port(path, health)
-        if not (kind == "LoadBalancer" and external == "Local"):
+        if not needs_health_port(spec):
             why = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
             yield invalid(path, health, why)
 
 
 def _load_balancer(spec: Document, before: Document) -> Errors:
-    balanced = spec.get("type") == "LoadBalancer"
-    for number, text in enumerate(items(spec.get("loadBalancerSourceRanges"))):
-        if parse_cidr(str(text).strip()) is None:
-            yield invalid(
-                f"spec.loadBalancerSourceRanges[{number}]", text, "must be a range such as 192.0.2.0/24"
-            )
-    why = "may only be used when `type` is 'LoadBalancer'"
-    for field in ("loadBalancerSourceRanges", "loadBalancerClass", "allocateLoadBalancerNodePorts"):
-        value = spec.get(field)
-        if not balanced and value not in (None, "", []) and value != before.get(field):
-            yield forbidden(f"spec.{field}", why)
     path, name = "spec.loadBalancerClass", spec.get("loadBalancerClass")
-    if balanced:
+    if spec.get("type") == "LoadBalancer":
         yield from names.optional(path, name, names.qualified_name_problem)
         if before.get("type") == "LoadBalancer" and name != before.get("loadBalancerClass"):
             yield invalid(path, name, "may not change once set")
+        return
+    for field in ("loadBalancerClass", "allocateLoadBalancerNodePorts"):
+        if spec.get(field) is not None:
+            yield forbidden(f"spec.{field}", _ONLY_BALANCED)
+
+
+def _source_ranges(spec: Document, annotations: Document) -> Errors:
+    """Of the field, or where that is empty of the annotation that was there before it."""
+    path, ranges = "spec.loadBalancerSourceRanges", items(spec.get("loadBalancerSourceRanges"))
+    if not ranges and _SOURCE_RANGES in annotations:
+        path, told = f"metadata.annotations[{_SOURCE_RANGES}]", str(annotations[_SOURCE_RANGES]).strip()
+        if spec.get("type") != "LoadBalancer":
+            yield forbidden(path, _ONLY_BALANCED)
+            return
+        if told and any(parse_cidr(text.strip()) is None for text in told.split(",")):
+            yield invalid(path, told, "must be a list of ranges such as 192.0.2.0/24,198.51.100.0/24")
+        return
+    if ranges and spec.get("type") != "LoadBalancer":
+        yield forbidden(path, _ONLY_BALANCED)
+    for number, text in enumerate(ranges):
+        if parse_cidr(str(text).strip()) is None:
+            yield invalid(f"{path}[{number}]", text, "must be a range such as 192.0.2.0/24")
+
+
+def _ingress(spec: Document, balancer: Document) -> Errors:
+    """The addresses of a load balancer, which its controller writes into status."""
+    path, ingress = "status.loadBalancer.ingress", items(balancer.get("ingress"))
+    if ingress and spec.get("type") != "LoadBalancer":
+        yield forbidden(path, "may only be used when `spec.type` is 'LoadBalancer'")
+        return
+    for number, item in enumerate(ingress):
+        here, one = f"{path}[{number}]", mapping(item)
+        ip, mode, host = one.get("ip"), one.get("ipMode"), one.get("hostname")
+        if ip and parse_addr(str(ip)) is None:
+            yield invalid(f"{here}.ip", ip, "must be an IP address, such as 192.0.2.7 or 2001:db8::7")
+        if mode is not None and not ip:
+            yield forbidden(f"{here}.ipMode", "may not be specified when `ip` is not set")
+        else:
+            yield from names.one_of(f"{here}.ipMode", mode, ("Proxy", "VIP"))
+        if host:
+            yield from names.optional(f"{here}.hostname", host, names.subdomain_problem)
+            if parse_addr(str(host)) is not None:
+                yield invalid(f"{here}.hostname", host, "must be a DNS name, not an IP address")
 
 
 def endpoint_slice(document: Document, old: Document | None) -> Errors:

@@ -11,6 +11,7 @@ import pytest
 from netloom.local.apiserver.allocate import Pool, ServiceAddresses
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kinds import SERVICES
+from netloom.local.apiserver.service_updates import settled
 from netloom.local.apiserver.status import Cause
 from netloom.local.apiserver.store import Store
 
@@ -37,18 +38,23 @@ class Shop:
         self.addresses = ServiceAddresses(store=self.store, cidrs=cidrs or (V4,), node_ports=node_ports)
 
     def put(self, name: str = "cart", **spec: Json) -> dict[str, Any]:
-        live = self.store.get(SERVICES, "shop", name)
         document = a_service(name, **spec)
-        causes = self.addresses.complete(document, live.document() if live else None)
+        causes = self._complete(name, document)
         assert causes == []
         self.store.put(SERVICES, document)
         stored: dict[str, Any] = document["spec"]
         return stored
 
     def refuse(self, name: str = "cart", **spec: Json) -> Cause:
-        live = self.store.get(SERVICES, "shop", name)
-        (cause,) = self.addresses.complete(a_service(name, **spec), live.document() if live else None)
+        (cause,) = self._complete(name, a_service(name, **spec))
         return cause
+
+    def _complete(self, name: str, document: dict[str, Any]) -> list[Cause]:
+        live = self.store.get(SERVICES, "shop", name)
+        old = live.document() if live else None
+        if old is not None:
+            document["spec"] = settled(document, old)["spec"]
+        return self.addresses.complete(document, old)
 
     def remove(self, name: str) -> None:
         record = self.store.get(SERVICES, "shop", name)
@@ -84,7 +90,7 @@ def test_a_given_address_is_kept_and_one_that_is_taken_is_refused(shop: Shop) ->
 def test_an_address_that_the_range_does_not_have_is_refused(shop: Shop, address: str) -> None:
     cause = shop.refuse(clusterIP=address)
     assert cause.reason == "FieldValueInvalid"
-    assert cause.field in {"spec.clusterIPs", "spec.ipFamilies"}
+    assert cause.field in {"spec.clusterIPs", "spec.clusterIPs[0]"}
 
 
 def test_a_released_address_is_not_handed_out_again_at_once(shop: Shop) -> None:
@@ -97,7 +103,8 @@ def test_a_released_address_is_not_handed_out_again_at_once(shop: Shop) -> None:
 def test_headless_and_external_names_take_no_address(shop: Shop) -> None:
     headless = shop.put("peers", clusterIP="None")
     assert (headless["clusterIP"], headless["clusterIPs"]) == ("None", ["None"])
-    assert headless["ipFamilies"] == ["IPv4"]
+    assert headless["ipFamilies"] == ["IPv4", "IPv6"], "whoever writes its endpoints chooses their family"
+    assert shop.put("mine", clusterIP="None", selector={"app": "db"})["ipFamilies"] == ["IPv4"]
     external = shop.put("out", type="ExternalName", externalName="example.org", ports=[])
     assert "clusterIP" not in external
     assert "ipFamilies" not in external
@@ -171,6 +178,48 @@ def test_a_load_balancer_with_local_traffic_gets_a_health_port(shop: Shop) -> No
     assert spec["healthCheckNodePort"] not in {p["nodePort"] for p in spec["ports"]}
     without = shop.put("b", type="LoadBalancer", allocateLoadBalancerNodePorts=False)
     assert "nodePort" not in without["ports"][0]
+    assert "healthCheckNodePort" not in without
+    local = shop.put(
+        "c", type="LoadBalancer", allocateLoadBalancerNodePorts=False, externalTrafficPolicy="Local"
+    )
+    assert ("nodePort" in local["ports"][0], "healthCheckNodePort" in local) == (False, True)
+
+
+def test_a_health_port_is_given_kept_and_released(shop: Shop) -> None:
+    local: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local"}
+    assert shop.put("a", **local, healthCheckNodePort=32100)["healthCheckNodePort"] == 32100
+    assert shop.put("a", **local)["healthCheckNodePort"] == 32100
+    field = "spec.healthCheckNodePort"
+    moved = shop.refuse("a", **local, healthCheckNodePort=32101)
+    assert (moved.field, "immutable" in moved.message) == (field, True)
+    assert "already allocated" in shop.refuse("b", **local, healthCheckNodePort=32100).message
+    assert "30000-32767" in shop.refuse("b", **local, healthCheckNodePort=10256).message
+    twice = [{"port": 80, "nodePort": 32200, "protocol": "TCP"}]
+    assert shop.refuse("b", **local, healthCheckNodePort=32200, ports=twice).field == field
+    assert "healthCheckNodePort" not in shop.put("a", type="LoadBalancer", externalTrafficPolicy="Cluster")
+    assert shop.put("b", **local, healthCheckNodePort=32100)["healthCheckNodePort"] == 32100
+
+
+def test_a_health_port_cannot_be_a_node_port_that_the_service_has(shop: Shop) -> None:
+    (port,) = shop.put(type="LoadBalancer")["ports"]
+    ports = [{"port": 80, "protocol": "TCP", "nodePort": 32300}]
+    local: dict[str, Any] = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": ports}
+    assert "already allocated" in shop.refuse(**local, healthCheckNodePort=port["nodePort"]).message
+
+
+def test_a_second_address_comes_and_goes() -> None:
+    dual = Shop(V4, V6)
+    first = dual.put()["clusterIP"]
+    both = dual.put(ipFamilyPolicy="RequireDualStack")["clusterIPs"]
+    assert (both[0], len(both)) == (first, 2)
+    assert dual.refuse("other", clusterIPs=[both[1]]).field == "spec.clusterIPs"
+    changed = dual.refuse(
+        clusterIP=both[0], clusterIPs=[both[0], "2001:db8::99"], ipFamilyPolicy="RequireDualStack"
+    )
+    assert changed.field == "spec.clusterIPs[1]"
+    assert dual.put(ipFamilyPolicy="SingleStack")["clusterIPs"] == [first]
+    assert dual.put("other", clusterIPs=[both[1]])["clusterIP"] == both[1]
+    dual.store.close()
 
 
 def test_two_families_where_the_cluster_has_them() -> None:

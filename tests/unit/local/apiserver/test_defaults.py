@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from netloom.local.apiserver import schema
-from netloom.local.apiserver.defaults import drop_type_dependent, set_defaults
+from netloom.local.apiserver.defaults import set_defaults
 
 TEMPLATE = {
     "restartPolicy": "Always",
@@ -272,21 +272,3 @@ def test_odd_documents_are_left_to_validation():
                 }
             },
         )
-
-
-def test_what_goes_with_a_type_goes_with_it_unless_it_is_set_anew():
-    old = {
-        "spec": {
-            "type": "LoadBalancer",
-            "externalTrafficPolicy": "Local",
-            "allocateLoadBalancerNodePorts": True,
-            "internalTrafficPolicy": "Cluster",
-        }
-    }
-    new = {"spec": {**old["spec"], "type": "ClusterIP"}}
-    assert drop_type_dependent("v1/Service", new, old) == {
-        "spec": {"type": "ClusterIP", "internalTrafficPolicy": "Cluster"}
-    }
-    told = {"spec": {**new["spec"], "externalTrafficPolicy": "Cluster"}}
-    assert drop_type_dependent("v1/Service", told, old)["spec"]["externalTrafficPolicy"] == "Cluster"
-    assert drop_type_dependent("v1/Service", old, old) is old

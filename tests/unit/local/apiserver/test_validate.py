@@ -48,6 +48,9 @@ GOOD = [
     (SERVICE, service(type="ExternalName", externalName="example.com.", ports=[])),
     (SERVICE, {"spec": {"clusterIP": "None"}}),
     (SERVICE, service(type="LoadBalancer", loadBalancerSourceRanges=["192.0.2.0/24"], externalTrafficPolicy="Local")),
+    (SERVICE, service(type="LoadBalancer", ports=[{"name": "a", "port": 53}, {"name": "b", "port": 53, "protocol": "UDP"}, {"name": "c", "port": 53, "protocol": "SCTP"}])),
+    (SERVICE, service(externalIPs=["192.0.2.7", "2001:db8::7"], externalTrafficPolicy="Local", trafficDistribution="PreferSameNode")),
+    (SERVICE, service(type="LoadBalancer", externalTrafficPolicy="Local", healthCheckNodePort=32000, loadBalancerSourceRanges=[" 192.0.2.0/24 "], loadBalancerClass="example.org/lb", allocateLoadBalancerNodePorts=False)),
     (SERVICE, service(sessionAffinity="ClientIP", ports=[{"port": 80, "targetPort": "http", "appProtocol": "kubernetes.io/h2c"}])),
     (POD, pod()),
     (POD, pod({"env": [{"name": "my.var"}, {"name": "A", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}}]})),
@@ -134,6 +137,16 @@ BAD = [
     (SERVICE, service(type="NodePort", ports=[{"port": 1, "nodePort": 30000, "name": "a"}, {"port": 2, "nodePort": 30000, "name": "b"}]), ["spec.ports[1].nodePort: Duplicate value: 30000"]),
     (SERVICE, service(type="Spam"), ['spec.type: Unsupported value: "Spam": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"']),
     (SERVICE, service(type="ExternalName"), ["spec.externalName: Required value"]),
+    (SERVICE, service(type="ExternalName", externalName="example.org", clusterIP="10.96.0.7", ipFamilies=["IPv4"]), ["spec.clusterIP: Forbidden: may not be set for ExternalName services", "spec.ipFamilies: Forbidden: may not be set for ExternalName services"]),
+    (SERVICE, service(clusterIPs=["10.96.0.7", "10.96.0.8"]), ['spec.clusterIPs: Invalid value: ["10.96.0.7","10.96.0.8"]: may specify no more than one IP for each IP family']),
+    (SERVICE, service(clusterIPs=["10.96.0.7"], ipFamilies=["IPv6"]), ['spec.clusterIPs[0]: Invalid value: "10.96.0.7": expected an IPv6 value as indicated by `ipFamilies[0]`']),
+    (SERVICE, service(clusterIP="None", clusterIPs=["None", "10.96.0.7"]), ['spec.clusterIPs: Invalid value: ["None","10.96.0.7"]: \'None\' must be the first and only value']),
+    (SERVICE, service(sessionAffinity="ClientIP", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 0}}), ["spec.sessionAffinityConfig.clientIP.timeoutSeconds: Invalid value: 0: must be greater than 0 and less than 86400"]),
+    (SERVICE, service(trafficDistribution="PreferFar"), ['spec.trafficDistribution: Unsupported value: "PreferFar": supported values: "PreferClose", "PreferSameNode", "PreferSameZone"']),
+    (SERVICE, service(loadBalancerSourceRanges=["192.0.2.0/24"]), ["spec.loadBalancerSourceRanges: Forbidden: may only be used when `type` is 'LoadBalancer'"]),
+    (SERVICE, service(type="NodePort", allocateLoadBalancerNodePorts=False), ["spec.allocateLoadBalancerNodePorts: Forbidden: may only be used when `type` is 'LoadBalancer'"]),
+    (SERVICE, service(type="LoadBalancer", ports=[{"port": 10250}]), ["spec.ports[0].port: Invalid value: 10250: may not expose port 10250 externally since it is used by kubelet"]),
+    (SERVICE, service(type="LoadBalancer", healthCheckNodePort=30000), ["spec.healthCheckNodePort: Invalid value: 30000: may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"]),
     (SERVICE, service(type="NodePort", clusterIP="None"), ["spec.clusterIPs[0]: Invalid value: \"None\": may not be set to 'None' for NodePort services"]),
     (SERVICE, service(clusterIP="10.96.0"), ['spec.clusterIPs[0]: Invalid value: "10.96.0": must be empty, "None", or an IP address such as 10.96.7.7']),
     (SERVICE, service(selector={"a b": "c"}), ['spec.selector: Invalid value: "a b": name part must consist of letters, digits, \'-\', \'_\' and \'.\', with a letter or digit at both ends, such as \'MyName\' or \'example.com/my.name\'']),
@@ -289,10 +302,51 @@ def test_what_of_a_pod_can_be_changed():
     assert errors(POD, new, pod()) == []
 
 
-def test_a_service_that_leaves_node_port_keeps_quiet_about_the_port_it_had():
-    old = service(type="NodePort", ports=[{"port": 80, "nodePort": 30080}])
-    assert errors(SERVICE, service(ports=[{"port": 80, "nodePort": 30080}]), old) == []
-    assert errors(SERVICE, service(ports=[{"port": 80, "nodePort": 30081}]), old) != []
+def test_the_class_of_a_balancer_is_chosen_once():
+    before, after = (
+        service(type="LoadBalancer", loadBalancerClass=c) for c in ("example.org/a", "example.org/b")
+    )
+    told = 'spec.loadBalancerClass: Invalid value: "example.org/b": may not change once set'
+    assert errors(SERVICE, after, before) == [told]
+    assert errors(SERVICE, service(type="LoadBalancer"), before) != []
+    assert errors(SERVICE, before, service()) == []
+
+
+def balanced(*ingress, **spec):
+    return {
+        **service(**{"type": "LoadBalancer", **spec}),
+        "status": {"loadBalancer": {"ingress": list(ingress)}},
+    }
+
+
+BAD_STATUS = [
+    ({"ip": "192.0.2"}, 'status.loadBalancer.ingress[0].ip: Invalid value: "192.0.2": must be an IP address, such as 192.0.2.7 or 2001:db8::7'),
+    ({"ip": "192.0.2.7", "ipMode": "Bridge"}, 'status.loadBalancer.ingress[0].ipMode: Unsupported value: "Bridge": supported values: "Proxy", "VIP"'),
+    ({"hostname": "lb.example.org", "ipMode": "VIP"}, "status.loadBalancer.ingress[0].ipMode: Forbidden: may not be specified when `ip` is not set"),
+    ({"hostname": "192.0.2.7"}, 'status.loadBalancer.ingress[0].hostname: Invalid value: "192.0.2.7": must be a DNS name, not an IP address'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ingress", "told"), BAD_STATUS)
+def test_addresses_of_a_balancer_are_checked(ingress, told):
+    assert errors(SERVICE, balanced(ingress)) == [told]
+
+
+def test_addresses_of_a_balancer():
+    mixed = [{"ip": "192.0.2.7"}, {"ip": "2001:db8::7", "ipMode": "Proxy"}, {"hostname": "lb.example.org"}]
+    assert errors(SERVICE, balanced(*mixed)) == []
+    told = "status.loadBalancer.ingress: Forbidden: may only be used when `spec.type` is 'LoadBalancer'"
+    assert errors(SERVICE, balanced(*mixed, type="NodePort")) == [told]
+
+
+def test_source_ranges_by_annotation():
+    def annotated(text, kind):
+        metadata = {**META, "annotations": {"service.beta.kubernetes.io/load-balancer-source-ranges": text}}
+        return errors(SERVICE, {**service(type=kind), "metadata": metadata})
+
+    assert annotated(" 192.0.2.0/24, 2001:db8::/32 ", "LoadBalancer") == []
+    assert "must be a list of ranges" in annotated("192.0.2.0/33", "LoadBalancer")[0]
+    assert "may only be used when `type` is 'LoadBalancer'" in annotated("192.0.2.0/24", "ClusterIP")[0]
 
 
 def test_pod_ranges_of_a_node_are_given_once():
