@@ -96,9 +96,16 @@ environment() {
     sed -n '/^uv==/,/[^\]$/p' "$requirements" >"$cache/uv.txt"
     PIP_CERT=${PIP_CERT:-/etc/ssl/certs/ca-certificates.crt} \
         .venv/bin/python -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r "$cache/uv.txt"
-    .venv/bin/uv pip sync -q --require-hashes --native-tls --python .venv/bin/python "$requirements"
+    .venv/bin/uv pip sync -q --compile-bytecode --require-hashes --native-tls --python .venv/bin/python "$requirements"
     .venv/bin/uv pip install -q --offline --no-deps --no-build-isolation --python .venv/bin/python -e .
     echo "$tier $want" >.venv/.netloom
+}
+
+# Modules as bytecode, once: where PYTHONDONTWRITEBYTECODE is set, every process would compile them again at its start.
+bytecode() {
+    [ -n "$(find src -name '*.py' -newer "$cache/bytecode" -print -quit 2>/dev/null)" ] || [ ! -e "$cache/bytecode" ] || return 0
+    touch "$cache/bytecode"
+    .venv/bin/python -m compileall -q -j 0 src
 }
 
 shim() {
@@ -141,5 +148,6 @@ mkdir -p "$cache"
 python=$(find_python)
 packages
 environment
+bytecode
 shim
 if [ "$tier" != run ]; then kubectl_for_tests; fi
