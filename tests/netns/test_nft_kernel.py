@@ -140,6 +140,27 @@ async def test_ranges_are_written_and_read_back(netns_fd):
         assert set(await nft.elements(V4, "netloom", SOURCE_RANGES)) == set(ranges[1:])
 
 
+async def test_a_service_of_5000_endpoints_and_one_of_2000_ports(netns_fd):
+    many = [f"10.244.{n // 250}.{n % 250 + 1}:8080" for n in range(5001)]
+    ports = [frontend(f"10.96.0.81:{number}", many[0]) for number in range(1, 2001)]
+    was, now = (
+        network_state(
+            frontend("10.96.0.80:80", *some), frontend("10.96.0.82:80", *some, affinity_s=60), *ports
+        )
+        for some in (many[:-1], many)
+    )
+    with Nft(netns_fd=netns_fd) as nft, Conntrack(netns_fd=netns_fd) as conntrack:
+        plane = NftablesPlane(nft=nft, conntrack=conntrack)
+        await plane.start(was, FACTS)
+        await plane.apply(difference(was, now))
+        endpoints = await nft.elements(V4, "netloom", ENDPOINTS)
+        assert len([key for key in endpoints if key[1] == ADDRESS]) == 5001
+        assert len(await nft.elements(V4, "netloom", SERVICE.targets)) == 5001
+        assert len(await nft.elements(V4, "netloom", SERVICES)) == 2002
+        step = program.step(program.table_state(was, V4), difference(was, now))
+        assert step.transaction.count == 3, "one endpoint; a number and its backend"
+
+
 async def test_a_change_is_no_program_start_and_no_listing(netns_fd):
     """The hot path is one batch: it works where the nft program is missing."""
     with Conntrack(netns_fd=netns_fd) as conntrack:
