@@ -23,6 +23,15 @@ FACTS = NodeFacts(
     cluster_cidrs=(ip_network("10.244.0.0/16"),),
     service_cidrs=(ip_network("10.96.0.0/16"),),
     dns_addresses=(ip_address("10.96.0.10"),),
+    zone="zone-a",
+)
+OTHER_FACTS = st.sampled_from(
+    [
+        FACTS,
+        msgspec.structs.replace(FACTS, zone="zone-b"),
+        msgspec.structs.replace(FACTS, name="node-2", addresses=(ip_address("192.0.2.12"),)),
+        msgspec.structs.replace(FACTS, service_cidrs=(), cluster_cidrs=(ip_network("10.96.0.0/16"),)),
+    ]
 )
 
 # Few of each, so that objects meet all the time: the same ClusterIP, NodePort, endpoint, pod address, pod range.
@@ -56,10 +65,28 @@ services = st.builds(
     cluster_ips,
     service_ports,
     created=CREATED,
-    type=st.sampled_from(["ClusterIP", "NodePort", "NodePort", "ExternalName"]),
+    type=st.sampled_from(["ClusterIP", "NodePort", "NodePort", "LoadBalancer", "ExternalName"]),
     ip_families=st.sampled_from([(), ("IPv4",), ("IPv4", "IPv6")]),
     internal_traffic_policy=st.sampled_from(["Cluster", "Cluster", "Local", "Odd"]),
     external_traffic_policy=st.sampled_from(["Cluster", "Cluster", "Local"]),
+    external_ips=st.sampled_from([(), (), ("198.51.100.1",), ("10.96.0.1", "2001:db8:e::1"), ("10.97.0.1",)]),
+    ingress=st.sampled_from([(), ("198.51.100.1",), ("198.51.100.2", "2001:db8:e::1")]),
+    health_check_node_port=st.sampled_from([0, 32000, 32000, 32001]),
+    session_affinity=st.sampled_from(["None", "None", "ClientIP"]),
+    load_balancer_source_ranges=st.sampled_from([(), (), ("192.0.2.0/24",), ("nonsense",)]),
+    labels=st.sampled_from([{}, {}, {}, {"service.kubernetes.io/service-proxy-name": "other"}]),
+)
+LOAD_BALANCERS = st.builds(
+    lambda name, ip, created, **rest: b.service(
+        name, ip, ports=(b.port(80, node_port=30080),), created=created, type="LoadBalancer", **rest
+    ),
+    st.sampled_from(["a/x", "a/y"]),
+    st.sampled_from(["10.97.0.1", "10.97.0.2"]),
+    CREATED,
+    external_traffic_policy=st.sampled_from(["Cluster", "Local", "Local"]),
+    external_ips=st.sampled_from([(), ("10.97.0.1",), ("10.97.0.2",)]),
+    ingress=st.sampled_from([("198.51.100.1",), ("198.51.100.1", "198.51.100.2")]),
+    health_check_node_port=st.sampled_from([0, 32000, 32000]),
 )
 endpoints = st.builds(
     b.endpoint,
@@ -69,6 +96,8 @@ endpoints = st.builds(
     ready=BOOL,
     serving=BOOL,
     terminating=BOOL,
+    for_zones=st.sampled_from([(), (), ("zone-a",), ("zone-b",)]),
+    for_nodes=st.sampled_from([(), (), ("node-1",), ("node-2",)]),
 )
 slices = st.builds(
     lambda name, of, found, ports, kind: b.endpoint_slice(name, of, *found, ports=ports, address_type=kind),
@@ -140,6 +169,7 @@ def histories() -> st.SearchStrategy[list[tuple[KubeObject, bool]]]:
         history_of(services, services, slices),
         history_of(services),
         history_of(sound_slices).map(lambda history: [*TWO_SERVICES, *history]),
+        history_of(LOAD_BALANCERS, LOAD_BALANCERS, sound_slices),
         history_of(pods),
         history_of(nodes),
         history_of(services, slices, pods, nodes),
@@ -172,6 +202,7 @@ def plus(state: NetworkState, delta: Delta) -> NetworkState:
         frontends=applied(state.frontends, delta.frontends),
         routes=applied(state.routes, delta.routes),
         local_pods=applied(state.local_pods, delta.local_pods),
+        health_checks=applied(state.health_checks, delta.health_checks),
         findings=(),
     )
 
@@ -209,6 +240,7 @@ def test_each_delta_is_the_difference_of_the_states(history):
         assert delta.frontends == expected.frontends
         assert delta.routes == expected.routes
         assert delta.local_pods == expected.local_pods
+        assert delta.health_checks == expected.health_checks
         assert sorted(map(str, delta.flows)) == sorted(map(str, expected.flows))
         summed = plus(summed, delta)
     assert summed == without_findings(network.state)
@@ -220,3 +252,12 @@ def test_everything_gone_is_nothing(history):
     network.update(step(history))
     network.update(step([(obj, True) for obj, _ in history]))
     assert network.state == NetworkState()
+
+
+@given(histories(), OTHER_FACTS, st.integers(0, 12), st.data())
+def test_a_node_that_changes_leaves_no_trace_either(history, facts, when, data):
+    network = Network(FACTS)
+    network.update(step(history[:when]))
+    network.refit(facts)
+    network.update(step(history[when:]))
+    assert network.state == Network.compute(final_view(history, data), facts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 
 import msgspec
 import pytest
@@ -178,3 +178,139 @@ def test_difference_both_ways():
     assert list(difference(NetworkState(), state).routes.values()) == list(state.routes.values())
     assert list(difference(state, NetworkState()).routes.values()) == [None]
     assert difference(state, state).is_empty
+
+
+def test_a_cluster_ip_belongs_to_its_service_whoever_is_older():
+    own = b.service("a/own", "10.96.0.1", ports=TCP, created=NEW)
+    guest = b.service("z/guest", "10.96.0.2", ports=TCP, external_ips=("10.96.0.1",), created=OLD)
+    for order in ([own, guest], [guest, own]):
+        network = Network(FACTS)
+        for one in order:
+            network.update(b.changes(one))
+        held = {str(key): one.source.subject for key, one in network.state.frontends.items()}
+        assert held["10.96.0.1:80/tcp"] == "Service a/own"
+        assert [str(f) for f in network.findings] == [
+            "Service z/guest: spec.externalIPs[0], spec.ports[0].port: 10.96.0.1:80/tcp belongs to Service a/own, "
+            "whose ClusterIP it is; give one of the two another"
+        ]
+        assert network.state == Network.compute(b.view(own, guest), FACTS)
+        network.update(b.changes(gone=[own]))
+        assert {one.source.subject for one in network.state.frontends.values()} == {"Service z/guest"}
+        assert network.findings == ()
+
+
+@pytest.mark.parametrize("kind", ["external_ips", "ingress"])
+def test_of_two_services_with_one_outer_address_the_older_has_it(kind):
+    outer = {kind: ("198.51.100.1",), "type": "LoadBalancer"}
+    young = b.service("a/young", "10.96.0.1", ports=TCP, created=NEW, **outer)
+    old = b.service("z/old", "10.96.0.2", ports=TCP, created=OLD, **outer)
+    other_port = b.service("z/other", "10.96.0.3", ports=[b.port(81)], created=OLD, **outer)
+    state = Network.compute(b.view(young, old, other_port), FACTS)
+    held = {str(key): one.source.subject for key, one in state.frontends.items()}
+    assert held["198.51.100.1:80/tcp"] == "Service z/old"
+    assert held["198.51.100.1:81/tcp"] == "Service z/other"
+    assert [f.source.subject for f in state.findings] == ["Service a/young"]
+    assert "which is older" in state.findings[0].problem
+
+
+def with_health(name, ip, *, created=OLD, port=32000, **rest):
+    return b.service(
+        name,
+        ip,
+        ports=TCP,
+        created=created,
+        type="LoadBalancer",
+        external_traffic_policy="Local",
+        health_check_node_port=port,
+        **rest,
+    )
+
+
+def test_of_two_services_with_one_health_check_port_the_older_has_it():
+    old, young = with_health("a/web", "10.96.0.1"), with_health("a/x", "10.96.0.2", created=NEW)
+    network = net(young)
+    delta = network.update(b.changes(old, slice_of("10.244.0.2")))
+    assert {port: (str(c.service), c.local_endpoints) for port, c in delta.health_checks.items()} == {
+        32000: ("a/web", 1)
+    }
+    assert [str(f) for f in network.findings] == [
+        "Service a/x: spec.healthCheckNodePort: belongs to Service a/web, which is older: load balancers are told of "
+        "that one's endpoints; give one of the two another"
+    ]
+    assert {str(c.service) for c in network.update(b.changes(gone=[old])).health_checks.values()} == {"a/x"}
+    assert network.findings == ()
+
+
+def test_a_health_check_follows_its_endpoints():
+    network = net(with_health("a/web", "10.96.0.1"))
+    assert network.state.health_checks[32000].local_endpoints == 0
+    delta = network.update(b.changes(slice_of("10.244.0.2", "10.244.0.3")))
+    assert delta.health_checks[32000].local_endpoints == 2
+    assert network.update(b.changes(slice_of("10.244.0.3", "10.244.0.2"))).health_checks == {}
+    assert network.update(b.changes(with_health("a/web", "10.96.0.1", port=0))).health_checks == {32000: None}
+
+
+def test_a_service_that_is_handed_to_another_proxy_is_gone_from_here():
+    service = b.service("a/web", "10.96.0.1", ports=TCP)
+    network = net(service, slice_of("10.244.0.2"))
+    other = b.service(
+        "a/web", "10.96.0.1", ports=TCP, labels={"service.kubernetes.io/service-proxy-name": "x"}
+    )
+    assert list(network.update(b.changes(other)).frontends.values()) == [None]
+    assert len(network.update(b.changes(service)).frontends) == 1
+
+
+def test_a_slice_that_is_handed_to_another_proxy_is_gone_from_here():
+    network = net(b.service("a/web", "10.96.0.1", ports=TCP), slice_of("10.244.0.2"))
+    slice_ = slice_of("10.244.0.2")
+    labels = {**slice_.metadata.labels, "service.kubernetes.io/headless": ""}
+    meta = msgspec.structs.replace(slice_.metadata, labels=labels)
+    (one,) = network.update(b.changes(msgspec.structs.replace(slice_, metadata=meta))).frontends.values()
+    assert one.action is FrontendAction.REJECT
+
+
+def test_one_of_several_slices_changes():
+    network = net(
+        b.service("a/web", "10.96.0.1", ports=TCP),
+        *(slice_of(f"10.244.0.{i}", name=f"a/s{i}") for i in range(1, 6)),
+    )
+    for change, left in (
+        (b.changes(slice_of("10.244.0.33", name="a/s3")), [1, 2, 4, 5, 33]),
+        (b.changes(gone=[slice_of(name="a/s1"), slice_of(name="a/s2")]), [4, 5, 33]),
+        (b.changes(gone=[slice_of(name="a/s4"), slice_of(name="a/s5")]), [33]),
+        (b.changes(slice_of("10.244.0.4", name="a/s4")), [4, 33]),
+    ):
+        (one,) = network.update(change).frontends.values()
+        assert [int(str(backend.address).rpartition(".")[2]) for backend in one.backends] == left
+
+
+def test_a_node_that_is_another_now():
+    hinted = b.endpoint_slice(
+        "a/s1",
+        "web",
+        b.endpoint("10.244.0.2", node="node-1", for_zones=["zone-a"]),
+        b.endpoint("10.244.1.2", node="node-2", for_zones=["zone-b"]),
+    )
+    objects = [
+        b.service("a/web", "10.96.0.1", ports=TCP),
+        with_health("a/x", "10.96.0.2"),
+        hinted,
+        b.pod("a/p", "10.244.0.2", node="node-1"),
+        b.pod("a/q", "10.244.1.2", node="node-2"),
+        b.node("node-1", "192.0.2.11", pod_cidrs=["10.244.0.0/24"]),
+        b.node("node-2", "192.0.2.12", pod_cidrs=["10.244.1.0/24"]),
+    ]
+    network = net(*objects)
+    for change in (
+        {"zone": "zone-b"},
+        {"zone": ""},
+        {"name": "node-2", "pod_cidrs": (ip_network("10.244.1.0/24"),)},
+        {"cluster_cidrs": (ip_network("10.96.0.0/16"),)},
+        {"dns_addresses": (ip_address("10.96.0.1"),)},
+    ):
+        facts = msgspec.structs.replace(FACTS, **change)
+        network.refit(facts)
+        assert network.state == Network.compute(b.view(*objects), facts)
+        assert network.update(b.changes(*objects)).is_empty
+    (one,) = network.update(b.changes(gone=[hinted])).frontends.values()
+    assert one.action is FrontendAction.REJECT

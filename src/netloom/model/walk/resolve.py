@@ -16,6 +16,7 @@ from netloom.api.core import Pod, Service
 from netloom.errors import UsageError
 from netloom.model.provenance import Source, source_of
 from netloom.model.routes.local_pods import given_addresses, is_finished
+from netloom.model.services.labels import opt_out
 from netloom.model.services.ports import read_ports
 from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.frontends import serves_node_ports
@@ -151,8 +152,10 @@ class _Resolver:
         return (self._start(_INTERNET[self._families[0]], port, (), Fraction(1)),)
 
     def _from_outside(self, service: Service, subject: Source) -> tuple[Start | Branch, ...]:
-        ports = service_ports(service)
-        number, protocol = pick(self._wanted, ports, subject.subject)
+        if label := opt_out(service.metadata.labels):
+            source = subject.at(f"metadata.labels[{label}]")
+            return (_no_way(f"{subject.subject} has the label {label}: it is not served here", source),)
+        number, protocol = pick(self._wanted, service_ports(service), subject.subject)
         outer = self._cluster.outer_addresses(service)
         given = next((one for f in self._families for one in outer if one.family is f), None)
         if given is not None:
@@ -182,7 +185,8 @@ class _Resolver:
                 _no_way(f"no node has an address of the family that leads to {subject.subject}", subject),
             )
         name, address, _ = next((door for door in doors if door[2]), doors[0])
-        text = f"NodePort {found.node_port} on every node: the client takes {name}"
+        where = "on every node" if all(door[2] for door in doors) else "on some nodes"
+        text = f"NodePort {found.node_port} {where}: the client takes {name}"
         step = Step(Stage.SERVICE, "", text, (subject.at(f"spec.ports[{found.index}].nodePort"),))
         return (self._start(address, (found.node_port, protocol), (step,), Fraction(1)),)
 

@@ -24,6 +24,8 @@ FACTS = ClusterFacts(
     service_cidrs=(ip_network("10.96.0.0/16"), ip_network("2001:db8:c::/112")),
     dns_addresses=(ip_address("10.96.0.10"),),
 )
+SETTINGS = {"node-port-addresses": {"node_port_addresses": ("192.0.2.12/32",)}}
+"""What a case says of its cluster beside FACTS."""
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/in.yaml"))
 
 
@@ -31,11 +33,12 @@ def answers(case: str, asked: str) -> str:
     nodes = load_view((GOLDEN / "nodes.yaml").read_text())
     view = load_view((GOLDEN / case / "in.yaml").read_text())
     view = msgspec.structs.replace(view, nodes={**nodes.nodes, **view.nodes})
+    facts = msgspec.structs.replace(FACTS, **SETTINGS.get(case, {}))
     blocks = []
     for question in re.findall(r"^\$ why (.+)$", asked, re.MULTILINE):
         source, destination = question.split()
         try:
-            report = explain(view, FACTS, source, destination)
+            report = explain(view, facts, source, destination)
         except NetloomError as error:
             text, code = f"error: {error}\n", error.exit_code
         else:
