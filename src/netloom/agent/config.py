@@ -43,7 +43,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     metrics_address: str = "127.0.0.1:10249"
     """Where ``/metrics`` is answered: to this node only, unless you say otherwise. Empty: nowhere."""
     drained_port: int = 9253
-    """Port of pre-stop hooks, at 127.0.0.1 for the node itself and at ``dns_addresses`` for its pods. 0: nowhere."""
+    """Port of pre-stop hooks, at 127.0.0.1 for the node itself and at 169.254.1.1 for its pods. 0: nowhere."""
 
     def cluster_facts(self) -> ClusterFacts:
         """The settings of the cluster that the model depends on.

@@ -88,7 +88,10 @@ class OwnNode:
 
 
 def answer_at(addresses: Iterable[Addr]) -> None:
-    """Put the cluster DNS addresses on this node, so that its own servers are reached at them without translation."""
+    """Put addresses on this node at which its own servers are reached without translation.
+
+    Those of the cluster's DNS, and the next hop of its pods: that is in no Service range, and nobody else can reach it.
+    """
     with Rtnl() as rtnl:
         present = {a.interface.ip for a in rtnl.addresses(LOOPBACK)}
         for address in addresses:

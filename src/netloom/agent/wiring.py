@@ -44,7 +44,8 @@ from netloom.kube.watch import Reflector
 from netloom.model.inputs import NodeFacts
 from netloom.model.names.records import NameSettings
 from netloom.model.provenance import Finding
-from netloom.units import ObjectKey
+from netloom.program.names import POD_GATEWAYS
+from netloom.units import Family, ObjectKey
 
 log = logging.getLogger(__name__)
 
@@ -110,7 +111,7 @@ class NodeAgent:
         self._drained = DrainedServer(
             waiter=self._drains,
             node_addresses=(LOCALHOST,),
-            pod_addresses=self._cluster.dns_addresses,
+            pod_addresses=(POD_GATEWAYS[Family.V4],),
             port=config.drained_port,
             clock=clock,
         )
@@ -143,7 +144,7 @@ class NodeAgent:
             KernelError, StorageError, Unsupported: the node cannot be served; a supervisor starts the agent again.
         """
         prepare_node()
-        answer_at(self._cluster.dns_addresses)
+        answer_at((*self._cluster.dns_addresses, POD_GATEWAYS[Family.V4]))
         self._cni.open()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._cni.run(), name="cni")
