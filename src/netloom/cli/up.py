@@ -33,6 +33,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--nodes", type=int, default=defaults.nodes, help="how many nodes (default: %(default)s)"
     )
     parser.add_argument(
+        "--zones",
+        type=int,
+        default=defaults.zones,
+        help="spread the nodes over so many zones, zone-a, zone-b ... (default: no zones)",
+    )
+    parser.add_argument(
         "-f",
         "--filename",
         metavar="FILE_OR_DIR",
@@ -78,6 +84,7 @@ def settings_from(options: argparse.Namespace) -> ClusterSettings:
         ClusterSettings(
             name=options.name,
             nodes=options.nodes,
+            zones=options.zones,
             pod_cidrs=tuple(options.pod_cidr.split(",")),
             service_cidrs=tuple(options.service_cidr.split(",")),
             underlay_cidr=options.underlay_cidr,

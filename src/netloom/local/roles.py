@@ -106,6 +106,7 @@ def _runner_config(
         dns_addresses=tuple(map(str, settings.dns_addresses)),
         upstream_dns_addresses=(str(settings.gateway),),
         hidden_dirs=(str(paths.root.parent),),
+        labels=settings.node_labels(room.name),
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
+import string
 
 import msgspec
 
@@ -16,6 +17,8 @@ from netloom.model.inputs import ClusterFacts
 from netloom.units import Addr, Cidr, Family, family_of
 
 MAX_NODES = 50
+REGION = "local"
+"""``topology.kubernetes.io/region`` of nodes that have a zone."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 
 
@@ -33,11 +36,20 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """``address[:port]`` of resolvers for names outside the cluster; none: the host's own."""
     cluster_domain: str = "cluster.local"
     node_port_range: tuple[int, int] = (30000, 32767)
+    zones: int = 0
+    """Zones that the nodes are spread over, in turn; 0: nodes are in no zone, until somebody labels them."""
 
     @property
     def node_names(self) -> tuple[str, ...]:
         """Names of the nodes, first to last."""
         return tuple(f"node-{i}" for i in range(1, self.nodes + 1))
+
+    def node_labels(self, name: str) -> dict[str, str]:
+        """Where a node is (``topology.kubernetes.io``): the first one in ``zone-a``, the next one in ``zone-b``, and so on."""
+        if not self.zones:
+            return {}
+        zone = string.ascii_lowercase[self.node_names.index(name) % self.zones]
+        return {"topology.kubernetes.io/region": REGION, "topology.kubernetes.io/zone": f"zone-{zone}"}
 
     @property
     def underlay(self) -> ipaddress.IPv4Network:
@@ -77,6 +89,11 @@ def checked(settings: ClusterSettings) -> ClusterSettings:
         )
     if not 1 <= settings.nodes <= MAX_NODES:
         raise UsageError(f"--nodes {settings.nodes}: out of range", f"use 1 to {MAX_NODES}")
+    most = min(settings.nodes, len(string.ascii_lowercase))
+    if not 0 <= settings.zones <= most:
+        raise UsageError(
+            f"--zones {settings.zones}: out of range", f"use 1 to {most}, or 0 for nodes without a zone"
+        )
     if not 0 <= settings.api_port <= 65535:
         raise UsageError(
             f"--api-port {settings.api_port}: out of range", "use 1 to 65535, or 0 for any free port"

@@ -21,6 +21,8 @@ def test_the_defaults_make_a_cluster():
         ({"name": "a" * 33}, "--name", "no usable cluster name"),
         ({"nodes": 0}, "--nodes", "out of range"),
         ({"nodes": 51}, "--nodes", "out of range"),
+        ({"zones": 4}, "--zones", "out of range"),
+        ({"zones": -1}, "--zones", "out of range"),
         ({"api_port": 70000}, "--api-port", "out of range"),
         ({"pod_cidrs": ("10.244.0.0/33",)}, "--pod-cidr", "no CIDR"),
         ({"pod_cidrs": ("ten",)}, "--pod-cidr", "no CIDR"),
@@ -63,3 +65,11 @@ def test_more_nodes_need_a_larger_pod_range():
     checked(ClusterSettings(nodes=4, pod_cidrs=("10.244.0.0/22",)))
     with pytest.raises(UsageError, match="too small"):
         checked(ClusterSettings(nodes=5, pod_cidrs=("10.244.0.0/22",)))
+
+
+def test_nodes_are_spread_over_zones_in_turn():
+    assert checked(ClusterSettings()).node_labels("node-1") == {}
+    settings = checked(ClusterSettings(zones=2))
+    zones = [settings.node_labels(name)["topology.kubernetes.io/zone"] for name in settings.node_names]
+    assert zones == ["zone-a", "zone-b", "zone-a"]
+    assert settings.node_labels("node-2")["topology.kubernetes.io/region"] == "local"

@@ -14,6 +14,7 @@ import msgspec
 from netloom.api.discovery import SERVICE_NAME_LABEL, Endpoint
 from netloom.errors import NotFound
 from netloom.kube.resources import ENDPOINT_SLICES, NODES, SERVICES
+from netloom.local.controllers.hints import hinted, part_in_shares, wants_proportional, zone_shares
 from netloom.local.controllers.informers import Informers
 from netloom.local.controllers.objects import (
     HEADLESS,
@@ -68,7 +69,9 @@ class EndpointSliceLoop:
             return None
         zones = {n.metadata.name: n.metadata.labels.get(ZONE, "") for n in self._nodes.items.values()}
         labels = labels_of(service)
-        todo = plan(wanted(service, self._selected.pods_of(service), zones), there, labels=labels)
+        shares = zone_shares(self._nodes.items.values()) if wants_proportional(service) else None
+        found = hinted(service, wanted(service, self._selected.pods_of(service), zones), shares)
+        todo = plan(found, there, labels=labels)
         written = await asyncio.gather(
             *(self._create(service, labels, c) for c in todo.create),
             *(self._update(service, labels, s, c) for s, c in todo.update),
@@ -109,7 +112,11 @@ class EndpointSliceLoop:
                 self.queue.mark(key)
 
     def _node_changed(self, old: Node | None, new: Node | None) -> None:
-        """Only that a node comes or goes, or its zone, shows in slices."""
+        """Only that a node comes or goes, or its zone, shows in slices; in proportional hints all that makes a zone's share."""
+        if part_in_shares(old) != part_in_shares(new):
+            for service in self._selected.services.items.values():
+                if wants_proportional(service):
+                    self.queue.mark(service.key)
         if (
             old is not None
             and new is not None
@@ -159,4 +166,6 @@ def _body(service: Service, labels: dict[str, str], content: SliceContent) -> di
 
 def _endpoint_body(endpoint: Endpoint) -> dict[str, Any]:
     body: dict[str, Any] = msgspec.to_builtins(endpoint)
+    if endpoint.hints is not None:
+        body["hints"] = {k: v for k, v in body["hints"].items() if v}
     return {k: v for k, v in body.items() if v is not None}

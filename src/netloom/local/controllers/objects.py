@@ -168,6 +168,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
 
     addresses: tuple[NodeAddress, ...] = ()
     conditions: tuple[Condition, ...] = ()
+    allocatable: dict[str, str | int | float] = {}
 
 
 class Node(Loaded, frozen=True):

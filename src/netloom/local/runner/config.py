@@ -39,7 +39,7 @@ class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     hidden_dirs: tuple[str, ...] = ()
     """Directories of the host that pods see empty: the cluster's own state with its keys."""
     labels: dict[str, str] = {}
-    """Node labels besides hostname, os and arch."""
+    """Labels that the Node is made with besides hostname, os and arch; later they are whatever people make of them."""
     max_pods: int = 110
     sandbox_starts: int = 4
     """Sandboxes made at the same time at most."""

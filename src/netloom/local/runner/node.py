@@ -67,7 +67,9 @@ class NodeRegistration:
             group.create_task(self._renew(), name="node lease")
 
     async def register(self) -> None:
-        """Create the Node, or bring its labels up to date.
+        """Create the Node, or bring those of its labels up to date that say what it is.
+
+        Where it is (zone, region) is set when it is made, and then other people's.
 
         Raises:
             NetloomError: the API did not take it.
@@ -78,12 +80,11 @@ class NodeRegistration:
             "kubernetes.io/hostname": name,
             "kubernetes.io/os": "linux",
             "kubernetes.io/arch": arch,
-            **self._config.labels,
         }
         body = {
             "apiVersion": "v1",
             "kind": "Node",
-            "metadata": {"name": name, "labels": labels},
+            "metadata": {"name": name, "labels": labels | self._config.labels},
             "spec": {},
             "status": self._status(ready=False),
         }

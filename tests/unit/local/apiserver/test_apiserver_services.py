@@ -15,7 +15,7 @@ async def test_a_local_balancer_from_creation_to_a_plain_service(api):
         "spec"
     ]
     assert made["allocateLoadBalancerNodePorts"] is True
-    assert made["healthCheckNodePort"] not in {made["ports"][0]["nodePort"]}
+    assert made["healthCheckNodePort"] != made["ports"][0]["nodePort"]
     status = {"loadBalancer": {"ingress": [{"ip": "192.0.2.9"}, {"hostname": "lb.example.org"}]}}
     for kind in ("merge-patch+json", "strategic-merge-patch+json"):
         told = (await api.patch("services/cart/status", {"status": status}, kind)).ok()

@@ -377,6 +377,50 @@ async def test_a_headless_service_is_labelled_and_named(cluster):
     assert (await slices_of(cluster, "web"))[0]["metadata"]["resourceVersion"] == version
 
 
+async def test_hints_follow_the_field_the_annotation_and_the_nodes(cluster):
+    await cluster.create(DEPLOYMENTS, "web", spec=web(6))
+    await cluster.create(
+        SERVICES,
+        "web",
+        spec={"selector": {"app": "web"}, "ports": [{"port": 80}], "trafficDistribution": "PreferSameNode"},
+    )
+
+    async def hints():
+        found = {}
+        for e in await endpoints_of(cluster, "web"):
+            found.setdefault(e["nodeName"], []).append(e.get("hints"))
+        return found
+
+    def holds(wanted):
+        async def condition():
+            return (
+                all(h == wanted(n) for n, several in (await hints()).items() for h in several)
+                and len(await endpoints_of(cluster, "web")) == 6
+            )
+
+        return condition
+
+    await cluster.until(holds(lambda n: {"forNodes": [{"name": n}]}))
+    zones = {"node-1": "east", "node-2": "west", "node-3": "west"}
+    for name, zone in zones.items():
+        await cluster.patch(NODES, name, {"metadata": {"labels": {"topology.kubernetes.io/zone": zone}}})
+    await cluster.until(holds(lambda n: {"forZones": [{"name": zones[n]}], "forNodes": [{"name": n}]}))
+    await cluster.patch(SERVICES, "web", {"spec": {"trafficDistribution": "PreferClose"}})
+    await cluster.until(holds(lambda n: {"forZones": [{"name": zones[n]}]}))
+    auto = {"metadata": {"annotations": {"service.kubernetes.io/topology-mode": "Auto"}}}
+    await cluster.patch(SERVICES, "web", auto)
+    # hollow nodes say nothing of their CPU, so nobody can know what a zone can bear
+    await cluster.until(holds(lambda n: None))
+    for name in zones:
+        await cluster.patch(NODES, name, {"status": {"allocatable": {"cpu": "4"}}}, subresource="status")
+
+    async def is_proportional():
+        found = [h["forZones"][0]["name"] for several in (await hints()).values() for h in several if h]
+        return sorted(found) == ["east"] * 2 + ["west"] * 4
+
+    await cluster.until(is_proportional)
+
+
 async def test_120_endpoints_make_two_slices(cluster):
     await cluster.create(SERVICES, "web", spec=SERVICE)
     await cluster.create(DEPLOYMENTS, "web", spec=web(120))
