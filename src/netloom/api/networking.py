@@ -1,20 +1,15 @@
-"""networking.k8s.io/v1: NetworkPolicy, as far as it is read today (stored and shown, not enforced)."""
+"""networking.k8s.io/v1: NetworkPolicy.
+
+The spec is kept as it was written. A policy that cannot be read must not vanish (it would open what it closes), so decoding
+never fails on it: ``model/policy/reading`` reads it strictly, field by field, and says what it could not read.
+"""
 
 from __future__ import annotations
 
-import msgspec
-
-from netloom.api.meta import KubeObject, LabelSelector
-
-
-class NetworkPolicySpec(msgspec.Struct, frozen=True, rename="camel"):
-    """networking.k8s.io/v1 NetworkPolicySpec: which pods it selects and for which directions."""
-
-    pod_selector: LabelSelector = LabelSelector()
-    policy_types: tuple[str, ...] = ()
+from netloom.api.meta import KubeObject
 
 
 class NetworkPolicy(KubeObject, frozen=True):
-    """networking.k8s.io/v1 NetworkPolicy."""
+    """networking.k8s.io/v1 NetworkPolicy; ``spec`` is a JSON value."""
 
-    spec: NetworkPolicySpec = NetworkPolicySpec()
+    spec: object = None

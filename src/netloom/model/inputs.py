@@ -6,10 +6,18 @@ from collections.abc import Mapping
 
 import msgspec
 
+from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
 from netloom.units import Addr, Cidr, ObjectKey
+
+
+class Attachment(msgspec.Struct, frozen=True):
+    """What a pod of this node was given when it was attached to the network (CNI ADD): a fact of the node, not of the API."""
+
+    uid: str
+    addresses: tuple[Addr, ...]
 
 
 class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +29,9 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     nodes: Mapping[ObjectKey, Node] = {}
     namespaces: Mapping[ObjectKey, Namespace] = {}
     policies: Mapping[ObjectKey, NetworkPolicy] = {}
+    cluster_policies: Mapping[ObjectKey, ClusterNetworkPolicy] = {}
+    attachments: Mapping[ObjectKey, Attachment] = {}
+    """By pod; of this node only. The node knows a pod's address before the API does, and policy must be there by then."""
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +43,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     nodes: Mapping[ObjectKey, Node | None] = {}
     namespaces: Mapping[ObjectKey, Namespace | None] = {}
     policies: Mapping[ObjectKey, NetworkPolicy | None] = {}
+    cluster_policies: Mapping[ObjectKey, ClusterNetworkPolicy | None] = {}
+    attachments: Mapping[ObjectKey, Attachment | None] = {}
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import (
     Container,
     ContainerPort,
@@ -44,8 +45,8 @@ from netloom.api.discovery import (
     HintedZone,
     TargetRef,
 )
-from netloom.api.meta import KubeObject, LabelSelector, ObjectMeta
-from netloom.api.networking import NetworkPolicy, NetworkPolicySpec
+from netloom.api.meta import KubeObject, ObjectMeta
+from netloom.api.networking import NetworkPolicy
 from netloom.errors import InvalidObject
 from netloom.kube.yaml_loader import Loader
 from netloom.model.inputs import Changes, ClusterView
@@ -58,8 +59,9 @@ _FIELDS: dict[str, tuple[type[KubeObject], str]] = {
     "Node": (Node, "nodes"),
     "Namespace": (Namespace, "namespaces"),
     "NetworkPolicy": (NetworkPolicy, "policies"),
+    "ClusterNetworkPolicy": (ClusterNetworkPolicy, "cluster_policies"),
 }
-_CLUSTER_SCOPED = ("Node", "Namespace")
+_CLUSTER_SCOPED = ("Node", "Namespace", "ClusterNetworkPolicy")
 
 
 def key_of(text: str) -> ObjectKey:
@@ -212,7 +214,7 @@ def node(
 
 def network_policy(name: str, selector: Mapping[str, str], *types: str) -> NetworkPolicy:
     """A NetworkPolicy that selects pods with these labels for these directions."""
-    spec = NetworkPolicySpec(pod_selector=LabelSelector(match_labels=dict(selector)), policy_types=types)
+    spec = {"podSelector": {"matchLabels": dict(selector)}, "policyTypes": list(types)}
     return NetworkPolicy(metadata=meta(name), spec=spec)
 
 

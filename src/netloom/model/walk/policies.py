@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
+
 from netloom.api.core import Pod
+from netloom.api.meta import LabelSelector
 from netloom.api.selectors import from_selector
 from netloom.model.provenance import Source, source_of
 from netloom.model.walk.cluster import ClusterModel
@@ -34,9 +37,11 @@ def _selecting(cluster: ClusterModel, pod: Pod | None, direction: str) -> Iterat
         return
     for key in sorted(cluster.view.policies):
         policy = cluster.view.policies[key]
-        types = policy.spec.policy_types or ("Ingress",)
+        spec = policy.spec if isinstance(policy.spec, dict) else {}
+        types = spec.get("policyTypes") or ("Ingress",)
         if key.namespace != pod.metadata.namespace or direction not in types:
             continue
-        if from_selector(policy.spec.pod_selector).matches(pod.metadata.labels):
+        selector = msgspec.convert(spec.get("podSelector") or {}, LabelSelector)
+        if from_selector(selector).matches(pod.metadata.labels):
             field = f"spec.podSelector ({direction} of {pod.metadata.name})"
             yield source_of("NetworkPolicy", policy.metadata, field)
