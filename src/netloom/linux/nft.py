@@ -1,7 +1,7 @@
 """nftables of one network namespace. In: transactions as values. Out: a kernel that has taken them, or NftError.
 
-Operations on elements go to the kernel straight, as one netlink batch; what touches chains, rules or maps goes as text through
-the ``nft`` program, which is 10 ms slower and knows how to encode rules. Both are all-or-nothing.
+Operations on elements, and on chains and rules made of statements, go to the kernel straight, as one netlink batch; the rest goes
+as text through the ``nft`` program, which is 10 ms slower and knows how to encode any rule. Both are all-or-nothing.
 Not here: what the transactions are (``program/nft``), the encoding (``nft_codec``).
 """
 
@@ -123,7 +123,7 @@ class Nft:
         wanted = [transaction for transaction in transactions if transaction.count]
         if not wanted:
             return
-        if not all(transaction.only_elements for transaction in wanted):
+        if not all(transaction.is_native for transaction in wanted):
             await self._run_text("".join(transaction.render() for transaction in wanted))
         elif sum(transaction.count for transaction in wanted) > _ASIDE:
             await netns.run_in_async(None, lambda: self._run_batch(wanted))
@@ -164,11 +164,7 @@ class Nft:
         body = generic(family) + list_request(table, container.name)
         try:
             messages = self._socket.dump(Request(GETSETELEM, 0, body, operation))
-            return {
-                key: value
-                for message in messages
-                for key, value in decode_elements(container, family, message.body)
-            }
+            return dict(decode_elements(container, family, *(message.body for message in messages)))
         except KernelError as error:
             raise NftError(operation, error.errno, os.strerror(error.errno)) from error
         except ValueError as error:

@@ -1,7 +1,7 @@
 """Set elements in the kernel's own encoding: batches of additions and deletions, and what dumps say. Pure: bytes and values.
 
-In: :class:`Transaction` values of element operations only, or attributes of a dump. Out: netlink messages, or elements.
-Not here: sockets (``nft``), chains and rules (they go as text through the ``nft`` program).
+In: :class:`Transaction` values, or attributes of a dump. Out: netlink messages, or elements.
+Not here: sockets (``nft``), chains and rules (``nft_rule_codec``; most of them go as text through the ``nft`` program).
 From ``linux/netfilter/nf_tables.h`` and ``nfnetlink.h``; the parts of a key are padded to four bytes each, as registers are.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import struct
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import msgspec
 
+from netloom.linux import nft_rule_codec
 from netloom.linux.netlink import (
     NLA_F_NESTED,
     NLM_F_ACK,
@@ -26,6 +27,7 @@ from netloom.linux.netlink import (
     string,
     text,
 )
+from netloom.linux.nft_verdict import decode_verdict, encode_verdict
 from netloom.program.nft import (
     AddElements,
     Atom,
@@ -68,14 +70,11 @@ _LIST_ELEMENTS = 3
 _ELEM = 1
 _ELEM_KEY = 1
 _ELEM_DATA = 2
+_ELEM_FLAGS = 3
 _ELEM_KEY_END = 10
+_INTERVAL_END = 1
 _DATA_VALUE = 1
 _DATA_VERDICT = 2
-_VERDICT_CODE = 1
-_VERDICT_CHAIN = 2
-
-_CODES = {"drop": 0, "accept": 1, "jump": -3, "goto": -4, "return": -5}
-_WORDS = {code: word for word, code in _CODES.items()}
 
 _ELEMENTS_PER_MESSAGE = 400
 """An attribute is at most 65,535 bytes long, and an element at most about 160."""
@@ -112,12 +111,14 @@ class Part(msgspec.Struct, frozen=True):
 
     family: Family
     table: str
-    op: AddElements | DeleteElements
+    op: Op
     ends: tuple[int, ...]
     """Offset in the message at which each element ends."""
 
     def describe(self, offset: int | None) -> str:
         """The element at an offset of the message, or the message where the kernel gave none."""
+        if not isinstance(self.op, AddElements | DeleteElements):
+            return Transaction(self.family, self.table, (self.op,)).render().strip()
         verb = "add element" if isinstance(self.op, AddElements) else "delete element"
         where = f"{verb} {self.family.value} {self.table} {self.op.container.name}"
         index = next((i for i, end in enumerate(self.ends) if offset is not None and offset < end), None)
@@ -136,16 +137,16 @@ def generic(family: Family | None, resource: int = 0) -> bytes:
 
 
 def encode_batch(transactions: Sequence[Transaction], first_seq: int) -> Batch:
-    """Transactions of element operations as one batch, which the kernel takes whole or not at all.
+    """Transactions as one batch, which the kernel takes whole or not at all.
 
     Raises:
-        TypeError: there is another operation among them.
+        TypeError: there is an operation among them that only the ``nft`` program can encode.
     """
     parts: list[Part] = []
     bodies: list[tuple[int, int, bytes]] = []
     for transaction in transactions:
         for op in transaction.ops:
-            for part, kind, flags, body in _messages(transaction, op):
+            for part, kind, flags, body in _messages(transaction, op, len(parts) + 1):
                 parts.append(part)
                 bodies.append((kind, flags, body))
     seq = first_seq
@@ -159,33 +160,56 @@ def encode_batch(transactions: Sequence[Transaction], first_seq: int) -> Batch:
     return Batch(b"".join(chunks), first_seq, tuple(parts))
 
 
-def decode_elements(container: Container, family: Family, body: bytes) -> Iterator[Element]:
-    """The elements in one message of a dump of ``container``.
+def decode_elements(container: Container, family: Family, *bodies: bytes) -> Iterator[Element]:
+    """The elements in the messages of a dump of ``container``.
 
     Raises:
         ValueError: it is a container of another shape.
     """
     read_key = _reader(container.key, family)
     read_data = _reader(container.data, family)
-    listed = attributes(body, 4).get(_LIST_ELEMENTS, b"")
-    for _, one in iter_attributes(listed):
-        found = attributes(one)
+    listed = (
+        attributes(one)
+        for body in bodies
+        for _, one in iter_attributes(attributes(body, 4).get(_LIST_ELEMENTS, b""))
+    )
+    if container.is_interval and len(container.key) == 1:
+        yield from _read_twos(listed)
+        return
+    for found in listed:
         payload = attributes(found.get(_ELEM_KEY, b"")).get(_DATA_VALUE, b"")
         if container.is_interval:
-            key = _ranged(
-                read_key(payload), read_key(attributes(found.get(_ELEM_KEY_END, b"")).get(_DATA_VALUE, b""))
-            )
+            last = attributes(found.get(_ELEM_KEY_END, b"")).get(_DATA_VALUE, b"")
+            key = _ranged(read_key(payload), read_key(last))
         else:
             key = read_key(payload)
         value: Value = None
         if container.verdicts or container.data:
             data = attributes(found.get(_ELEM_DATA, b""))
             value = (
-                _verdict(data.get(_DATA_VERDICT, b""))
+                decode_verdict(data.get(_DATA_VERDICT, b""))
                 if container.verdicts
                 else read_data(data.get(_DATA_VALUE, b""))
             )
         yield key, value
+
+
+def _read_twos(listed: Iterable[dict[int, bytes]]) -> Iterator[Element]:
+    """Ranges from elements that say where one begins and where one is over."""
+    ends = sorted(
+        (
+            attributes(found.get(_ELEM_KEY, b"")).get(_DATA_VALUE, b""),
+            not int.from_bytes(found.get(_ELEM_FLAGS, b""), "big") & _INTERVAL_END,
+        )
+        for found in listed
+    )
+    first: bytes | None = None
+    for place, begins in ends:
+        if first is not None:
+            yield (first + (int.from_bytes(place, "big") - 1).to_bytes(len(place), "big"),), None
+        first = place if begins else None
+    if first is not None:
+        yield (first + b"\xff" * len(first),), None
 
 
 def rule_comment(userdata: bytes) -> str:
@@ -203,7 +227,7 @@ def list_request(table: str, container: str) -> bytes:
     return attr(_LIST_TABLE, string(table)) + attr(_LIST_SET, string(container))
 
 
-def _messages(transaction: Transaction, op: Op) -> Iterator[tuple[Part, int, int, bytes]]:
+def _messages(transaction: Transaction, op: Op, number: int) -> Iterator[tuple[Part, int, int, bytes]]:
     family, table = transaction.family, transaction.table
     if isinstance(op, AddElements):
         encode = _element_writer(op.container, family)
@@ -218,7 +242,8 @@ def _messages(transaction: Transaction, op: Op) -> Iterator[tuple[Part, int, int
             body, ends = _body(family, table, op.container, [encode(key, None) for key in keys])
             yield Part(family, table, DeleteElements(op.container, keys), ends), DELSETELEM, 0, body
     else:
-        raise TypeError(f"{type(op).__name__} is no operation on elements")
+        kind, flags, body = nft_rule_codec.encode(family, table, op, number)
+        yield Part(family, table, op, ()), kind, flags, generic(family) + body
 
 
 def _body(
@@ -258,7 +283,7 @@ def _element_writer(container: Container, family: Family) -> Callable[[Key, Valu
             return map_head + write_key(*key) + data_head + write_data(*value)
         known = verdicts.get(value)
         if known is None:
-            data = _encode_verdict(value)
+            data = nested(_ELEM_DATA, encode_verdict(value))
             known = verdicts[value] = (_head(key_length + len(data), _ELEM) + key_head, data)
         return known[0] + write_key(*key) + known[1]
 
@@ -266,7 +291,12 @@ def _element_writer(container: Container, family: Family) -> Callable[[Key, Valu
 
 
 def _range_writer(container: Container, family: Family) -> Callable[[Key, Value], bytes]:
-    """For interval sets: the key twice, with the first and with the last address of the range."""
+    """For interval sets: the key twice, with the first and with the last address of the range.
+
+    Where the range is all of the key the kernel wants two elements instead, the second behind the range and with a flag.
+    """
+    if len(container.key) == 1:
+        return _write_two
     write_key, size = _packer(container.key, family)
     first_head = _head(size + 8, _ELEM_KEY) + _head(size + 4, _DATA_VALUE, plain=True)
     last_head = _head(size + 8, _ELEM_KEY_END) + _head(size + 4, _DATA_VALUE, plain=True)
@@ -288,6 +318,19 @@ def _range_writer(container: Container, family: Family) -> Callable[[Key, Value]
         )
 
     return write
+
+
+def _write_two(key: Key, value: Value) -> bytes:
+    ends = key[0]
+    if value is not None or not isinstance(ends, bytes):
+        raise TypeError(f"{key!r} is no range of a set")
+    half = len(ends) // 2
+    first = nested(_ELEM, nested(_ELEM_KEY, attr(_DATA_VALUE, ends[:half])))
+    behind = int.from_bytes(ends[half:], "big") + 1
+    if behind >> (8 * half):  # up to the last address there is: without an end
+        return first
+    end = nested(_ELEM_KEY, attr(_DATA_VALUE, behind.to_bytes(half, "big")))
+    return first + nested(_ELEM, end, attr(_ELEM_FLAGS, be32(_INTERVAL_END)))
 
 
 def _ranged(first: Key, last: Key) -> Key:
@@ -337,20 +380,6 @@ def _number(number: Atom) -> bytes:
         if len(_NUMBERS) < _MOST_NUMBERS:
             _NUMBERS[number] = encoded
     return encoded
-
-
-def _encode_verdict(verdict: Verdict) -> bytes:
-    chain = attr(_VERDICT_CHAIN, string(verdict.chain)) if verdict.chain else b""
-    code = attr(_VERDICT_CODE, be32(_CODES[verdict.word] & 0xFFFF_FFFF))
-    return nested(_ELEM_DATA, nested(_DATA_VERDICT, code, chain))
-
-
-def _verdict(payload: bytes) -> Verdict:
-    found = attributes(payload)
-    code = int.from_bytes(found.get(_VERDICT_CODE, b""), "big", signed=True)
-    if code not in _WORDS:
-        raise ValueError(f"verdict {code} is none of ours")
-    return Verdict(_WORDS[code], text(found.get(_VERDICT_CHAIN, b"")))
 
 
 def _reader(fields: tuple[Field, ...], family: Family) -> Callable[[bytes], Key]:

@@ -112,6 +112,12 @@ class AddContainer(msgspec.Struct, frozen=True):
     container: Container
 
 
+class DeleteContainer(msgspec.Struct, frozen=True):
+    """Delete a map or set that no rule refers to, with its elements."""
+
+    container: Container
+
+
 class AddChain(msgspec.Struct, frozen=True):
     """Make a chain; one that is there keeps its rules."""
 
@@ -131,11 +137,12 @@ class DeleteChain(msgspec.Struct, frozen=True):
 
 
 class AddRule(msgspec.Struct, frozen=True):
-    """Append a rule, in nft's words."""
+    """Append a rule, in nft's words; where it is made of ``program.nft_rules`` statements, these too."""
 
     chain: str
     text: str
     comment: str = ""
+    statements: tuple[msgspec.Struct, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.text or "\n" in self.text or ";" in self.text:
@@ -179,6 +186,7 @@ Op = (
     AddTable
     | DeleteTable
     | AddContainer
+    | DeleteContainer
     | AddChain
     | FlushChain
     | DeleteChain
@@ -204,6 +212,11 @@ class Transaction(msgspec.Struct, frozen=True):
         return all(isinstance(op, AddElements | DeleteElements) for op in self.ops)
 
     @property
+    def is_native(self) -> bool:
+        """True where the kernel's encoding of all operations is known, so that no ``nft`` program is needed."""
+        return all(_is_native(op) for op in self.ops)
+
+    @property
     def count(self) -> int:
         """Number of operations, each element counted."""
         return sum(
@@ -218,6 +231,16 @@ class Transaction(msgspec.Struct, frozen=True):
     def render(self) -> str:
         """The transaction in nft syntax: an operation a line, an element a line."""
         return "".join(_render(self.family, self.table, op) for op in self.ops)
+
+
+def _is_native(op: Op) -> bool:
+    if isinstance(op, AddRule):
+        return bool(op.statements)
+    if isinstance(op, AddContainer):
+        return not op.container.data and not op.container.most_written
+    if isinstance(op, AddChain):
+        return op.chain.hook is None
+    return not isinstance(op, AddTable | DeleteTable)
 
 
 def render_key(family: Family, fields: tuple[Field, ...], key: Key) -> str:
@@ -316,6 +339,8 @@ def _render(family: Family, table: str, op: Op) -> str:
             text = f"delete table {where}\n"
         case AddContainer(container):
             text = f"add {_kind(container)} {where} {container.name} {_declaration(family, container)}\n"
+        case DeleteContainer(container):
+            text = f"delete {_kind(container)} {where} {container.name}\n"
         case AddChain(chain):
             text = f"add chain {where} {chain.name}{_base(chain.hook)}\n"
         case FlushChain(name):

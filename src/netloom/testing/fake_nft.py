@@ -21,6 +21,7 @@ from netloom.program.nft import (
     Chain,
     Container,
     DeleteChain,
+    DeleteContainer,
     DeleteElements,
     DeleteTable,
     FlushChain,
@@ -63,6 +64,12 @@ class FakeTable:
             for value in elements.values():
                 if isinstance(value, Verdict) and value.chain:
                     yield value.chain
+
+    def looked_into(self) -> Iterator[str]:
+        """Maps and sets that a rule looks into."""
+        for rules in self.rules.values():
+            for rule in rules:
+                yield from _MAP_REFERENCE.findall(rule.text)
 
 
 Tables = dict[tuple[Family, str], FakeTable]
@@ -138,7 +145,7 @@ def _apply(tables: Tables, transaction: Transaction, op: Op) -> None:
         raise _refusal(transaction, op, errno.ENOENT)
     if isinstance(op, DeleteTable):
         del tables[place]
-    elif isinstance(op, AddElements | DeleteElements | AddContainer):
+    elif isinstance(op, AddElements | DeleteElements | AddContainer | DeleteContainer):
         number = _apply_to_container(table, op)
         if number:
             raise _refusal(transaction, op, number)
@@ -146,16 +153,27 @@ def _apply(tables: Tables, transaction: Transaction, op: Op) -> None:
         raise _refusal(transaction, op, number)
 
 
-def _apply_to_container(table: FakeTable, op: AddElements | DeleteElements | AddContainer) -> int:
+def _apply_to_container(
+    table: FakeTable, op: AddElements | DeleteElements | AddContainer | DeleteContainer
+) -> int:
     name = op.container.name
     if isinstance(op, AddContainer):
         table.elements.setdefault(name, {})
         return errno.EEXIST if table.containers.setdefault(name, op.container) != op.container else 0
     if name not in table.containers:
         return errno.ENOENT
+    if isinstance(op, DeleteContainer):
+        return _take_away(table, name)
     if isinstance(op, DeleteElements):
         return _take_out(table.elements[name], op.keys)
     return _put_in(table, op)
+
+
+def _take_away(table: FakeTable, name: str) -> int:
+    if name in set(table.looked_into()):
+        return errno.EBUSY
+    del table.containers[name], table.elements[name]
+    return 0
 
 
 def _take_out(held: dict[Key, Value], keys: tuple[Key, ...]) -> int:
