@@ -214,7 +214,16 @@ class ContainerLife:
         if not await self._hooks.post_start():
             return False
         started = self._check_plan(self.container.startup_probe) is None
-        self._set(id=secrets.token_hex(32), running_since=self._clock.wall(), started=started, message="")
+        # Without probes it is ready as soon as it runs: said at once, since each status costs every reader a turn.
+        ready = started and self._check_plan(self.container.readiness_probe) is None
+        self._probe_ready = self._probe_ready or ready
+        self._set(
+            ready=ready and self._listening,
+            id=secrets.token_hex(32),
+            running_since=self._clock.wall(),
+            started=started,
+            message="",
+        )
         return True
 
     async def _probe(self) -> Failed:

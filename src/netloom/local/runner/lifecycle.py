@@ -188,7 +188,8 @@ class PodLife:
     async def _live(self, sandbox: Sandbox) -> None:
         """Run the containers until the pod ends or its sandbox does."""
         self._containers = {c.name: self._container(c, sandbox) for c in self.pod.apps}
-        self._reporter.mark()
+        # Its containers run in a moment, and then all of it is said at once: each status costs every reader of slices a turn.
+        slow = asyncio.get_running_loop().call_later(SLOW_S, self._reporter.mark)
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(life.run(), name=f"container {name}")
@@ -203,6 +204,7 @@ class PodLife:
                 )
             elif not self._gone.is_set():
                 await self._end_containers(ended)
+            slow.cancel()
             for task in (*tasks, ended, ending):
                 task.cancel()
 
