@@ -14,6 +14,7 @@ import collections
 import errno
 import hashlib
 import os
+import struct
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Self
@@ -80,6 +81,8 @@ _PAGES = 64
 """How many pages of a dump are read on a thread at a time: 2 MiB."""
 _AT_ONCE = 64
 """Questions in one datagram."""
+_ELEMENTS_AT_ONCE = 100
+_LENGTH = struct.Struct("=H")
 
 
 class ChainDump(msgspec.Struct, frozen=True):
@@ -143,7 +146,7 @@ class NftDump:
     async def elements(
         self, family: Family, table: str, container: Container
     ) -> AsyncIterator[Iterator[tuple[Key, Value]]]:
-        """What is in a map or set, page by page; where it is written to meanwhile, roughly.
+        """What is in a map or set, some at a time; where it is written to meanwhile, roughly. Each is a millisecond's work.
 
         Raises:
             NftError: there is no such table or container (ENOENT), or it is of another shape (EINVAL).
@@ -153,10 +156,16 @@ class NftDump:
         body = generic(family) + list_request(table, container.name)
         self._socket.send(encode(Request(GETSETELEM, NLM_F_DUMP, body, operation), seq))
         ended = False
+        kept: list[bytes] = []
         while not ended:
             pages, ended = await netns.run_in_async(None, lambda: self._pages(operation, seq))
-            for page in pages:
-                yield _decoded(container, family, page, operation)
+            if container.is_interval:
+                kept += pages  # a range is told in two elements, which need not be in one message
+                continue
+            for body in (smaller for page in pages for smaller in _smaller(page)):
+                yield _decoded(container, family, operation, body)
+        if kept:
+            yield _decoded(container, family, operation, *kept)
 
     async def look_up(
         self, family: Family, table: str, container: Container, keys: Sequence[Key]
@@ -166,7 +175,17 @@ class NftDump:
         Raises:
             NftError: it is of another shape (EINVAL).
         """
-        return await netns.run_in_async(None, lambda: self._look_up(family, table, container, keys))
+        if not container.is_interval:
+            return await netns.run_in_async(None, lambda: self._look_up(family, table, container, keys))
+        # The kernel looks a range up by addresses in it, not by its ends. There are few.
+        found: dict[Key, Value] = {}
+        try:
+            async for page in self.elements(family, table, container):
+                found.update(page)
+        except NftError as error:
+            if error.errno != errno.ENOENT:
+                raise
+        return {key: found[key] for key in keys if key in found}
 
     def _pages(self, operation: str, seq: int) -> tuple[list[bytes], bool]:
         """The bodies of the next messages of a dump, and whether it has ended."""
@@ -199,7 +218,7 @@ class NftDump:
                 )
             )
             for body in self._answers(set(seqs), operation):
-                found.update(_decoded(container, family, body, operation))
+                found.update(_decoded(container, family, operation, body))
         return found
 
     def _answers(self, waiting: set[int], operation: str) -> list[bytes]:
@@ -279,11 +298,26 @@ class NftDump:
         )
 
 
+def _smaller(body: bytes) -> Iterator[bytes]:
+    """The elements of a message as several, with fewer elements each."""
+    elements = attributes(body, 4).get(_SET_ELEMENTS, b"")
+    start = offset = count = 0
+    while offset + 4 <= len(elements):
+        (length,) = _LENGTH.unpack_from(elements, offset)
+        if length < 4:
+            break
+        offset += (length + 3) & ~3
+        count += 1
+        if count == _ELEMENTS_AT_ONCE or offset >= len(elements):
+            yield body[:4] + attr(_SET_ELEMENTS, elements[start:offset])
+            start, count = offset, 0
+
+
 def _decoded(
-    container: Container, family: Family, body: bytes, operation: str
+    container: Container, family: Family, operation: str, *bodies: bytes
 ) -> Iterator[tuple[Key, Value]]:
     try:
-        yield from decode_elements(container, family, body)
+        yield from decode_elements(container, family, *bodies)
     except ValueError as error:
         raise NftError(operation, errno.EINVAL, str(error)) from error
 

@@ -40,17 +40,21 @@ _GEN_ID = 1
 _GEN_PROC_PID = 2
 _GEN_PROC_NAME = 3
 
+_TABLE = 1
 _NAME = {"table": 1, "chain": 3, "rule": 2, "map": 2, "element": 2}
-"""Which attribute names the object itself, its chain or its set; the first attribute of all is the table."""
+"""Which attribute names the object itself, its chain or its set."""
 _KINDS = {0: "table", 3: "chain", 6: "rule", 9: "map", 12: "element"}
 """By NFT_MSG_NEW...; the message that deletes is two more."""
 _DELETES = 2
 _FAMILIES = {2: Family.V4, 10: Family.V6}
 
+_LENGTH = struct.Struct("=H")
 _RECEIVE_BYTES = 4 << 20
 _MOST_ELEMENTS = 256
 """Of more elements of one map in one commit the keys are not told."""
 _MOST_CHANGES = 1024
+_MOST_PLACES = 8192
+_DATAGRAMS_AT_ONCE = 8
 _KEPT_GENERATIONS = 64
 
 _SO_ATTACH_FILTER = 26
@@ -114,6 +118,7 @@ class Reading:
         self._wanted = frozenset(tables)
         self._tables: set[tuple[Family, str]] = set()
         self._changes: dict[tuple[Family, str, str, str], _Counts] = {}
+        self._places: dict[tuple[int, int, bytes], _Counts | None] = {}
         self._truncated = False
 
     def feed(self, messages: Iterable[Message]) -> list[Event]:
@@ -122,35 +127,46 @@ class Reading:
         for message in messages:
             if message.type == _NEWGEN:
                 complete.append(self._commit(message.body))
-            elif message.type >> 8 == SUBSYSTEM:
+            elif message.type >> 8 == SUBSYSTEM and message.body:
                 self._take(message.type & 0xFF, message.body)
         return complete
 
     def forget(self) -> None:
         """Start anew, after messages were lost."""
-        self._tables, self._changes, self._truncated = set(), {}, False
+        self._tables, self._changes, self._places, self._truncated = set(), {}, {}, False
 
     def _take(self, kind: int, body: bytes) -> None:
+        # Every object has its table in its first attribute and its own name, chain or map in the second. There may be 50,000 of
+        # one map in a commit: what these bytes mean is looked up once.
+        end = _end(body, _end(body, 4))
+        place = (kind, body[0], body[4:end])
+        known = self._places.get(place)
+        if known is None and place not in self._places:
+            if len(self._places) >= _MOST_PLACES:
+                self._places = {}
+            known = self._places[place] = self._place(kind, body)
+        if known is not None:
+            known.take(body, deleted=kind not in _KINDS)
+
+    def _place(self, kind: int, body: bytes) -> _Counts | None:
+        """Where to count an object; None where it is of no interest."""
         family = _FAMILIES.get(body[0])
-        if family is None or len(body) < 8:
-            return
-        # Every kind of object has its table in its first attribute, which saves reading the others of foreign tables.
-        (length,) = struct.unpack_from("=H", body, 4)
-        table = text(body[8 : 4 + length])
+        if family is None:
+            return None
+        found = attributes(body, 4)
+        table = text(found.get(_TABLE, b""))
         self._tables.add((family, table))
-        deleted = kind not in _KINDS
-        word = _KINDS.get(kind - _DELETES if deleted else kind)
+        word = _KINDS.get(kind) or _KINDS.get(kind - _DELETES)
         if table not in self._wanted or word is None:
-            return
-        name = text(attributes(body, 4).get(_NAME[word], b""))
-        place = (family, table, word, name)
-        counts = self._changes.get(place)
+            return None
+        where = (family, table, word, text(found.get(_NAME[word], b"")))
+        counts = self._changes.get(where)
         if counts is None:
             if len(self._changes) >= _MOST_CHANGES:
                 self._truncated = True
-                return
-            counts = self._changes[place] = _Counts()
-        counts.take(body if word == "element" else None, deleted=deleted)
+                return None
+            counts = self._changes[where] = _Counts(keeps=word == "element")
+        return counts
 
     def _commit(self, body: bytes) -> Event:
         found = attributes(body, 4)
@@ -226,13 +242,14 @@ class NftEvents:
         return self._ready.popleft()
 
     def pending(self) -> list[Event]:
-        """The commits that are here already, without waiting; all that were complete before the call are among them.
+        """The commits that are here already, without waiting; of very many, the first.
 
         Raises:
             KernelError: the socket failed.
         """
-        while self._read():
-            pass
+        for _ in range(_DATAGRAMS_AT_ONCE):
+            if not self._read():
+                break
         found = list(self._ready)
         self._ready.clear()
         return found
@@ -314,17 +331,18 @@ class AccountedNft(Nft):
 class _Counts:
     """A change that grows."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keeps: bool) -> None:
         self._added = 0
         self._deleted = 0
+        self._keeps = keeps
         self._bodies: list[bytes] | None = []
 
-    def take(self, body: bytes | None, *, deleted: bool) -> None:
+    def take(self, body: bytes, *, deleted: bool) -> None:
         if deleted:
             self._deleted += 1
         else:
             self._added += 1
-        if body is None or self._bodies is None:
+        if not self._keeps or self._bodies is None:
             return
         if len(self._bodies) < _MOST_ELEMENTS:
             self._bodies.append(body)
@@ -334,6 +352,15 @@ class _Counts:
     def change(self, family: Family, table: str, kind: str, name: str) -> Change:
         bodies = None if self._bodies is None else tuple(self._bodies)
         return Change(family, table, kind, name, self._added, self._deleted, bodies)
+
+
+def _end(body: bytes, offset: int) -> int:
+    """Where the attribute at this offset ends."""
+    if offset + 4 > len(body):
+        return len(body)
+    (length,) = _LENGTH.unpack_from(body, offset)
+    padded: int = (length + 3) & ~3
+    return offset + max(padded, 4)
 
 
 async def _readable(fd: int) -> None:
