@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from netloom.model.provenance import Finding, Source
-from netloom.model.services.frontends import Frontend, FrontendKey, HealthCheck
+from netloom.model.services.frontends import Backend, Frontend, FrontendKey, HealthCheck
 from netloom.units import Addr, Cidr, ObjectKey, Protocol
 
 K = TypeVar("K")
@@ -83,7 +83,7 @@ def may_end_flows(key: FrontendKey, before: Frontend | None, after: Frontend | N
     if before is not None and after is not None and before.source_ranges != after.source_ranges:
         return True
     were, are = _keepers(key, before), _keepers(key, after)
-    if any(old - new for old, new in zip(were, are, strict=True)):
+    if any(_is_lost(old, new) for old, new in zip(were, are, strict=True)):
         return True
     return key.protocol is Protocol.UDP and any(are) and not any(were)
 
@@ -93,20 +93,39 @@ Places = frozenset[tuple[Addr, int]]
 
 def keepers(frontend: Frontend, *, inside: bool) -> Places:
     """Where established flows of a client may go on: of one inside (a pod of this node, the node itself), or of any other."""
-    pool = frontend.inside if inside and frontend.inside is not None else frontend
-    places = {(backend.address, backend.port) for backend in pool.backends}
+    return frozenset((backend.address, backend.port) for backend in _keeping(frontend, inside=inside))
+
+
+def _keeping(frontend: Frontend, *, inside: bool) -> list[Backend]:
     if frontend.key.protocol is Protocol.UDP:
-        return frozenset(places)
-    others = [*frontend.backends, *frontend.draining]
-    if frontend.inside is not None:
-        others += frontend.inside.backends
-    return frozenset(places | {(backend.address, backend.port) for backend in others})
+        pool = frontend.inside if inside and frontend.inside is not None else frontend
+        return list(pool.backends)
+    return [
+        *frontend.backends,
+        *frontend.draining,
+        *(frontend.inside.backends if frontend.inside is not None else ()),
+    ]
 
 
-def _keepers(key: FrontendKey, frontend: Frontend | None) -> tuple[Places, Places]:
+def _keepers(key: FrontendKey, frontend: Frontend | None) -> tuple[list[Backend], ...]:
+    """For clients outside, and for those inside where they are others."""
     if frontend is None:
-        return frozenset(), frozenset()
-    return keepers(frontend, inside=False), keepers(frontend, inside=True)
+        return [], []
+    outside = _keeping(frontend, inside=False)
+    return outside, _keeping(frontend, inside=True) if key.protocol is Protocol.UDP else outside
+
+
+def _is_lost(old: Sequence[Backend], new: Sequence[Backend]) -> bool:
+    """Whether there is a place in ``old`` that is not in ``new``. Most backends are the same objects: seen without a look inside."""
+    if old is new:
+        return False
+    before, after = set(map(id, old)), set(map(id, new))
+    gone = [backend for backend in old if id(backend) not in after]
+    if not gone:
+        return False
+    # No place is in one frontend as two objects: what went can only have come back as one that is new.
+    places = {(int(backend.address), backend.port) for backend in new if id(backend) not in before}
+    return any((int(backend.address), backend.port) not in places for backend in gone)
 
 
 def changed_values(before: Mapping[K, V], after: Mapping[K, V]) -> dict[K, V | None]:

@@ -41,7 +41,7 @@ def candidates_of(slices: Sequence[ReadSlice], family: Family, port: ServedPort)
         carried = slices[0].ports.get(port.key)
         if carried is not None:
             return _plain(slices[0], carried[0])
-    best: dict[int, ReadEndpoint] = {}
+    best: dict[int, tuple[ReadEndpoint, Backend]] = {}
     left_out: list[LeftOut] = []
     portless: list[ReadEndpoint] = []
     is_plain = True
@@ -54,22 +54,20 @@ def candidates_of(slices: Sequence[ReadSlice], family: Family, port: ServedPort)
             portless.extend(slice_.endpoints)
             continue
         number, is_plain = carried[0], is_plain and slice_.is_plain
-        for endpoint in slice_.endpoints:
-            key = endpoint.value << 16 | number
-            rival = best.setdefault(key, endpoint)
-            if endpoint.usability < rival.usability:
-                best[key] = endpoint
+        for candidate in zip(slice_.endpoints, slice_.backends_at(number), strict=True):
+            key = candidate[0].value << 16 | number
+            rival = best.setdefault(key, candidate)
+            if candidate[0].usability < rival[0].usability:
+                best[key] = candidate
     if portless:
         left_out.extend(_without_port(portless, {key >> 16 for key in best}, port))
-    order = sorted(best)  # numbers of one family sort as Backend.sort_key does
-    endpoints = tuple([best[key] for key in order])
-    backends = tuple(
-        [
-            Backend(one.address, key & 0xFFFF, one.node, one.pod, one.source)
-            for key, one in zip(order, endpoints, strict=True)
-        ]
+    order = [best[key] for key in sorted(best)]  # numbers of one family sort as Backend.sort_key does
+    return Candidates(
+        tuple([backend for _, backend in order]),
+        tuple([endpoint for endpoint, _ in order]),
+        tuple(left_out),
+        is_plain and not left_out,
     )
-    return Candidates(backends, endpoints, tuple(left_out), is_plain and not left_out)
 
 
 def _plain(slice_: ReadSlice, number: int) -> Candidates:

@@ -13,7 +13,7 @@ import msgspec
 
 from netloom.api.discovery import Endpoint, EndpointSlice
 from netloom.model.provenance import Finding, Source, source_of
-from netloom.model.services.frontends import LeftOut
+from netloom.model.services.frontends import Backend, LeftOut
 from netloom.model.services.ports import PortKey, is_port, read_protocol
 from netloom.model.services.texts import read_address
 from netloom.units import Addr, Family, ObjectKey
@@ -66,6 +66,16 @@ class ReadSlice(msgspec.Struct, frozen=True, gc=False):
     """All endpoints can be read, are ready, without hints, each once: nothing has to be decided about them."""
     left_out: tuple[LeftOut, ...] = ()
     findings: tuple[Finding, ...] = ()
+    made: dict[int, tuple[Backend, ...]] = {}
+    """By port number: what the endpoints were as backends, see ``backends_at``."""
+
+    def backends_at(self, number: int) -> tuple[Backend, ...]:
+        """What each endpoint would be at a port. The same objects each time: a change of another slice leaves them as they are."""
+        found = self.made.get(number)
+        if found is None:
+            found = tuple([Backend(e.address, number, e.node, e.pod, e.source) for e in self.endpoints])
+            self.made[number] = found
+        return found
 
 
 def read_slice(slice_: EndpointSlice) -> ReadSlice:
