@@ -12,6 +12,7 @@ from netloom.linux.netlink import attributes, decode
 from netloom.linux.nft_codec import DELSETELEM, NEWSETELEM, decode_elements, encode_batch
 from netloom.program.nft import (
     AddElements,
+    AddTable,
     Container,
     DeleteElements,
     Field,
