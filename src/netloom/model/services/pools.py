@@ -113,7 +113,7 @@ def _unwilling(backend: Backend, endpoint: ReadEndpoint) -> LeftOut:
             field, reason = "conditions.terminating", "terminating, while others are ready"
         case Usability.TERMINATING:
             field, reason = "conditions.serving", "terminating and no longer serving"
-        case Usability.NOT_READY:
+        case _:
             field, reason = "conditions.ready", "not ready"
     return LeftOut(str(backend), reason, _field_of(endpoint.source, field))
 
