@@ -372,3 +372,14 @@ async def test_the_runner_hears_of_an_end_that_takes_its_time(tmp_path: Path, po
         await hang_up(client)
         assert await feed.read_from_standins(reader) == State("u", "app", 0, ended=True)
         writer.write(feed.frame(feed.Drop("u")))
+
+
+async def test_a_protocol_that_the_kernel_lacks_keeps_no_container_from_running(port: int):
+    async with standing(port) as served:
+        app = App("app", "a", 1, (Listen(port, "SCTP", required=True),))
+        pod = StandInPod("u", "shop", "web-1", "node-1", "/proc/self/ns/net", (app,))
+        assert await served.apps.serve(pod) == (State("u", "app", 1),)
+        log = served.apps.log("u", "app")
+        assert log is not None
+        told = log.lines()[-1].text
+        assert told.startswith((f"listening on port {port}/SCTP", f"cannot listen on port {port}/SCTP"))

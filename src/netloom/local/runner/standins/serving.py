@@ -22,6 +22,13 @@ from netloom.local.runner.standins.tcp import Connection, Listener, Room
 from netloom.local.runner.standins.udp import Datagrams
 
 BACKLOG = 1024
+_KINDS = {
+    "TCP": (socket.SOCK_STREAM, socket.IPPROTO_TCP),
+    "UDP": (socket.SOCK_DGRAM, socket.IPPROTO_UDP),
+    "SCTP": (socket.SOCK_STREAM, socket.IPPROTO_SCTP),
+}
+_NO_PROTOCOL = "this kernel does not have the protocol"
+"""Told in the container's log, and no reason not to run: a containerPort only informs (core/v1 ContainerPort)."""
 MAX_CONNECTIONS = 8192
 
 
@@ -162,7 +169,7 @@ class Apps:
         for wish, made in zip(missing, opened, strict=True):
             if isinstance(made, str):
                 served.listener.log.write(f"cannot listen on port {wish.port}/{wish.protocol}: {made}")
-                if wish.required:
+                if wish.required and made != _NO_PROTOCOL:
                     problems.append(f"port {wish.port}/{wish.protocol}: {made}")
                 continue
             served.open[wish.port, wish.protocol] = await self._attach(made, served.listener)
@@ -206,29 +213,30 @@ def _open_all(listens: Sequence[Listen]) -> list[socket.socket | str]:
 
 
 def _open(listen: Listen) -> socket.socket | str:
-    kinds = {"TCP": socket.SOCK_STREAM, "UDP": socket.SOCK_DGRAM}
-    if listen.protocol not in kinds:
-        return f"stand-ins speak TCP and UDP, not {listen.protocol}"
-    kind = kinds[listen.protocol]
+    if listen.protocol not in _KINDS:
+        return f"stand-ins speak {', '.join(_KINDS)}, not {listen.protocol}"
     try:
-        return _bound(socket.AF_INET6, kind, listen.port)
+        return _bound(socket.AF_INET6, listen)
     except OSError as error:
+        if error.errno in {errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT}:
+            return _NO_PROTOCOL
         if error.errno not in {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL}:
             return os.strerror(error.errno or 0)
     try:
-        return _bound(socket.AF_INET, kind, listen.port)
+        return _bound(socket.AF_INET, listen)
     except OSError as error:
         return os.strerror(error.errno or 0)
 
 
-def _bound(family: int, kind: int, port: int) -> socket.socket:
-    made = socket.socket(family, kind | socket.SOCK_NONBLOCK)
+def _bound(family: int, listen: Listen) -> socket.socket:
+    kind, protocol = _KINDS[listen.protocol]
+    made = socket.socket(family, kind | socket.SOCK_NONBLOCK, protocol)
     try:
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # one socket for both families
         if kind == socket.SOCK_STREAM:
             made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind(("", port))
+        made.bind(("", listen.port))
         if kind == socket.SOCK_STREAM:
             made.listen(BACKLOG)
     except OSError:
