@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from netloom.clock import Clock
@@ -76,6 +77,7 @@ class Engine:
         self._new_facts: NodeFacts | None = None
         self._known_findings: tuple[Finding, ...] = ()
         self._in_force = False
+        self._turning = asyncio.Lock()
 
     @property
     def is_in_force(self) -> bool:
@@ -95,6 +97,12 @@ class Engine:
     def refit(self, facts: NodeFacts) -> None:
         """This node is something else from now on; the next turn programs all of it anew. Wake the pending changes, too."""
         self._new_facts = facts
+
+    @asynccontextmanager
+    async def still(self) -> AsyncIterator[NetworkState | None]:
+        """While this is held no change is put in force. Gives what is in force; None where that is not known."""
+        async with self._turning:
+            yield self._network.state if self._in_force else None
 
     async def run(self, pending: Pending) -> None:
         """Until cancelled. The first take must hold everything the watches listed."""
@@ -117,6 +125,10 @@ class Engine:
             KernelError: the kernel refused. The model has taken the changes: the next turn compares everything,
                 so nothing is lost, and nothing has to be given back.
         """
+        async with self._turning:
+            await self._turn(taken)
+
+    async def _turn(self, taken: Taken) -> None:
         began = self._clock.monotonic()
         self._acks.taken(taken)
         delta = Delta() if is_empty(taken.changes) else self._network.update(taken.changes)

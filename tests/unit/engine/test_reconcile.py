@@ -1,3 +1,4 @@
+import asyncio
 import errno
 from collections.abc import Mapping
 
@@ -203,3 +204,52 @@ async def test_a_bookmark_is_in_force_without_asking_the_kernel(parts):
     await engine.turn(Taken(versions={"slices": "50"}))
     assert plane.calls == ["start"]
     assert acks.versions == {"services": "6", "slices": "50"}
+
+
+async def test_while_it_is_held_still_nothing_is_put_in_force(parts):
+    engine, plane, _, _ = parts
+    async with engine.still() as state:
+        assert state is None, "nothing has been programmed yet"
+    await engine.turn(taken(everything()))
+    async with asyncio.TaskGroup() as group:
+        async with engine.still() as state:
+            assert state == engine.network.state
+            turn = group.create_task(engine.turn(taken(Changes(slices={CART: None}), slices="9")))
+            for _ in range(10):
+                await asyncio.sleep(0)
+            assert plane.calls == ["start"]
+        await turn
+    assert plane.calls == ["start", "apply"]
+
+
+async def test_others_are_told_of_what_is_in_force_and_of_nothing_else(parts):
+    plane, told, began = FakePlane(), [], []
+
+    class Other:
+        def start(self, state, facts):
+            told.append(("start", len(state.frontends), facts))
+
+        def apply(self, delta):
+            told.append(("apply", len(delta.frontends)))
+
+    engine = Engine(
+        facts=FACTS,
+        plane=plane,
+        fabric=FakeFabric(),
+        names=FakeNames(),
+        acks=Acks(),
+        clock=StoppedClock(),
+        report=lambda _: None,
+        others=(Other(),),
+        on_turn=began.append,
+    )
+    await engine.turn(taken(everything()))
+    await engine.turn(taken(Changes(slices={CART: None}), slices="9"))
+    assert told == [("start", 1, FACTS), ("apply", 1)]
+    plane.refusals = 2
+    with pytest.raises(NftError):
+        await engine.turn(taken(everything()))
+    assert told[2:] == []
+    await engine.turn(Taken())
+    assert told[2:] == [("start", 1, FACTS)]
+    assert len(began) == 3
