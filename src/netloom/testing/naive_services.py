@@ -7,15 +7,16 @@ but its inputs, so that the two can disagree. Not here: conntrack, routes, polic
 What the documentation leaves to the implementation, netloom says itself:
 - of several Services that claim one address and port the oldest has it, then the first by namespace and name;
 - of one Service's own addresses that are equal, a ClusterIP counts before a LoadBalancer address, and that before an external IP;
-- addresses in the pods' range are not served, and what no Service has in the range of Services is refused;
+- addresses in the pods' range are not served, nor are LoadBalancer addresses and external IPs in the range of Services;
+- what is not served in the range of Services is refused, another proxy's too, unless that one has translated it before;
 - what pods of this node send to NodePorts, LoadBalancer addresses and external IPs keeps its source: the answer comes back here;
-- an endpoint that stands in several slices counts once for each time that it stands there, with the conditions it has there.
+- of an endpoint that stands in several slices the entry counts that is most willing (ready, then serving while it terminates), of
+  equal ones the first by the slice's name; of two ports of a slice with one name and protocol, the first.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
 
 import msgspec
 
@@ -91,13 +92,13 @@ def naive(view: ClusterView, facts: NodeFacts, packet: Packet) -> Outcome:
     """What must happen to a packet on a node."""
     found = _addressed(view, facts, packet)
     if found is None:
-        return _nobodys(view, facts, packet)
+        return _nobodys(facts, packet)
     service, port, kind = found
     if packet.destination in facts.dns_addresses and packet.port == 53:
         return Outcome(Verdict.PASS)  # the node's own DNS server has this address
     if kind is Kind.LOAD_BALANCER and not _is_let_in(service, packet.source):
         return Outcome(Verdict.DROP)
-    standings = list(_standings(view, service, port, family_of(packet.destination)))
+    standings = _standings(view, service, port, family_of(packet.destination))
     if _is_local(service, kind, packet.asker):
         chosen = _local(standings, facts)
         if not chosen:
@@ -203,9 +204,11 @@ def _is_at(service: Service, port: ServicePort, kind: Kind, facts: NodeFacts, pa
             and to in facts.addresses
             and (facts.node_port_cidrs is None or any(to in cidr for cidr in facts.node_port_cidrs))
         )
-    if port.port != packet.port or any(to in cidr for cidr in (*facts.cluster_cidrs, *facts.pod_cidrs)):
-        return False
-    return to in _addresses(service, kind)
+    foreign = [*facts.cluster_cidrs, *facts.pod_cidrs]
+    if kind is not Kind.CLUSTER_IP:
+        foreign += facts.service_cidrs
+    is_foreign = any(to in cidr for cidr in foreign)
+    return port.port == packet.port and not is_foreign and to in _addresses(service, kind)
 
 
 def _addresses(service: Service, kind: Kind) -> list[Addr]:
@@ -229,14 +232,9 @@ def _parsed(texts: tuple[str, ...]) -> list[Addr]:
     return [address for address in map(parse_addr, texts) if address is not None]
 
 
-def _nobodys(view: ClusterView, facts: NodeFacts, packet: Packet) -> Outcome:
+def _nobodys(facts: NodeFacts, packet: Packet) -> Outcome:
     to = packet.destination
     if not any(to in cidr for cidr in facts.service_cidrs):
-        return Outcome(Verdict.PASS)
-    # Another proxy's Service is none of our business.
-    others = [s for s in view.services.values() if not is_proxied(s) and s.spec.type != "ExternalName"]
-    ours = [s for s in view.services.values() if is_proxied(s)]
-    if any(to in _cluster_ips(s) for s in others) and not any(to in _cluster_ips(s) for s in ours):
         return Outcome(Verdict.PASS)
     return Outcome(Verdict.REJECT)
 
@@ -267,33 +265,46 @@ def _is_source_kept(service: Service, kind: Kind, packet: Packet, place: Place) 
     return packet.asker is Asker.OTHER and is_local
 
 
-def _standings(view: ClusterView, service: Service, port: ServicePort, family: Family) -> Iterator[Standing]:
-    """Every endpoint of a Service's port in every slice: by label, by name of the port, by protocol, by addressType."""
-    for one in view.slices.values():
-        if one.metadata.namespace != service.metadata.namespace:
+def _standings(view: ClusterView, service: Service, port: ServicePort, family: Family) -> list[Standing]:
+    """Every endpoint of a Service's port, each place once: by label, by name of the port, by protocol, by addressType."""
+    found: dict[Place, Standing] = {}
+    for one in sorted(view.slices.values(), key=lambda s: s.key):
+        of = (one.metadata.namespace, one.metadata.labels.get(SERVICE_NAME_LABEL))
+        if (
+            of != (service.metadata.namespace, service.metadata.name)
+            or one.address_type != family.address_type
+        ):
             continue
-        if one.metadata.labels.get(SERVICE_NAME_LABEL) != service.metadata.name:
-            continue
-        if one.address_type != family.address_type:
-            continue
-        for number in _numbers(one, port):
-            for endpoint in one.endpoints:
-                # discovery/v1 Endpoint.addresses: the first one only.
-                address = parse_addr(endpoint.addresses[0]) if endpoint.addresses else None
-                if address is not None and family_of(address) is family:
-                    yield Standing((address, number), endpoint)
+        number = _number(one, port)
+        for endpoint in one.endpoints if number else ():
+            # discovery/v1 Endpoint.addresses: the first one only.
+            address = parse_addr(endpoint.addresses[0]) if endpoint.addresses else None
+            if address is None or family_of(address) is not family:
+                continue
+            standing = Standing((address, number), endpoint)
+            rival = found.setdefault(standing.place, standing)
+            if _unwillingness(endpoint) < _unwillingness(rival.endpoint):
+                found[standing.place] = standing
+    return list(found.values())
 
 
-def _numbers(one: EndpointSlice, port: ServicePort) -> Iterator[int]:
+def _number(one: EndpointSlice, port: ServicePort) -> int:
+    """The port's number in a slice; 0 where it has none."""
     for offered in one.ports or ():
         same = (offered.name or "", offered.protocol or "TCP") == (port.name, port.protocol or "TCP")
         if same and offered.port is not None and 0 < offered.port < 65536:
-            yield offered.port
+            return offered.port
+    return 0
+
+
+def _unwillingness(endpoint: Endpoint) -> int:
+    if endpoint.is_ready:
+        return 0
+    return 1 if endpoint.is_serving and endpoint.is_terminating else 2
 
 
 def _is_usable(standing: Standing) -> bool:
-    endpoint = standing.endpoint
-    return endpoint.is_ready or (endpoint.is_serving and endpoint.is_terminating)
+    return _unwillingness(standing.endpoint) < 2
 
 
 def _best(standings: list[Standing]) -> list[Standing]:

@@ -21,6 +21,7 @@ from netloom.api.core import (
     Pod,
     Service,
     ServicePort,
+    ServiceSpec,
     ServiceStatus,
     SessionAffinityConfig,
 )
@@ -36,7 +37,7 @@ from netloom.model.inputs import ClusterFacts, ClusterView, NodeFacts
 from netloom.testing import builders as b
 from netloom.testing.naive_services import Asker, Packet
 from netloom.units import Protocol as Transport
-from netloom.units import family_of
+from netloom.units import parse_addr
 
 T = TypeVar("T")
 
@@ -119,7 +120,10 @@ def some_facts(choose: Choose) -> NodeFacts:
 
 def some_cluster(choose: Choose, odds: Odds = Odds()) -> ClusterView:  # noqa: B008 - a frozen value
     """Up to three Services with up to five slices, on two nodes with three pods."""
-    odds = msgspec.structs.replace(odds, hints=choose((_HINTS, _HINTS[1:], _HINTS[4:], (None,), (None,))))
+    is_bad = odds.bad_input and choose((True, False))
+    odds = msgspec.structs.replace(
+        odds, bad_input=is_bad, hints=choose((_HINTS, _HINTS[1:], _HINTS[4:], (None,), (None,)))
+    )
     services = [some_service(choose, name, odds) for name in ("a/x", "a/y", "b/x")[: choose((1, 1, 2, 2, 3))]]
     slices = [some_slice(choose, number, services, odds) for number in range(choose((0, 1, 2, 3, 3, 4, 5)))]
     return b.view(*services, *slices, *nodes(), *pods())
@@ -242,17 +246,20 @@ def some_endpoint(choose: Choose, kind: str, odds: Odds = Odds()) -> Endpoint:  
 
 
 def some_packet(choose: Choose, view: ClusterView, facts: NodeFacts, odds: Odds = Odds()) -> Packet:  # noqa: B008
-    """A packet to somewhere near a Service."""
-    where = [ip for s in view.services.values() for ip in (*s.spec.cluster_ips, *s.spec.external_ips)]
-    where += [i.ip for s in view.services.values() for i in s.status.load_balancer.ingress if i.ip]
-    where = [ip for ip in where if ip not in {"None", "nonsense"}] * 2
-    where += [
-        *map(str, facts.addresses),
-        *map(str, facts.addresses),
-        *UNASSIGNED,
-        NODE_ADDRESSES["node-2"][0],
-    ]
-    destination = ipaddress.ip_address(choose(where))
+    """A packet to a Service, mostly, or to somewhere near one."""
+    aims = [aim for service in view.services.values() for aim in _aims(service, facts)]
+    is_aimed = choose((True, True, True, False))
+    if aims and is_aimed:
+        where, port, protocol = choose(aims)
+    else:
+        near = [
+            *map(str, facts.addresses),
+            *UNASSIGNED,
+            NODE_ADDRESSES["node-2"][0],
+            *(aim[0] for aim in aims),
+        ]
+        where, port, protocol = choose(near), choose((80, 81, 30080, 30081, 53, 8080)), choose(odds.protocols)
+    destination = ipaddress.ip_address(where)
     asker = choose(list(Asker))
     sources: dict[Asker, Sequence[str]] = {
         Asker.POD: [a for pair in LOCAL_PODS.values() for a in pair],
@@ -263,14 +270,46 @@ def some_packet(choose: Choose, view: ClusterView, facts: NodeFacts, odds: Odds 
             *(a for pair in REMOTE_PODS.values() for a in pair),
         ],
     }
-    same = [ipaddress.ip_address(a) for a in sources[asker]]
-    return Packet(
-        asker=asker,
-        source=choose([a for a in same if family_of(a) is family_of(destination)]),
-        destination=destination,
-        protocol=Transport(choose(odds.protocols)),
-        port=choose((80, 80, 80, 81, 30080, 30080, 30081, 53, 8080)),
-    )
+    same = [a for a in map(ipaddress.ip_address, sources[asker]) if a.version == destination.version]
+    return Packet(asker, choose(same), destination, Transport(protocol), port)
+
+
+def _aims(service: Service, facts: NodeFacts) -> list[tuple[str, int, str]]:
+    """Address, port and protocol of everything that a Service says it has."""
+    own = [*service.spec.cluster_ips, *service.spec.external_ips]
+    own += [ingress.ip for ingress in service.status.load_balancer.ingress]
+    words = [word.value for word in Transport]
+    ports = [port for port in service.spec.ports if port.protocol in words and 0 < port.port < 65536]
+    aims = [(ip, port.port, port.protocol) for ip in own if parse_addr(ip) for port in ports]
+    for port in ports:
+        if port.node_port:
+            aims += [(str(address), port.node_port, port.protocol) for address in facts.addresses]
+    return aims
+
+
+def described(view: ClusterView) -> str:
+    """Services and slices in a few lines, for whoever reads a failure."""
+    lines = []
+    for service in view.services.values():
+        spec = service.spec
+        fields = {name: getattr(spec, name) for name in spec.__struct_fields__}
+        defaults = ServiceSpec()
+        said = " ".join(f"{k}={v}" for k, v in fields.items() if k != "ports" and v != getattr(defaults, k))
+        ports = " ".join(f"{p.name}:{p.port}/{p.protocol}({p.node_port})" for p in spec.ports)
+        ingress = [(one.ip, one.ip_mode) for one in service.status.load_balancer.ingress]
+        labels, created = dict(service.metadata.labels), service.metadata.creation_timestamp
+        lines.append(
+            f"{service.key} ports {ports} {said} ingress={ingress} labels={labels} created={created}"
+        )
+    for one in view.slices.values():
+        ports = " ".join(f"{p.name}:{p.port}/{p.protocol}" for p in one.ports or ())
+        lines.append(f"  {one.key} of {one.service} {one.address_type} {ports}")
+        for found in one.endpoints:
+            c, h = found.conditions, found.hints or EndpointHints()
+            hinted = [*(zone.name for zone in h.for_zones), *(node.name for node in h.for_nodes)]
+            words = f"ready={c.ready} serving={c.serving} terminating={c.terminating} hints={hinted}"
+            lines.append(f"    {found.addresses} on {found.node_name} {words}")
+    return "\n".join(lines)
 
 
 _CLUSTER_IPS: tuple[tuple[str, ...], ...] = (
@@ -324,6 +363,7 @@ _CONDITIONS: tuple[tuple[bool | None, bool | None, bool | None], ...] = (
     (None, None, None),
     (False, False, False),
     (False, None, None),
+    (False, None, True),
     (False, True, True),
     (False, True, True),
     (False, True, False),
