@@ -19,45 +19,69 @@ import msgspec
 from tests.bench import report, rooms
 from tests.bench.report import Outcome
 
-ALONE = {
-    "boot": False,
-    "memory": False,
-    "cni": True,
-    "clusterip": True,
-    "program": True,
-    "change": True,
-    "dns": True,
+
+class Bench(msgspec.Struct, frozen=True):
+    """One benchmark."""
+
+    module: str
+    alone: bool = True
+    """It runs in namespaces of its own; not those that start whole clusters, which make theirs."""
+    rootless: bool = False
+    """It runs in a user namespace, so that the kernel gives it no more than to an ordinary user."""
+
+
+BENCHES = {
+    "boot": Bench("boot", alone=False),
+    "memory": Bench("memory", alone=False),
+    "cni": Bench("attach"),
+    "clusterip": Bench("datapath"),
+    "program": Bench("program"),
+    "rootless": Bench("program", rootless=True),
+    "change": Bench("change"),
+    "dns": Bench("names"),
 }
-"""Each benchmark, and whether it runs in namespaces of its own; those that do not start whole clusters, which make theirs."""
-_MODULES = {"boot": "boot", "memory": "memory", "cni": "attach", "clusterip": "datapath", "dns": "names"}
 _TIMEOUT_S = 300.0
 
 
 def main() -> int:
     """Run what was asked for; the exit code."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__.split("\n", 1)[0])
-    parser.add_argument("bench", nargs="*", metavar="BENCH", help=f"of {', '.join(ALONE)} (default: all)")
+    parser.add_argument("bench", nargs="*", metavar="BENCH", help=f"of {', '.join(BENCHES)} (default: all)")
+    parser.add_argument(
+        "--quick", action="store_true", help="small counts, to see that all of it runs; nothing is written"
+    )
     parser.add_argument("--inside", help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, _interrupted)
     if options.inside:
         return _inside(options.inside, Path(options.out))
-    unknown = set(options.bench) - set(ALONE)
+    if options.quick:
+        os.environ[rooms.QUICK] = "1"
+    unknown = set(options.bench) - set(BENCHES)
     if unknown:
-        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(ALONE)}")
-    wanted = [name for name in ALONE if not options.bench or name in options.bench]
+        parser.error(f"no benchmark {', '.join(sorted(unknown))}; there are: {', '.join(BENCHES)}")
+    # an ordinary user's are all so already
+    wanted = options.bench or [name for name, b in BENCHES.items() if os.getuid() == 0 or not b.rootless]
     outcomes: list[Outcome] = []
     try:
         for number, name in enumerate(wanted, 1):
             rooms.say(f"[{number}/{len(wanted)}] {name}")
-            outcomes.append(rooms.run_apart(name, alone=ALONE[name], timeout_s=_TIMEOUT_S))
+            outcomes.append(_run(name))
     except KeyboardInterrupt:
         rooms.say("interrupted")
         return 130
     print(report.table(outcomes))
-    rooms.say(f"written to {report.save(outcomes)}")
+    if not options.quick:
+        rooms.say(f"written to {report.save(outcomes)}")
     return 1 if any(outcome.error for outcome in outcomes) else 0
+
+
+def _run(name: str) -> Outcome:
+    bench = BENCHES[name]
+    before = os.getloadavg()[0]
+    outcome = rooms.run_apart(name, alone=bench.alone, rootless=bench.rootless, timeout_s=_TIMEOUT_S)
+    return msgspec.structs.replace(outcome, load=(before, os.getloadavg()[0]))
 
 
 def _inside(name: str, out: Path) -> int:
@@ -66,10 +90,10 @@ def _inside(name: str, out: Path) -> int:
     rows: list[report.Row] = []
     error = ""
     try:
-        if ALONE[name]:
+        if BENCHES[name].alone:
             rooms.make_ready()
-        module = importlib.import_module(f"tests.bench.{_MODULES.get(name, name)}")
-        rows = module.run()
+        module = importlib.import_module(f"tests.bench.{BENCHES[name].module}")
+        rows = [msgspec.structs.replace(row, bench=name) for row in module.run()]
     except Exception as failure:  # noqa: BLE001 - the boundary: told in the table, and the others go on
         traceback.print_exc()
         error = f"{type(failure).__name__}: {failure}"

@@ -36,6 +36,11 @@ def cluster_ip(number: int) -> str:
     return str(ipaddress.IPv4Address(_FIRST_SERVICE + number))
 
 
+def number_at(packed: bytes) -> int:
+    """The Service that has this address."""
+    return int.from_bytes(packed) - _FIRST_SERVICE
+
+
 def pod_address(number: int) -> str:
     """Address of an endpoint; they repeat where there are more than a cluster's range holds, on other Services."""
     return str(ipaddress.IPv4Address(_FIRST_POD + number % _POD_ADDRESSES))
@@ -131,6 +136,14 @@ def node(name: str, address: str, pod_cidr: str) -> dict[str, Any]:
     }
 
 
+def namespace() -> dict[str, Any]:
+    """The namespace of all Services."""
+    meta = {"name": NAMESPACE, "uid": "uid-namespace", "creationTimestamp": _CREATED, "labels": {}}
+    spec: dict[str, Any] = {"finalizers": ["kubernetes"]}
+    document = {"apiVersion": "v1", "kind": "Namespace", "metadata": meta, "spec": spec}
+    return document | {"status": {"phase": "Active"}}
+
+
 NODES = (("node-1", "172.30.0.11", "10.244.0.0/24"), ("node-2", "172.30.0.12", "10.244.1.0/24"))
 
 
@@ -138,13 +151,10 @@ def fill(path: Path, count: int) -> None:
     """A store file with two nodes and this many Services."""
     store = Store(path)
     try:
-        meta = {"name": NAMESPACE, "uid": "uid-namespace", "creationTimestamp": _CREATED, "labels": {}}
-        spec: dict[str, Any] = {"finalizers": ["kubernetes"]}
-        document = {"apiVersion": "v1", "kind": "Namespace", "metadata": meta, "spec": spec}
-        store.put(kinds.NAMESPACES, document | {"status": {"phase": "Active"}})
+        store.put(kinds.NAMESPACES, namespace())
         for one in NODES:
             store.put(kinds.NODES, node(*one))
-        store.put(kinds.SERVICES, _dns())
+        store.put(kinds.SERVICES, dns())
         for number in range(count):
             store.put(kinds.SERVICES, service(number))
             store.put(kinds.ENDPOINT_SLICES, slice_(number))
@@ -152,11 +162,33 @@ def fill(path: Path, count: int) -> None:
         store.close()
 
 
-def _dns() -> dict[str, Any]:
+def dns() -> dict[str, Any]:
     """Service kube-dns, without which its address would belong to no Service and be refused."""
     document = dns_service(ClusterSettings().dns_addresses)
     document["metadata"] |= {"uid": "uid-dns", "creationTimestamp": _CREATED}
     return document
+
+
+class Turns:
+    """Changes, each of another Service until all have had one: one endpoint more, or the former ones again.
+
+    Of all changes of an endpoint these ask most of the kernel: the Service changes its class.
+    """
+
+    def __init__(self, services: int) -> None:
+        self._services = services
+        self._larger = [False] * services
+        self._turn = 0
+
+    def next(self) -> tuple[int, list[str]]:
+        """Number of the Service, and its endpoints from now on."""
+        number = self._turn * 7919 % self._services  # a prime that divides none of our sizes
+        self._turn += 1
+        addresses = endpoints_of(number)
+        self._larger[number] = not self._larger[number]
+        if self._larger[number]:
+            addresses.append(str(ipaddress.IPv4Address("10.244.8.0") + number % 4096))
+        return number, addresses
 
 
 def typed_service(number: int) -> Service:

@@ -1,15 +1,22 @@
-"""From the start of an agent to everything in force, for N Services x 5 endpoints from a real API server over TLS.
+"""From the start of an agent to everything in force, for N Services x 5 endpoints over TLS; and its restart, where the kernel has it all.
 
-Beside it: the same table as text through ``nft -f``, which is what loading costs without list, decoding and model.
+*Cold* is the program, from exec; *warm* is forked from a process that has imported everything, as the embedded cluster does it. The
+agent reads from the real API server, a Python program itself; once more from one that has its answers ready (``feed``), so that it is seen
+what of the time is the server's. Beside it: the same table through ``nft -f``, which is what loading costs without list, decoding
+and model. ``rootless`` is this same benchmark in a user namespace: the kernel gives no more there than to an ordinary user, above all
+no larger send buffer.
 """
 
 from __future__ import annotations
 
 import subprocess
 import time
+from pathlib import Path
 
+import msgspec
 from tests.bench import population, rig, rooms
 from tests.bench.report import Row, median
+from tests.bench.watching import TableWatch
 
 from netloom.dataplane.nftables import compile as compiler
 from netloom.dataplane.nftables.skeleton import layout
@@ -19,80 +26,204 @@ from netloom.model.facts import facts_of
 from netloom.model.network import Network
 from netloom.units import Family, ObjectKey
 
-SIZES = (100, 1_000, 10_000)
-WARM, COLD = 3, 2
+MOST_S = {10_000: 1.5, 30_000: 5.0}
+MOST_MB = {10_000: 150.0}
+RUNS = rooms.either({1_000: (1, 1), 10_000: (3, 3), 30_000: (2, 1)}, {1_000: (1, 1)})
+"""By number of Services: how many starts cold, and warm."""
+RESTART = rooms.either(10_000, 1_000)
+RESTARTS = rooms.either(3, 1)
+_SETTLED_S = 3.0
+_PHASES = (
+    "interpreter and imports",
+    "list, decoding, model, compiler",
+    "encoding and kernel",
+    "names, until ready for pods",
+)
+
+
+class Start(msgspec.Struct, frozen=True):
+    """One start of an agent, up to where pods may come, and a little beyond."""
+
+    began: float
+    phases: tuple[rig.Phase, ...]
+    """The ends of ``_PHASES``."""
+    later: rig.Used
+
+    @property
+    def in_force_s(self) -> float:
+        """Seconds until Services were in force."""
+        return self.phases[2].at - self.began
+
+    @property
+    def ready_s(self) -> float:
+        """Seconds until the agent took pods."""
+        return self.phases[3].at - self.began
+
+    @property
+    def used(self) -> rig.Used:
+        """When Services were in force."""
+        return self.phases[2].used
 
 
 def run() -> list[Row]:
     """The rows of this benchmark."""
     rows: list[Row] = []
     with rig.built() as node:
-        for size in SIZES:
-            rows += _size(node, size)
+        for size, (cold, warm) in RUNS.items():
+            rows += _size(node, size, cold, warm)
     return rows
 
 
-def _size(node: rig.Rig, size: int) -> list[Row]:
+def _size(node: rig.Rig, size: int, cold: int, warm: int) -> list[Row]:
     node.hold(size)
-    text = rules(node, size)
-    warm: list[tuple[float, float]] = []
-    cold: list[tuple[float, float]] = []
+    text = node.root / "table.nft"
+    rooms.aside(lambda: text.write_bytes(rules(node, size)), int)
+    colds: list[Start] = []
+    warms: list[Start] = []
     loads: list[float] = []
-    used: list[rig.Used] = []
-    for turn in range(WARM):
-        warm.append(_start(node, cold=False))
-        used.append(rig.used(node.pid("agent")))
-        node.end_agent()
-        loads.append(_load(node, text))
-        if turn < COLD:
-            cold.append(_start(node, cold=True))
+    servers: list[float] = []
+    for turn in range(max(cold, warm)):
+        if turn < cold:
+            before = rig.used(node.pid("apiserver")).cpu_s
+            colds.append(_start(node, cold=True))
+            servers.append(rig.used(node.pid("apiserver")).cpu_s - before)
             node.end_agent()
-        rooms.say(f"program: {size:,} Services: {warm[-1][0]:.2f} s warm")
+            rooms.say(f"program: {size:,} Services: {colds[-1].in_force_s:.2f} s cold")
+        loads += _load(node, text)
+        if turn < warm:
+            warms.append(_start(node, cold=False))
+            node.end_agent()
+            rooms.say(f"program: {size:,} Services: {warms[-1].in_force_s:.2f} s warm")
     name = f"{size:,} x {population.ENDPOINTS}"
-    target = 2.0 if size == max(SIZES) else None
-    ours = median(hooked for hooked, _ in warm)
-    beside = median(loads)
-    return [
+    rows = _rows(f"{name}: cold", size, colds, loads)
+    rows += [_row(f"{name}: CPU of the API server meanwhile", median(servers), "s")]
+    rows += _rows(f"{name}: warm", size, warms, loads)
+    if size == RESTART:
+        rows += _restarts(node, name)
+    if size in MOST_S:
+        node.hold_ready(size)
+        ready_made = _start(node, cold=True).in_force_s
+        rows.append(_row(f"{name}: cold, from ready-made answers, to Services in force", ready_made, "s"))
+    return rows
+
+
+def _rows(name: str, size: int, starts: list[Start], loads: list[float]) -> list[Row]:
+    ours = median(start.in_force_s for start in starts)
+    beside = median(loads) if loads else None
+    most_mb = MOST_MB.get(size)
+    rows = [
         Row(
             bench="program",
-            what=f"{name}: agent's start to Services in force",
+            what=f"{name}: start to Services in force",
             ours=ours,
             unit="s",
             beside=beside,
             beside_what="nft -f",
-            ratio=ours / beside,
-            most=target,
-            note="forked from a warm process, as in the embedded cluster",
+            ratio=ours / beside if beside else None,
+            most=MOST_S.get(size),
         ),
-        _plain(f"{name}: to ready for pods (names answered too)", median(ready for _, ready in warm), "s"),
-        _plain(
-            f"{name}: started cold, to Services in force", median(hooked for hooked, _ in cold), "s", target
+        _row(f"{name}: to ready for pods (names answered too)", median(s.ready_s for s in starts), "s"),
+        _row(f"{name}: RSS when in force", median(s.used.rss_mb for s in starts), "MB", most_mb),
+        _row(
+            f"{name}: RSS {_SETTLED_S:.0f} s after ready",
+            median(s.later.rss_mb for s in starts),
+            "MB",
+            most_mb,
         ),
-        _plain(f"{name}: CPU of the agent", median(u.cpu_s for u in used), "s"),
-        _plain(f"{name}: RSS of the agent", median(u.rss_mb for u in used), "MB"),
+        _row(f"{name}: CPU until in force", median(s.used.cpu_s for s in starts), "s"),
     ]
+    for number, phase in enumerate(_PHASES):
+        cpu = median(_of_phase(start, number)[0] for start in starts)
+        elapsed = median(_of_phase(start, number)[1] for start in starts)
+        rows.append(
+            Row(
+                bench="program",
+                what=f"{name}: CPU of {phase}",
+                ours=cpu,
+                unit="s",
+                beside=elapsed,
+                beside_what="elapsed",
+            )
+        )
+    return rows
 
 
-def _plain(what: str, ours: float, unit: str, most: float | None = None) -> Row:
+def _of_phase(start: Start, number: int) -> tuple[float, float]:
+    """CPU, and time elapsed, in seconds."""
+    phase = start.phases[number]
+    if not number:
+        return phase.used.cpu_s, phase.at - start.began
+    before = start.phases[number - 1]
+    return phase.used.cpu_s - before.used.cpu_s, phase.at - before.at
+
+
+def _row(what: str, ours: float, unit: str, most: float | None = None) -> Row:
     return Row(bench="program", what=what, ours=ours, unit=unit, most=most)
 
 
-def _start(node: rig.Rig, *, cold: bool) -> tuple[float, float]:
-    """Seconds until Services are in force, and until the agent takes pods."""
+def _start(node: rig.Rig, *, cold: bool) -> Start:
     began = node.start_agent(cold=cold)
-    hooked = node.wait_hooked() - began
-    return hooked, node.wait_in_force() - began
+    hooked = node.wait_hooked()
+    ready = node.wait_in_force()
+    time.sleep(_SETTLED_S)
+    return Start(began=began, phases=(*hooked, ready), later=rig.used(node.pid("agent")))
 
 
-def _load(node: rig.Rig, text: bytes) -> float:
-    def load() -> float:
+def _restarts(node: rig.Rig, name: str) -> list[Row]:
+    """The agent ends and starts again, and the kernel has everything already."""
+    node.start_agent()
+    node.wait_in_force()
+    rows: list[Row] = []
+    commits = 0
+    for cold in (True, False):
+        took: list[float] = []
+        used: list[rig.Used] = []
+        for _ in range(RESTARTS):
+            node.end_agent(wipe=False)
+            table = TableWatch(node.node.netns)
+            began = node.start_agent(cold=cold)
+            turned = node.wait_turned()
+            took.append(turned.at - began)
+            used.append(turned.used)
+            node.wait_in_force()
+            table.services()
+            commits += table.commits
+            _is_told(node, table)
+            table.close()
+        what = f"{name}: restart, {'cold' if cold else 'warm'}"
+        rooms.say(f"program: {what}: {median(took):.2f} s")
+        rows += [
+            _row(f"{what}: to in force", median(took), "s"),
+            _row(f"{what}: CPU until in force", median(u.cpu_s for u in used), "s"),
+            _row(f"{what}: RSS when in force", median(u.rss_mb for u in used), "MB"),
+        ]
+    rows.append(_row(f"{name}: restarts: transactions seen in the kernel", commits, "", 0))
+    return rows
+
+
+def _is_told(node: rig.Rig, table: TableWatch) -> None:
+    """See that a transaction would have been seen."""
+    before = table.commits
+    words = ["nft", "add table ip seen; delete table ip seen"]
+    netns.run_in(node.node.netns, lambda: subprocess.run(words, check=True))
+    table.services()
+    if table.commits == before:
+        raise RuntimeError("the kernel does not tell of transactions")
+
+
+def _load(node: rig.Rig, text: Path) -> list[float]:
+    """Seconds; none where the kernel refuses so large a transaction, as it does without root."""
+
+    def load() -> tuple[float, str]:
         began = time.monotonic()
-        subprocess.run(["nft", "-f", "-"], input=text, check=True)
-        return time.monotonic() - began
+        done = subprocess.run(["nft", "-f", str(text)], capture_output=True, text=True, check=False)
+        return time.monotonic() - began, done.stderr if done.returncode else ""
 
-    took = netns.run_in(node.node.netns, load)
+    took, refused = netns.run_in(node.node.netns, load)
     node.end_agent()  # takes the table out
-    return took
+    if refused and "Message too long" not in refused:
+        raise RuntimeError(f"nft -f: {refused[:300]}")
+    return [] if refused else [took]
 
 
 def rules(node: rig.Rig, size: int) -> bytes:

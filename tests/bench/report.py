@@ -51,6 +51,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...] = ()
     error: str = ""
     seconds: float = 0.0
+    load: tuple[float, float] = (0.0, 0.0)
+    """Load average of the last minute when it began (that is others) and when it ended (others and the benchmark)."""
 
 
 def quantile(values: Iterable[float], share: float) -> float:
@@ -68,7 +70,9 @@ def table(outcomes: Sequence[Outcome]) -> str:
     """All rows, as people read them."""
     lines: list[tuple[str, ...]] = [_COLUMNS]
     for outcome in outcomes:
-        lines += [_cells(row) for row in outcome.rows]
+        began, ended = outcome.load
+        what = f"{outcome.bench}: {outcome.seconds:.0f} s, load average {began:.1f} before, {ended:.1f} after"
+        lines += [(what, "", "", "", "", ""), *(_cells(row) for row in outcome.rows)]
         if outcome.error:
             lines.append((f"{outcome.bench}: FAILED: {outcome.error}", "", "", "", "", ""))
     widths = [max(len(line[i]) for line in lines if line[1]) for i in range(len(_COLUMNS))]

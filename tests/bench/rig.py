@@ -1,8 +1,8 @@
-"""One node of a local cluster with nothing else: a real API server, a real agent, a real DNS process, no pods.
+"""One node of a local cluster with nothing else: an API server, a real agent, a real DNS process, no pods.
 
 All of it in the namespaces of the benchmark, laid out by the embedded cluster's own code: the API server on the underlay's
 gateway behind TLS, the node in a namespace of its own. Children are forked from this process, which has imported everything,
-as the cluster's first process does it.
+as the cluster's first process does it. The API server is the real one, or one that has its answers ready (``feed``).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import contextlib
 import gc
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
-from tests.bench import population, rooms
+from tests.bench import feed, population, rooms
 
 from netloom.clock import SystemClock
 from netloom.linux import netns
@@ -35,7 +36,24 @@ from netloom.program import names
 from netloom.units import Family
 
 NODE = "node-1"
-_STATUS_PAUSE_S = 0.005
+_PAUSE_S = 0.005
+_METRICS_PORT = 10249
+_API_PORT = 6443
+_TURNED = re.compile(rb"^netloom_turns_total [1-9]", re.MULTILINE)
+
+
+class Used(msgspec.Struct, frozen=True):
+    """What a process has used."""
+
+    cpu_s: float
+    rss_mb: float
+
+
+class Phase(msgspec.Struct, frozen=True):
+    """The end of a phase of the agent's start: when, and what it had used by then."""
+
+    at: float
+    used: Used
 
 
 class Rig:
@@ -50,7 +68,7 @@ class Rig:
         self.files: NodePaths = self.paths.node(NODE)
         self._running: dict[str, int] = {}
         self._runs: dict[str, Callable[[], None]] = {}
-        self._services = 0
+        self._control: socket.socket | None = None
 
     @property
     def node(self) -> NodeRoom:
@@ -58,39 +76,65 @@ class Rig:
         return self.room
 
     def hold(self, services: int) -> None:
-        """Start anew with this many Services in the store: API server and DNS process, no agent."""
-        self.end()
+        """Start anew with this many Services in the store: the real API server and the DNS process, no agent."""
+        rooms.say(f"filling a store with {services:,} Services")
+        listeners = self._anew()
         for old in self.root.glob("store.db*"):
             old.unlink()
+        rooms.aside(lambda: population.fill(self.paths.store, services), type(None))
+        self._fork("apiserver", None)
+        self._let_go(listeners)
+
+    def hold_ready(self, services: int) -> socket.socket:
+        """Start anew with this many Services in a server that has its answers ready, and the DNS process; gives its control."""
+        rooms.say(f"preparing answers for {services:,} Services")
+        listeners = self._anew()
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._runs["apiserver"] = lambda: feed.serve(listeners.underlay, theirs, self.paths.pki, services)
+        self._fork("apiserver", None)
+        theirs.close()
+        self._let_go(listeners)
+        if not self._control.recv(16):
+            raise RuntimeError(f"no answers: {self.words()}")
+        return self._control
+
+    def _anew(self) -> Listeners:
+        self.end()
         self.paths.log.mkdir(exist_ok=True)
-        rooms.say(f"filling a store with {services:,} Services")
-        population.fill(self.paths.store, services)
         host = socket.create_server(("127.0.0.1", 0))
-        underlay = socket.create_server((str(self.settings.gateway), 6443), backlog=512)
+        underlay = socket.create_server((str(self.settings.gateway), _API_PORT), backlog=512)
         local = socket.socket(socket.AF_UNIX)
         self.paths.api_socket.unlink(missing_ok=True)
         local.bind(str(self.paths.api_socket))
         local.listen(512)
-        port = host.getsockname()[1]
-        supervisor.pki(self.paths, self.settings, port=port, now=self.clock.wall())
+        supervisor.pki(self.paths, self.settings, port=host.getsockname()[1], now=self.clock.wall())
+        listeners = Listeners(host, underlay, local)
         children = children_of(
             paths=self.paths,
             settings=self.settings,
             rooms=[self.room],
-            listeners=Listeners(host, underlay, local),
+            listeners=listeners,
             clock=self.clock,
         )
         self._runs = {child.name: child.run for child in children}
         gc.collect()
         gc.freeze()
-        self._fork("apiserver", None)
-        for listener in (host, underlay, local):
+        return listeners
+
+    def _let_go(self, listeners: Listeners) -> None:
+        for listener in (listeners.host, listeners.underlay, listeners.local):
             listener.close()
         self._fork(f"{NODE}-dns", self.room.netns)
+
+    @property
+    def api(self) -> tuple[str, int]:
+        """Where nodes reach the API server."""
+        return str(self.settings.gateway), _API_PORT
 
     def start_agent(self, *, cold: bool = False) -> float:
         """Start it, forked warm as in the embedded cluster or ``cold`` as a program; gives the time just before."""
         self.files.ipam.unlink(missing_ok=True)
+        self.files.cni_socket.unlink(missing_ok=True)
         log = self.paths.log / "agent.out"
         program = str(Path(sys.executable).with_name("netloom"))
         command = [program, "agent", "--config", str(self.files.agent_config)]
@@ -101,30 +145,61 @@ class Rig:
             self._fork(f"{NODE}-agent", self.room.netns, name="agent")
         return began
 
-    def wait_hooked(self, timeout_s: float = 120.0) -> float:
-        """Look at the node's chains until that at the hook, which comes last, is there: Services are in force."""
+    def wait_hooked(self, timeout_s: float = 120.0) -> tuple[Phase, ...]:
+        """Wait until Services are in force: the node's chains are looked at until that at the hook, which comes last, is there.
+
+        Gives what had passed by when the agent's CNI socket was there (it opens first), the table, and the chain at the hook.
+        """
         deadline = time.monotonic() + timeout_s
+        phases: list[Phase] = []
         with Nft(netns_fd=self.room.netns) as nft, asyncio.Runner() as runner:
             while time.monotonic() < deadline:
-                chains = runner.run(nft.chains(Family.V4, names.NFT_TABLE)) or {}
-                if chains.get(names.NFT_PREROUTING):
-                    return time.monotonic()
-                time.sleep(_STATUS_PAUSE_S)
+                if not phases and self.files.cni_socket.exists():
+                    phases.append(self._phase())
+                chains = runner.run(nft.chains(Family.V4, names.NFT_TABLE))
+                if len(phases) == 1 and chains is not None:
+                    phases.append(self._phase())
+                if (chains or {}).get(names.NFT_PREROUTING):
+                    return (*phases, self._phase())
+                time.sleep(_PAUSE_S)
         raise RuntimeError(f"no table in {timeout_s:.0f} s: {self.words()}")
 
-    def wait_in_force(self, timeout_s: float = 120.0) -> float:
-        """Ask the agent as a runtime does (CNI STATUS, through the shim) until it says yes; gives that time."""
+    def wait_turned(self, timeout_s: float = 120.0) -> Phase:
+        """Wait until the agent's own metrics say that its first turn is over; for starts that change nothing in the kernel."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            if _TURNED.search(self._metrics()):
+                return self._phase()
+            time.sleep(_PAUSE_S)
+        raise RuntimeError(f"nothing in force in {timeout_s:.0f} s: {self.words()}")
+
+    def _metrics(self) -> bytes:
+        """The page; empty where nobody answers yet."""
+        with netns.open_socket(self.room.netns, socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.settimeout(20.0)
+            try:
+                sock.connect(("127.0.0.1", _METRICS_PORT))
+            except ConnectionRefusedError:
+                return b""
+            sock.sendall(b"GET /metrics HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
+            return b"".join(iter(lambda: sock.recv(1 << 16), b""))
+
+    def _phase(self) -> Phase:
+        return Phase(at=time.monotonic(), used=used(self.pid("agent")))
+
+    def wait_in_force(self, timeout_s: float = 120.0) -> Phase:
+        """Ask the agent as a runtime does (CNI STATUS, through the shim) until it says yes; gives what had passed by then."""
         shim = str(roles.shim_path())
         deadline = time.monotonic() + timeout_s
         said = b""
         while time.monotonic() < deadline:
             code, said, _ = call(shim, self.files.cni_socket, "STATUS")
             if code == 0:
-                return time.monotonic()
+                return self._phase()
             if os.waitpid(self._running["agent"], os.WNOHANG)[0]:
                 del self._running["agent"]
                 raise RuntimeError(f"the agent ended: {self.words()}")
-            time.sleep(_STATUS_PAUSE_S)
+            time.sleep(_PAUSE_S)
         raise RuntimeError(f"the agent was not ready in {timeout_s:.0f} s: {said.decode()} {self.words()}")
 
     def words(self) -> str:
@@ -146,6 +221,9 @@ class Rig:
     def end(self) -> None:
         """End everything."""
         self.end_agent()
+        if self._control is not None:
+            self._control.close()
+            self._control = None
         while self._running:
             _, pid = self._running.popitem()
             rooms.kill(pid)
@@ -169,13 +247,6 @@ def built() -> Iterator[Rig]:
             yield rig
         finally:
             rig.end()
-
-
-class Used(msgspec.Struct, frozen=True):
-    """What a process has used."""
-
-    cpu_s: float
-    rss_mb: float
 
 
 def used(pid: int) -> Used:

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 from tests.bench.report import ROOT, Outcome
@@ -18,8 +19,12 @@ from tests.bench.report import ROOT, Outcome
 from netloom.linux import libc
 from netloom.linux.mounts import make_private, mount
 
+QUICK = "NETLOOM_BENCH_QUICK"
+"""Set in the environment: small counts, to see that a benchmark runs. Its figures mean nothing."""
 _PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
+
+T = TypeVar("T")
 
 
 def _die_with_parent(number: int = signal.SIGKILL) -> None:
@@ -31,14 +36,31 @@ def say(text: str) -> None:
     print(f"bench: {text}", file=sys.stderr, flush=True)
 
 
-def run_apart(name: str, *, alone: bool, timeout_s: float) -> Outcome:
-    """Run one benchmark in a process of its own; ``alone``: in namespaces of its own, whose end ends all in them."""
+def either(full: T, quick: T) -> T:
+    """Counts of a whole run, or of a quick one."""
+    return quick if is_quick() else full
+
+
+def is_quick() -> bool:
+    """Whether this is a quick run."""
+    return bool(os.environ.get(QUICK))
+
+
+def run_apart(name: str, *, alone: bool, rootless: bool, timeout_s: float) -> Outcome:
+    """Run one benchmark in a process of its own.
+
+    Args:
+        name: of the benchmark.
+        alone: in namespaces of its own, whose end ends all in them.
+        rootless: in a user namespace of its own, too: the kernel gives no more to root in there than to an ordinary user.
+        timeout_s: after this it is ended.
+    """
     with tempfile.TemporaryDirectory(prefix="nlb") as directory:
         out = Path(directory) / "outcome.json"
         command = [sys.executable, "-m", "tests.bench", "--inside", name, "--out", str(out)]
         if alone:
             # with a pid namespace: when its first process is gone, so is everything that the benchmark started
-            user = [] if os.getuid() == 0 else ["--user", "--map-root-user"]
+            user = ["--user", "--map-root-user"] if rootless or os.getuid() != 0 else []
             flags = ["--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child"]
             command = ["unshare", *user, *flags, "--", *command]
         # a benchmark with a cluster must be able to take it down
@@ -108,6 +130,28 @@ def fork(run: Callable[[], None], *, netns_fd: int | None = None, log: Path | No
     finally:
         sys.stderr.flush()
         os._exit(code)
+
+
+def aside(work: Callable[[], T], type_: type[T]) -> T:
+    """What ``work`` gives, done in a child: what it needs of memory is not inherited by processes that are forked later.
+
+    Raises:
+        RuntimeError: it failed; the reason is on stderr.
+    """
+    reading, writing = os.pipe()
+
+    def run() -> None:
+        with open(writing, "wb") as pipe:
+            pipe.write(msgspec.msgpack.encode(work()))
+
+    pid = fork(run)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        said = pipe.read()
+    _, status = os.waitpid(pid, 0)
+    if status:
+        raise RuntimeError(f"a child failed with {os.waitstatus_to_exitcode(status)}")
+    return msgspec.msgpack.decode(said, type=type_)
 
 
 def kill(pid: int, number: int = signal.SIGTERM) -> None:
