@@ -23,6 +23,11 @@ VERBS = (
     Verb("kubeconfig", "netloom.cli.kubeconfig", "print a cluster's kubeconfig, or the path to it"),
     Verb("exec", "netloom.cli.exec", "run a program inside a pod"),
     Verb("why", "netloom.cli.why", "say what happens to a packet, and which object and field is responsible"),
+    Verb(
+        "drift",
+        "netloom.cli.drift",
+        "show what others changed in the nodes' kernel rules, and what became of it",
+    ),
     Verb("wait", "netloom.cli.wait", "wait until the nodes have a Service or a pod in force"),
     Verb("demo", "netloom.cli.demo", "start a cluster with the example shop and check every path in it"),
     Verb("agent", "netloom.cli.agent", "run the node agent (on a real node)"),

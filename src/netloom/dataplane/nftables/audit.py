@@ -23,16 +23,18 @@ from netloom.clock import Clock
 from netloom.dataplane.nftables import compile as program
 from netloom.dataplane.nftables import drift
 from netloom.dataplane.nftables.apply import NftablesPlane
-from netloom.dataplane.nftables.compile import Elements, TableState
+from netloom.dataplane.nftables.compile import TableState
 from netloom.dataplane.nftables.containers import OURS
 from netloom.dataplane.nftables.drift import Difference, Drift
+from netloom.dataplane.nftables.element_ops import Elements
 from netloom.dataplane.nftables.reference import References
 from netloom.dataplane.nftables.scope import Place, Scope, scope_of
 from netloom.dataplane.nftables.skeleton import edition, layout
 from netloom.dataplane.nftables.suspects import MOST_SUSPECTS, suspects_in
 from netloom.errors import KernelError, NetloomError, NftError
+from netloom.linux.nft_commits import Commit, Event
 from netloom.linux.nft_dump import NftDump
-from netloom.linux.nft_events import AccountedNft, Commit, Event, NftEvents
+from netloom.linux.nft_events import AccountedNft, NftEvents
 from netloom.model.inputs import NodeFacts
 from netloom.model.state import Delta, NetworkState
 from netloom.program import names
@@ -51,6 +53,8 @@ _RETRY_S = 0.25
 """Between two looks whether the engine has put the model in force."""
 _SHARE = 0.1
 _MOST_SAVED_S = 3.0
+_MOST_OWED_S = 1.0
+"""Nobody waits longer than ten seconds, however large the table."""
 _MOST_TOLD = 100
 """Of more differences in one audit the number is told."""
 
@@ -102,7 +106,7 @@ class Allowance:
 
     def use(self, seconds: float) -> None:
         """So much was used."""
-        self._saved_s -= seconds
+        self._saved_s = max(self._saved_s - seconds, -_MOST_OWED_S)
 
 
 class Auditor:

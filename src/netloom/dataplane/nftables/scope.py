@@ -11,7 +11,7 @@ import msgspec
 
 from netloom.dataplane.nftables.containers import OURS
 from netloom.linux.nft_codec import decode_elements
-from netloom.linux.nft_events import Change, Commit, Event, Overrun
+from netloom.linux.nft_commits import Change, Commit, Event, Overrun
 from netloom.program import names
 from netloom.program.nft import Key
 from netloom.units import Family
