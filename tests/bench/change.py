@@ -177,7 +177,7 @@ class ReadyMade(Bench):
 class _Anything(dict[int, Change]):
     """Changes that are not known beforehand: whatever is asked for is one."""
 
-    def get(self, number: int, default: object = None) -> Change:  # type: ignore[override] # never nothing
+    def get(self, number: int, default: object = None) -> Change:
         return self.setdefault(number, Change())
 
 

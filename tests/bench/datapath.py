@@ -1,178 +1,164 @@
-"""What a Service costs on the way: through its ClusterIP against the pod's own address, in the same run, in turns.
+"""What a Service costs on the way, and what the table costs those who want none, in the same run, in turns.
 
-Client pod - node - server pod, attached as CNI does it, the whole table in force with 1 and with 10,000 Services besides. The
-load is ``load.c``: one thread, blocking calls. For connects and latencies client and server sit on one CPU, so that no wake-up
-of another CPU is measured; for throughput each has its own. Ratios are taken turn by turn, and their median is told.
+Three lanes: no table at all, a table with one Service, and one with 10,000. Through the ClusterIP against the pod's own address: pinned, client
+and server on one CPU, so that no wake-up of another CPU is measured; not pinned, as the scheduler likes it; for throughput each has
+its own. Then the first packet of a connection with 10,000 Services against one, packets that are for no Service in all three
+lanes, and the other ways to a Service. Ratios are taken turn by turn, and their median is told.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import ipaddress
 import os
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Sequence
 
-from tests.bench import population, rooms
-from tests.bench.report import ROOT, Row, median
+import msgspec
+from tests.bench import lanes, rooms
+from tests.bench.lanes import Port, Target
+from tests.bench.report import Row, median
 
-from netloom.api.core import Service, ServiceSpec
-from netloom.api.discovery import EndpointPort
-from netloom.dataplane.nftables.apply import NftablesPlane
-from netloom.linux.conntrack import Conntrack
-from netloom.linux.nft import Nft
-from netloom.model.inputs import ClusterView, NodeFacts
-from netloom.model.network import Network
-from netloom.testing.builders import endpoint, endpoint_slice, meta, port
-from netloom.testing.hosts import Host
-from netloom.testing.topologies import CLUSTER_CIDRS, TwoPods, pod_cidrs, two_pods_one_node
+from netloom.testing.topologies import TwoPods
 
-SIZES = (1, 10_000)
-SERVICE = "10.96.0.80"
-MODES = {
-    "connect": (7001, "accept"),
-    "pingpong": (7002, "echo"),
-    "stream": (7003, "sink"),
-    "udp": (7004, "udp"),
-}
-"""Of ``load drive``: the port, and the mode of ``load serve`` that answers there."""
-_SLICE_MS = {"connect": 50, "pingpong": 50, "stream": 80, "udp": 50}
-_ROUNDS = 50
-WITHIN = 0.08
+MANY = rooms.either(10_000, 100)
+ROUNDS = rooms.either(40, 4)
+WITHIN = 0.06
+NOISE = 0.03
+"""What two lanes that are alike may differ by: memory lies elsewhere."""
+_SLICE_MS = 50
+_STREAM_MS = 80
 
 
-def tool() -> Path:
-    """The compiled load tool, made anew where its source is newer."""
-    source, target = Path(__file__).with_name("load.c"), ROOT / "build" / "bench-load"
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        target.parent.mkdir(exist_ok=True)
-        subprocess.run(["gcc", "-std=gnu11", "-O2", "-Wall", "-o", str(target), str(source)], check=True)
-    return target
+class Way(msgspec.Struct, frozen=True):
+    """A kind of load, and where client and server of it run."""
+
+    mode: str
+    """Of ``load drive``."""
+    what: str
+    unit: str
+    port: Port
+    cpu: int
+    """The client's; -1: any."""
+
+    @property
+    def is_rate(self) -> bool:
+        """Whether more is better."""
+        return self.unit != "us"
+
+    def figures(self, done: Sequence[float]) -> list[float]:
+        """In the unit of the row, from what was done in a second."""
+        if self.is_rate:
+            return [value * (8e-9 if self.unit == "Gb/s" else 1.0) for value in done]
+        return [1e6 / value for value in done]
+
+
+def _ways() -> list[Way]:
+    allowed = sorted(os.sched_getaffinity(0))
+    first, last = allowed[0], allowed[-1]
+    modes = (
+        ("connect", "connects", "/s", "accept"),
+        ("pingpong", "TCP request latency", "us", "echo"),
+        ("udp", "UDP request latency", "us", "udp"),
+    )
+    ways = [
+        Way(mode, f"{what}, {said}", unit, Port(first_port + i, server, cpu), cpu)
+        for said, cpu, first_port in (("pinned", last, 7001), ("not pinned", -1, 7011))
+        for i, (mode, what, unit, server) in enumerate(modes)
+    ]
+    return [*ways, Way("stream", "throughput", "Gb/s", Port(7021, "sink", last), first)]
 
 
 def run() -> list[Row]:
     """The rows of this benchmark."""
-    rows: list[Row] = []
-    with two_pods_one_node() as net, _serving(net.b):
-        for size in SIZES:
-            asyncio.run(_program(net, size))
-            rows += _measure(net, size)
-    return rows
-
-
-@contextlib.contextmanager
-def _serving(host: Host) -> Iterator[None]:
+    ways = _ways()
+    ports = [way.port for way in ways]
     with contextlib.ExitStack() as stack:
-        for mode, (number, server) in MODES.items():
-            cpu = _cpus(mode)[1]
-            words = [str(tool()), "serve", _path(host), server, str(number), str(cpu)]
-            child = subprocess.Popen(words, stdout=subprocess.PIPE)
-            stack.callback(rooms.end, child)
-            assert child.stdout is not None
-            if child.stdout.readline() != b"serving\n":
-                raise RuntimeError(f"{' '.join(words)} does not serve")
-        yield
-
-
-def _cpus(mode: str) -> tuple[int, int]:
-    """Where client and server run."""
-    allowed = sorted(os.sched_getaffinity(0))
-    return (allowed[0], allowed[-1]) if mode == "stream" else (allowed[-1], allowed[-1])
-
-
-def _path(host: Host) -> str:
-    return f"/proc/{os.getpid()}/fd/{host.netns_fd}"
-
-
-async def _program(net: TwoPods, size: int) -> None:
-    """One Service that the server pod answers, and ``size`` in all."""
-    rooms.say(f"clusterip: programming {size:,} Services")
-    facts = NodeFacts(
-        name="node-1",
-        addresses=net.node.addresses[:1],
-        pod_cidrs=pod_cidrs(1)[:1],
-        cluster_cidrs=CLUSTER_CIDRS[:1],
-        service_cidrs=(ipaddress.ip_network("10.96.0.0/16"),),
-    )
-    others = population.view(size - 1)
-    service = _service()
-    pieces = [
-        endpoint_slice(
-            "bench/server-abcde",
-            "server",
-            endpoint(str(net.b.address), node="node-1"),
-            ports=[_endpoint_port(mode, number) for mode, (number, _) in MODES.items()],
-        )
-    ]
-    view = ClusterView(
-        services={**others.services, service.key: service},
-        slices={**others.slices, **{one.key: one for one in pieces}},
-        nodes=others.nodes,
-    )
-    with Nft(netns_fd=net.node.netns_fd) as nft, Conntrack(netns_fd=net.node.netns_fd) as conntrack:
-        await NftablesPlane(nft=nft, conntrack=conntrack).start(Network.compute(view, facts), facts)
-
-
-def _service() -> Service:
-    ports = tuple(
-        port(number, mode, protocol="UDP" if mode == "udp" else "TCP", target=number)
-        for mode, (number, _) in MODES.items()
-    )
-    return Service(
-        metadata=meta("bench/server", created="2024-01-01T00:00:00Z"),
-        spec=ServiceSpec(cluster_ip=SERVICE, cluster_ips=(SERVICE,), ports=ports),
-    )
-
-
-def _endpoint_port(mode: str, number: int) -> EndpointPort:
-    return EndpointPort(name=mode, protocol="UDP" if mode == "udp" else "TCP", port=number)
-
-
-def _measure(net: TwoPods, size: int) -> list[Row]:
-    rows = []
-    name = f"{size:,} Service{'s' if size > 1 else ''}"
-    for mode, what, unit in (
-        ("connect", "connects", "/s"),
-        ("pingpong", "TCP request latency", "us"),
-        ("udp", "UDP request latency", "us"),
-        ("stream", "throughput", "Gb/s"),
-    ):
-        ours, direct = _drive(net, mode)
-        if unit == "us":
-            ours, direct = [1 / v for v in ours], [1 / v for v in direct]
-        ratio = median(a / b for a, b in zip(ours, direct, strict=True))
-        scale = {"/s": 1.0, "us": 1e6, "Gb/s": 8e-9}[unit]
-        rows.append(
-            Row(
-                bench="clusterip",
-                what=f"{name}: {what}",
-                ours=median(ours) * scale,
-                unit=unit,
-                beside=median(direct) * scale,
-                beside_what="pod's own address",
-                ratio=ratio,
-                most=1 + WITHIN if unit == "us" else None,
-                least=None if unit == "us" else 1 - WITHIN,
-                on_ratio=True,
-            )
-        )
-        rooms.say(f"clusterip: {name}: {what}: {ratio:.3f} of direct")
+        none, one, many = (stack.enter_context(lanes.lane(ports)) for _ in range(3))
+        lanes.program(one, [lanes.cluster_ip(ports)], ports, 1)
+        lanes.program(many, [lanes.cluster_ip(ports), *lanes.others(ports)], ports, MANY)
+        rows = [row for way in ways for row in _against_direct(way, one, many)]
+        rows += _first_packet(ways[0], one, many)
+        for way in (
+            msgspec.structs.replace(ways[0], mode="first", what="first packet, p50", unit="us"),
+            ways[1],
+        ):
+            rows += _no_service(way, none, one, many)
+        for way in ways[:2]:
+            rows += _other_ways(way, many)
     return rows
 
 
-def _drive(net: TwoPods, mode: str) -> tuple[list[float], list[float]]:
-    """Connections, round trips or bytes a second: through the Service, and direct; turn by turn."""
-    number = str(MODES[mode][0])
-    rounds = str(_ROUNDS)
-    words = [str(tool()), "drive", _path(net.a), mode, str(_SLICE_MS[mode]), rounds, str(_cpus(mode)[0])]
-    targets = [SERVICE, number, str(net.b.address), number]
-    done = subprocess.run([*words, *targets], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise RuntimeError(f"load drive {mode}: {done.stderr.strip()}")
-    found: tuple[list[float], list[float]] = ([], [])
-    for line in done.stdout.splitlines():
-        which, count, nanoseconds = map(int, line.split())
-        found[which].append(count / nanoseconds * 1e9)
-    return found
+def _against_direct(way: Way, one: TwoPods, many: TwoPods) -> list[Row]:
+    """Through the ClusterIP, with few and with many Services, against the pod's own address in the same lane."""
+    targets = [t for net in (one, many) for t in (_to(net, lanes.SERVICE, way), _direct(net, way))]
+    done = _drive(way, targets)
+    rows = []
+    for name, at in (("1 Service", 0), (f"{MANY:,} Services", 2)):
+        row = _row(f"{name}: {way.what}", way, done[at], done[at + 1], "pod's own address")
+        target = {"least": 1 - WITHIN} if way.is_rate else {"most": 1 + WITHIN}
+        rows.append(msgspec.structs.replace(row, **target))
+    return rows
+
+
+def _first_packet(connects: Way, one: TwoPods, many: TwoPods) -> list[Row]:
+    """From the SYN to the SYN-ACK through the ClusterIP, with many Services against one."""
+    way = msgspec.structs.replace(connects, mode="first", unit="us")
+    ours, beside = _drive(way, [_to(net, lanes.SERVICE, way) for net in (many, one)])
+    row = _row(f"{MANY:,} Services: first packet through a ClusterIP, p50", way, ours, beside, "1 Service")
+    return [msgspec.structs.replace(row, most=1 + NOISE)]
+
+
+def _no_service(way: Way, none: TwoPods, one: TwoPods, many: TwoPods) -> list[Row]:
+    """To a pod's own address: what it costs that there is a table, and that it is large."""
+    large, small, nothing = _drive(way, [_direct(net, way) for net in (many, one, none)])
+    what = f"to no Service: {way.what}"
+    row = _row(f"{MANY:,} Services: {what}", way, large, small, "1 Service")
+    return [
+        msgspec.structs.replace(row, most=1 + NOISE),
+        _row(f"{MANY:,} Services: {what}", way, large, nothing, "no table"),
+        _row(f"1 Service: {what}", way, small, nothing, "no table"),
+    ]
+
+
+def _other_ways(way: Way, many: TwoPods) -> list[Row]:
+    """NodePort, load balancer address and session affinity, for which there are no targets."""
+    node = str(many.node.address)
+    targets = {
+        "NodePort": Target(many, node, way.port.number + lanes.NODE_PORT_OFFSET),
+        "LoadBalancer address": _to(many, lanes.LOAD_BALANCER, way),
+        "session affinity": _to(many, lanes.STICKY, way),
+    }
+    *found, direct = _drive(way, [*targets.values(), _direct(many, way)])
+    return [
+        _row(f"{name}: {way.what}", way, ours, direct, "pod's own address")
+        for name, ours in zip(targets, found, strict=True)
+    ]
+
+
+def _to(net: TwoPods, address: str, way: Way) -> Target:
+    return Target(net, address, way.port.number)
+
+
+def _direct(net: TwoPods, way: Way) -> Target:
+    return _to(net, str(net.b.address), way)
+
+
+def _drive(way: Way, targets: Sequence[Target]) -> list[list[float]]:
+    """Figures by target, turn by turn."""
+    slice_ms = _STREAM_MS if way.mode == "stream" else _SLICE_MS
+    done = lanes.drive(way.mode, targets, slice_ms=slice_ms, rounds=ROUNDS, cpu=way.cpu)
+    return [way.figures(one) for one in done]
+
+
+def _row(what: str, way: Way, ours: Sequence[float], beside: Sequence[float], beside_what: str) -> Row:
+    ratio = median(a / b for a, b in zip(ours, beside, strict=True))
+    rooms.say(f"clusterip: {what}: {ratio:.3f} of {beside_what}")
+    return Row(
+        bench="clusterip",
+        what=what,
+        ours=median(ours),
+        unit=way.unit,
+        beside=median(beside),
+        beside_what=beside_what,
+        ratio=ratio,
+        on_ratio=True,
+    )

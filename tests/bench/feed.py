@@ -53,7 +53,7 @@ class Feed:
         for resource in (SERVICES, ENDPOINT_SLICES, NODES, NAMESPACES):
             self._pages(resource.path(""), PAGE)
 
-    async def handle(self, request: web.Request) -> web.StreamResponse:
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Any request."""
         if request.method != "GET":
             return web.json_response({}, status=200 if request.method == "PATCH" else 201)

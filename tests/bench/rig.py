@@ -26,9 +26,10 @@ from tests.bench import feed, population, rooms
 from netloom.clock import SystemClock
 from netloom.linux import netns
 from netloom.linux.nft import Nft
-from netloom.local import roles, supervisor
+from netloom.local import supervisor
 from netloom.local.control_plane import Listeners
 from netloom.local.paths import ClusterPaths, NodePaths
+from netloom.local.preflight import shim_path
 from netloom.local.roles import children_of
 from netloom.local.settings import ClusterSettings
 from netloom.local.underlay import NodeRoom, lay
@@ -189,7 +190,7 @@ class Rig:
 
     def wait_in_force(self, timeout_s: float = 120.0) -> Phase:
         """Ask the agent as a runtime does (CNI STATUS, through the shim) until it says yes; gives what had passed by then."""
-        shim = str(roles.shim_path())
+        shim = str(shim_path())
         deadline = time.monotonic() + timeout_s
         said = b""
         while time.monotonic() < deadline:

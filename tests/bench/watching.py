@@ -31,6 +31,7 @@ _SOL_NETLINK, _ADD_MEMBERSHIP, _SO_RCVBUFFORCE = 270, 1, 33
 _HEADER = struct.Struct("=IHHII")
 _NEWGEN = 10 << 8 | 15
 _ELEMENTS = (10 << 8 | 12, 10 << 8 | 14)  # NFT_MSG_NEWSETELEM, NFT_MSG_DELSETELEM
+_TIMESPEC = struct.Struct("=qq")
 _SO_TIMESTAMPNS = 35  # and SCM_TIMESTAMPNS
 _SERVICE_KEY = re.compile(rb"(\x0a\x60..)\x06\0\0\0\0\x50", re.DOTALL)
 """Address, protocol and port of a Service, each in a register of its own: they stand like this in the keys of all maps."""
@@ -148,8 +149,9 @@ def _arrived(control: list[tuple[int, int, bytes]]) -> float:
     """The kernel's time of a segment, on the monotonic clock."""
     for level, kind, value in control:
         if (level, kind) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS):
-            seconds, nanoseconds = struct.unpack("=qq", value)
-            return time.monotonic() - (time.time() - (seconds + nanoseconds * 1e-9))
+            seconds, nanoseconds = _TIMESPEC.unpack(value)
+            arrived: float = seconds + nanoseconds * 1e-9
+            return time.monotonic() - (time.time() - arrived)
     raise RuntimeError("the kernel does not say when a segment arrived")
 
 
