@@ -10,94 +10,26 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 
-from netloom.api.core import (
-    ClientIPConfig,
-    LoadBalancerIngress,
-    LoadBalancerStatus,
-    Service,
-    ServiceStatus,
-    SessionAffinityConfig,
-)
-from netloom.api.discovery import Endpoint, EndpointHints, EndpointPort, EndpointSlice, HintedNode, HintedZone
+from netloom.api.core import ClientIPConfig, Service, SessionAffinityConfig
+from netloom.api.discovery import Endpoint, EndpointPort, EndpointSlice
 from netloom.api.meta import KubeObject
 from netloom.model.inputs import ClusterView
 from netloom.testing import builders as b
 from netloom.testing.naive_services import Asker, Outcome, Packet, Verdict, naive
 from netloom.testing.service_rig import Rig, probe, service_rig
 from netloom.testing.service_universe import described, node_facts, nodes, pods
+from netloom.testing.service_words import ADDRESSES, ENDING, GONE, UNREADY, Words, for_node, for_zones
 from netloom.units import Family, Protocol
 
 pytestmark = pytest.mark.netns
 
-ADDRESSES = {
-    "service": ("10.96.0.80", "2001:db8:96::80"),
-    "nobody": ("10.96.0.99", "2001:db8:96::99"),
-    "balancer": ("198.51.100.1", "2001:db8:e::1"),
-    "external": ("198.51.100.2", "2001:db8:e::2"),
-    "node": ("172.30.0.11", "2001:db8:30::11"),
-    "a": ("10.244.1.2", "2001:db8:44:1::2"),
-    "b": ("10.244.1.3", "2001:db8:44:1::3"),
-    "far": ("10.244.2.2", "2001:db8:44:2::2"),
-    "client": ("192.0.2.18", "2001:db8:c:1::2"),
-    "pods": ("10.244.0.0/16", "2001:db8:44::/48"),
-    "clients": ("192.0.2.0/24", "2001:db8:c::/48"),
-    "strangers": ("203.0.113.0/24", "2001:db8:ffff::/48"),
-}
-READY = (True, True, False)
-ENDING = (False, True, True)
-"""Terminating, and still serving (KEP-1669)."""
-GONE = (False, False, True)
-UNREADY = (False, False, False)
-
-
-class World:
-    """One family's words for objects; ``words`` a family."""
-
-    def __init__(self, family: Family) -> None:
-        self.family = family
-
-    def address(self, word: str) -> str:
-        return ADDRESSES[word][list(Family).index(self.family)]
-
-    def service(self, type_: str = "LoadBalancer", *, ip_mode: str | None = None, **spec: Any) -> Service:
-        """With all kinds of addresses that its type has."""
-        ports = spec.pop("ports", [b.port(80, node_port=0 if type_ == "ClusterIP" else 30080)])
-        labels = spec.pop("labels", None)
-        spec.setdefault("external_ips", (self.address("external"),))
-        one = b.service("a/x", self.address("service"), ports=ports, type=type_, labels=labels, **spec)
-        if type_ != "LoadBalancer":
-            return one
-        ingress = LoadBalancerIngress(ip=self.address("balancer"), ip_mode=ip_mode)
-        return msgspec.structs.replace(one, status=ServiceStatus(LoadBalancerStatus((ingress,))))
-
-    def slice(self, *found: Endpoint, name: str = "a/s", ports: Any = (("", 8080),)) -> EndpointSlice:
-        return b.endpoint_slice(name, "x", *found, ports=ports, address_type=self.family.address_type)
-
-    def endpoint(self, word: str, conditions: Any = READY, hints: EndpointHints | None = None) -> Endpoint:
-        node = "node-2" if word == "far" else "node-1"
-        ready, serving, terminating = conditions
-        found = b.endpoint(
-            self.address(word), node=node, ready=ready, serving=serving, terminating=terminating
-        )
-        return msgspec.structs.replace(found, hints=hints)
-
-
 Step = tuple[list[KubeObject], str]
-Case = Callable[[World], list[Step]]
+Case = Callable[[Words], list[Step]]
 
 
-def zone(*names: str) -> EndpointHints:
-    return EndpointHints(for_zones=tuple(map(HintedZone, names)))
-
-
-def home(name: str) -> EndpointHints:
-    return EndpointHints(for_zones=(HintedZone("zone-a"),), for_nodes=(HintedNode(name),))
-
-
-def cluster_policies(w: World) -> list[Step]:
+def cluster_policies(w: Words) -> list[Step]:
     everywhere = """
         client node:30080     a* far*
         client balancer:80    a* far*
@@ -121,7 +53,7 @@ def cluster_policies(w: World) -> list[Step]:
     return [([w.service(), w.slice(w.endpoint("a"), w.endpoint("far"))], everywhere)]
 
 
-def external_local_without_local_endpoint(w: World) -> list[Step]:
+def external_local_without_local_endpoint(w: Words) -> list[Step]:
     local = w.service(external_traffic_policy="Local")
     remote_only = """
         client node:30080     silence
@@ -164,7 +96,7 @@ def external_local_without_local_endpoint(w: World) -> list[Step]:
     ]
 
 
-def internal_local(w: World) -> list[Step]:
+def internal_local(w: Words) -> list[Step]:
     local = w.service(internal_traffic_policy="Local")
     remote_only = """
         pod    service:80     silence
@@ -192,7 +124,7 @@ def internal_local(w: World) -> list[Step]:
     ]
 
 
-def both_local(w: World) -> list[Step]:
+def both_local(w: Words) -> list[Step]:
     local = w.service(internal_traffic_policy="Local", external_traffic_policy="Local")
     rows = """
         pod    service:80     silence
@@ -202,7 +134,7 @@ def both_local(w: World) -> list[Step]:
     return [([local, w.slice(w.endpoint("far"))], rows)]
 
 
-def terminating_endpoints(w: World) -> list[Step]:
+def terminating_endpoints(w: Words) -> list[Step]:
     service = w.service()
     return [
         ([service, w.slice(w.endpoint("a", ENDING), w.endpoint("far"))], "second service:80 far"),
@@ -216,47 +148,47 @@ def terminating_endpoints(w: World) -> list[Step]:
     ]
 
 
-def hints(w: World) -> list[Step]:
+def hints(w: Words) -> list[Step]:
     service = w.service()
     e = w.endpoint
-    near = [e("b", hints=zone("zone-a")), e("far", hints=zone("zone-b"))]
+    near = [e("b", hints=for_zones("zone-a")), e("far", hints=for_zones("zone-b"))]
     return [
         ([service, w.slice(*near)], "pod service:80 b\nclient balancer:80 b*"),
-        ([service, w.slice(near[0], e("far", hints=zone("zone-a", "zone-b")))], "pod service:80 b far"),
+        ([service, w.slice(near[0], e("far", hints=for_zones("zone-a", "zone-b")))], "pod service:80 b far"),
         ([service, w.slice(near[0], e("far"))], "pod service:80 b far"),
         (
-            [service, w.slice(e("b", hints=zone("zone-b")), e("far", hints=zone("zone-b")))],
+            [service, w.slice(e("b", hints=for_zones("zone-b")), e("far", hints=for_zones("zone-b")))],
             "pod service:80 b far",
         ),
         # Only ready endpoints are asked for hints, and only they get connections.
         ([service, w.slice(*near, e("a", UNREADY))], "pod service:80 b"),
-        ([service, w.slice(e("b", ENDING, zone("zone-a")), near[1])], "pod service:80 far"),
+        ([service, w.slice(e("b", ENDING, for_zones("zone-a")), near[1])], "pod service:80 far"),
         (
-            [service, w.slice(e("b", hints=home("node-1")), e("far", hints=home("node-2")))],
+            [service, w.slice(e("b", hints=for_node("node-1")), e("far", hints=for_node("node-2")))],
             "pod service:80 b",
         ),
         (
-            [service, w.slice(e("b", hints=home("node-2")), e("far", hints=home("node-2")))],
+            [service, w.slice(e("b", hints=for_node("node-2")), e("far", hints=for_node("node-2")))],
             "pod service:80 b far",
         ),
         # Some have no node: zones are left.
-        ([service, w.slice(e("b", hints=home("node-1")), near[1])], "pod service:80 b"),
+        ([service, w.slice(e("b", hints=for_node("node-1")), near[1])], "pod service:80 b"),
         # externalTrafficPolicy Local asks no hints.
         (
             [
                 w.service(external_traffic_policy="Local"),
-                w.slice(e("b", hints=zone("zone-b")), e("far", hints=zone("zone-a"))),
+                w.slice(e("b", hints=for_zones("zone-b")), e("far", hints=for_zones("zone-a"))),
             ],
             "client balancer:80 b\npod service:80 far",
         ),
     ]
 
 
-def source_ranges(w: World) -> list[Step]:
+def source_ranges(w: Words) -> list[Step]:
     found = w.slice(w.endpoint("b"))
 
     def only(*words: str, **spec: Any) -> Service:
-        return w.service(load_balancer_source_ranges=tuple(map(w.address, words)), **spec)
+        return w.service(load_balancer_source_ranges=tuple(map(w.text, words)), **spec)
 
     shut = """
         client balancer:80    silence
@@ -287,7 +219,7 @@ def source_ranges(w: World) -> list[Step]:
     ]
 
 
-def who_serves_balancers(w: World) -> list[Step]:
+def who_serves_balancers(w: Words) -> list[Step]:
     found = w.slice(w.endpoint("b"))
     return [
         ([w.service(ip_mode="VIP"), found], "client balancer:80 b*\nnode balancer:80 b*"),
@@ -303,7 +235,7 @@ def who_serves_balancers(w: World) -> list[Step]:
     ]
 
 
-def opt_outs(w: World) -> list[Step]:
+def opt_outs(w: Words) -> list[Step]:
     found = w.slice(w.endpoint("b"))
     away = "client balancer:80 untouched\nclient node:30080 untouched\nclient external:80 untouched"
     here = "client balancer:80 b*\nclient node:30080 b*\npod service:80 b"
@@ -316,7 +248,7 @@ def opt_outs(w: World) -> list[Step]:
     ]
 
 
-def several_ports_and_protocols(w: World) -> list[Step]:
+def several_ports_and_protocols(w: Words) -> list[Step]:
     ports = [
         b.port(80, "web", node_port=30080, target="http"),
         b.port(80, "dns", protocol="UDP", node_port=30080, target=8081),
@@ -340,9 +272,9 @@ def several_ports_and_protocols(w: World) -> list[Step]:
     return [([w.service(ports=ports), w.slice(w.endpoint("b"), ports=offers)], rows)]
 
 
-def several_slices(w: World) -> list[Step]:
+def several_slices(w: Words) -> list[Step]:
     def one(name: str, *found: Endpoint, port: int = 8080) -> EndpointSlice:
-        return w.slice(*found, name=f"a/{name}", ports=(("", port),))
+        return w.slice(*found, name=f"a/{name}", port=port)
 
     e = w.endpoint
     return [
@@ -354,8 +286,8 @@ def several_slices(w: World) -> list[Step]:
     ]
 
 
-def external_address_of_the_node(w: World) -> list[Step]:
-    service = w.service(external_ips=(w.address("node"),))
+def external_address_of_the_node(w: Words) -> list[Step]:
+    service = w.service(external_ips=(w.text("node"),))
     rows = """
         client node:80        b*
         client node:30080     b*
@@ -381,7 +313,7 @@ CASES: list[Case] = [
 ]
 
 
-def told(w: World, packet: Packet, fate: list[str], affinity_s: int) -> Outcome:
+def told(w: Words, packet: Packet, fate: list[str], affinity_s: int) -> Outcome:
     """The words of a row as an outcome."""
     verdicts = {"refused": Verdict.REJECT, "silence": Verdict.DROP, "untouched": Verdict.PASS}
     if fate[0] in verdicts:
@@ -396,7 +328,7 @@ def told(w: World, packet: Packet, fate: list[str], affinity_s: int) -> Outcome:
     return Outcome(Verdict.SERVED, frozenset(places), kept, affinity_s)
 
 
-def rows_of(rig: Rig, w: World, text: str) -> list[tuple[str, Packet, list[str]]]:
+def rows_of(rig: Rig, w: Words, text: str) -> list[tuple[str, Packet, list[str]]]:
     askers = {
         "client": rig.client,
         "node": rig.node,
@@ -410,11 +342,11 @@ def rows_of(rig: Rig, w: World, text: str) -> list[tuple[str, Packet, list[str]]
         place, _, protocol = where.partition("/")
         address, _, port = place.partition(":")
         word = Protocol.UDP if protocol == "udp" else Protocol.TCP
-        found.append((line, probe(rig, askers[who], w.address(address), int(port), word), fate))
+        found.append((line, probe(rig, askers[who], w.text(address), int(port), word), fate))
     return found
 
 
-async def check(rig: Rig, w: World, objects: list[KubeObject], rows: str, affinity_s: int = 0) -> None:
+async def check(rig: Rig, w: Words, objects: list[KubeObject], rows: str, affinity_s: int = 0) -> None:
     view: ClusterView = b.view(*objects, *nodes(), *pods())
     await rig.put(view)
     expected = {}
@@ -429,20 +361,20 @@ async def check(rig: Rig, w: World, objects: list[KubeObject], rows: str, affini
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.__name__)
 async def test_table(case):
     async with service_rig() as rig:
-        for w in map(World, Family):
+        for w in map(Words, Family):
             for objects, rows in case(w):
                 await check(rig, w, objects, rows)
 
 
 async def test_node_ports_at_chosen_addresses_only():
     """The node's address lies in the range, those of its link to the client and its IPv6 addresses do not."""
-    w = World(Family.V4)
+    w = Words(Family.V4)
     link, loopback = "192.0.2.17", "127.0.0.1"
     for cidrs, has_link in ((None, True), (("172.30.0.0/24",), False), (("192.0.2.0/24",), True)):
         async with service_rig(node_facts("zone-a", cidrs)) as rig:
             await rig.put(b.view(w.service(), w.slice(w.endpoint("b")), *nodes(), *pods()))
             has_node = cidrs is None or "172" in cidrs[0]
-            for address, is_served in ((w.address("node"), has_node), (link, has_link), (loopback, False)):
+            for address, is_served in ((w.text("node"), has_node), (link, has_link), (loopback, False)):
                 askers = [rig.node] if address == loopback else [rig.client, rig.net.pod_1, rig.node]
                 for host in askers:
                     to = type(host.address)(address)
@@ -451,7 +383,7 @@ async def test_node_ports_at_chosen_addresses_only():
 
 @pytest.mark.parametrize("family", list(Family), ids=lambda f: f.value)
 async def test_affinity_holds_for_each_client_alone(family):
-    w = World(family)
+    w = Words(family)
     sticky = {
         "session_affinity": "ClientIP",
         "session_affinity_config": SessionAffinityConfig(ClientIPConfig(60)),
