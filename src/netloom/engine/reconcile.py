@@ -165,7 +165,7 @@ class Engine:
         try:
             if delta.routes:
                 await self._fabric.apply(delta.routes)
-            if delta.frontends or delta.local_pods or delta.flows:
+            if not delta.is_empty:
                 await self._plane.apply(delta)
         except KernelError as error:
             log.warning("a change was refused, comparing everything: %s", error)

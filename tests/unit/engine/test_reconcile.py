@@ -253,3 +253,20 @@ async def test_others_are_told_of_what_is_in_force_and_of_nothing_else(parts):
     await engine.turn(Taken())
     assert told[2:] == [("start", 1, FACTS)]
     assert len(began) == 3
+
+
+async def test_the_plane_hears_of_other_nodes_too(parts):
+    """Its rules speak of peers: what pods send to them keeps its source."""
+    engine, plane, _, _ = parts
+    await engine.turn(taken(everything()))
+    nodes = load_view(
+        """
+apiVersion: v1
+kind: Node
+metadata: {name: node-2}
+spec: {podCIDRs: [10.1.1.0/24]}
+status: {addresses: [{type: InternalIP, address: 192.0.2.12}]}
+"""
+    ).nodes
+    await engine.turn(taken(Changes(nodes=dict(nodes))))
+    assert plane.calls == ["start", "apply"]
