@@ -21,6 +21,7 @@ from netloom.agent.drained_server import DrainedServer
 from netloom.agent.drained_wait import DrainWaiter
 from netloom.agent.names import NamesFeed
 from netloom.agent.own_node import OwnNode, answer_at, underlay_mtu
+from netloom.agent.questions import QuestionServer, socket_beside
 from netloom.agent.servers.health import UpdateHealth
 from netloom.agent.servers.node import NodeServers
 from netloom.api.core import Namespace, Node, Pod, Service
@@ -32,6 +33,7 @@ from netloom.cni.ipam.store import AddressStore
 from netloom.cni.server import CniServer
 from netloom.cni.verbs import PodNetwork, Verbs
 from netloom.dataplane.nftables.apply import NftablesPlane
+from netloom.dataplane.nftables.audit import Auditor
 from netloom.dataplane.nftables.ender import FlowEnder
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending
@@ -41,9 +43,11 @@ from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import in_cluster, load
 from netloom.kube.watch import Reflector
+from netloom.linux.nft_events import AccountedNft
 from netloom.model.inputs import NodeFacts
 from netloom.model.names.records import NameSettings
 from netloom.model.provenance import Finding
+from netloom.observe.drift import DriftLog
 from netloom.program.names import POD_GATEWAYS
 from netloom.units import Family, ObjectKey
 
@@ -115,12 +119,17 @@ class NodeAgent:
             port=config.drained_port,
             clock=clock,
         )
+        self._drift = DriftLog(node=name, clock=clock)
+        self._questions = QuestionServer(socket_beside(config.cni_socket), {"drift": self._drift.report})
         self._servers = NodeServers(
             settings=config.server_settings(),
             clock=clock,
             health=self._health,
             node=lambda: self._own.node,
-            samples=(self._acks.samples, self._publisher.samples, self._gates.samples, self._drained.samples),
+            samples=tuple(
+                part.samples
+                for part in (self._acks, self._publisher, self._gates, self._drained, self._drift)
+            ),
             report=_report,
         )
         self._also: dict[str, Callable[[ObjectKey, Any], None]] = {
@@ -146,9 +155,11 @@ class NodeAgent:
         prepare_node()
         answer_at((*self._cluster.dns_addresses, POD_GATEWAYS[Family.V4]))
         self._cni.open()
+        self._questions.open()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._cni.run(), name="cni")
             tasks.create_task(self._servers.run(), name="servers")
+            tasks.create_task(self._questions.run(), name="questions")
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run(), name="watch")
             tasks.create_task(self._program(tasks), name="engine")
@@ -160,10 +171,12 @@ class NodeAgent:
         facts = self._own.facts
         assert facts is not None  # noqa: S101 - the event says so
         self._mtu = underlay_mtu(facts.addresses) - self._fabric.overhead
+        nft = AccountedNft()
         ender = FlowEnder(clock=self._clock)
+        plane = NftablesPlane(nft=nft, ender=ender)
         self._engine = Engine(
             facts=facts,
-            plane=NftablesPlane(ender=ender),
+            plane=plane,
             fabric=self._fabric,
             names=self._names,
             acks=self._acks,
@@ -172,6 +185,10 @@ class NodeAgent:
             others=(self._servers,),
             on_turn=lambda began: self._health.in_force(began=began),
         )
+        auditor = Auditor(
+            plane=plane, nft=nft, turns=self._engine, report=self._drift.take, clock=self._clock
+        )
+        tasks.create_task(auditor.run(), name="audit")
         for work in (ender, self._names, self._publisher, self._follower, self._gates, self._drained):
             tasks.create_task(work.run(), name=type(work).__name__)
         await self._engine.run(self._pending)
