@@ -21,7 +21,7 @@ from netloom.model.network import Network
 from netloom.model.state import NetworkState, difference
 from netloom.program.routes import Route
 from netloom.program.sysctl import Setting
-from netloom.testing.hosts import TIMEOUT_S, Host
+from netloom.testing.hosts import TIMEOUT_S, Host, Reply
 from netloom.testing.naive_services import Asker, Outcome, Packet, Place, Verdict
 from netloom.testing.service_networks import client_of, client_prefixes, plane_of
 from netloom.testing.service_universe import TARGETS, node_facts
@@ -123,8 +123,13 @@ class Rig:
             return Refused()
         except PermissionError:
             return Barred()
+        return Answer(self.place_of(reply), reply.peer)
+
+    @staticmethod
+    def place_of(reply: Reply) -> Place:
+        """Where the server of an answer listens."""
         address, _, port = reply.server.rpartition(":")
-        return Answer((ipaddress.ip_address(address.strip("[]")), int(port)), reply.peer)
+        return ipaddress.ip_address(address.strip("[]")), int(port)
 
     async def contradictions(self, expected: Mapping[Packet, Outcome]) -> list[str]:
         """Send packets all at once, each until all that may answer have answered; what is not as expected."""
