@@ -6,7 +6,7 @@ The text grammar (``a=b,c!=d,e in (x,y),!f``) is that of the API's ``labelSelect
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -19,12 +19,25 @@ _TERM = re.compile(
 )
 
 
-class Requirement(msgspec.Struct, frozen=True):
+class Requirement(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """One condition: ``operator`` is In, NotIn, Exists or DoesNotExist (meta/v1 LabelSelectorOperator)."""
 
     key: str
     operator: str
     values: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        match self.operator, sorted(self.values):
+            case "In", [value]:
+                return f"{self.key}={value}"
+            case "NotIn", [value]:
+                return f"{self.key}!={value}"
+            case (("In" | "NotIn"), values):
+                return f"{self.key} {self.operator.lower()} ({','.join(values)})"
+            case "Exists", _:
+                return self.key
+            case _:
+                return f"!{self.key}"
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """True where the labels satisfy this condition; NotIn also holds where the key is absent."""
@@ -39,14 +52,25 @@ class Requirement(msgspec.Struct, frozen=True):
                 return self.key not in labels
 
 
-class Selector(msgspec.Struct, frozen=True):
+class Selector(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     """All requirements must hold; none at all selects everything."""
 
     requirements: tuple[Requirement, ...] = ()
 
+    def __str__(self) -> str:
+        return ",".join(map(str, self.requirements))
+
     def matches(self, labels: Mapping[str, str]) -> bool:
         """True where every requirement holds."""
         return all(r.matches(labels) for r in self.requirements)
+
+
+def in_order(requirements: Iterable[Requirement]) -> Selector:
+    """The selector of these requirements in one order, none twice: equal where they mean the same, however they were written."""
+    found = tuple(requirements)
+    if len(found) > 1:
+        found = tuple(sorted(set(found), key=lambda r: (r.key, r.operator, sorted(r.values))))
+    return Selector(found)
 
 
 def from_labels(labels: Mapping[str, str]) -> Selector:

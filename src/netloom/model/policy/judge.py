@@ -1,0 +1,138 @@
+"""One packet, judged at both ends, and why: the rule that decides, or what comes nearest to allowing it.
+
+Comes in: a cluster and a packet where policy sees it (``Traffic``). Goes out: a ``Judgement`` for the sender's egress and one for the
+receiver's ingress. Made from the objects alone, for pods of any node; a node's ``PolicyState`` gives the same verdicts
+(``verdicts.decide``), and a property test holds the two together.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import msgspec
+
+from netloom.model.policy.chains import build_chain, chain_key
+from netloom.model.policy.cluster import PolicyCluster
+from netloom.model.policy.members import NOBODY, pod_members
+from netloom.model.policy.nearest import Miss, nearest_miss
+from netloom.model.policy.pods import PodFacts
+from netloom.model.policy.state import (
+    Action,
+    ChainKey,
+    Direction,
+    DomainPeers,
+    Endpoint,
+    EndpointPeers,
+    Member,
+    Members,
+    NetworkPeers,
+    NodePeers,
+    PodPeers,
+    Rule,
+    SetKey,
+)
+from netloom.model.policy.verdicts import Traffic, deciding_rule
+from netloom.model.provenance import Source
+from netloom.units import Addr, ObjectKey
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """What policies say at one end of a connection."""
+
+    direction: Direction
+    pod: ObjectKey | None
+    """The pod at this end; None where there is none that a policy could be about."""
+    action: Action
+    """Never ``PASS``."""
+    rule: Rule | None = None
+    """The rule that decides; None: none did."""
+    policies: tuple[Source, ...] = ()
+    """Those about this pod and direction."""
+    isolating: tuple[Source, ...] = ()
+    """The NetworkPolicies among them, where they have the last word."""
+    miss: Miss | None = None
+    """Where nothing allowed the packet: what comes nearest to it."""
+
+    @property
+    def is_allowed(self) -> bool:
+        """The packet passes this end."""
+        return self.action is Action.ACCEPT
+
+
+class Judge:
+    """Judges packets in one cluster; asks it anew each time, so the cluster may change in between."""
+
+    def __init__(self, cluster: PolicyCluster) -> None:
+        self._cluster = cluster
+
+    def both(self, traffic: Traffic) -> tuple[Judgement, Judgement]:
+        """At the sender, and at the receiver."""
+        return self.judge(Direction.EGRESS, traffic), self.judge(Direction.INGRESS, traffic)
+
+    def judge(self, direction: Direction, traffic: Traffic) -> Judgement:
+        """At one end; the pod there is the one that holds the address."""
+        pod = self._cluster.holder(traffic.own(direction))
+        if pod is None or pod.is_stand_in:
+            return Judgement(direction, None, Action.ACCEPT)
+        key = chain_key(direction, self._cluster.policies_of(pod), pod)
+        if key is None:
+            return Judgement(direction, pod.key, Action.ACCEPT)
+        return self._under(pod, key, traffic)
+
+    def _under(self, pod: PodFacts, key: ChainKey, traffic: Traffic) -> Judgement:
+        direction = key.direction
+        readings = [self._cluster.readings[ref] for ref in key.policies]
+        chain = build_chain(key, readings, pod.node)
+        place = self._cluster.places.get(pod.node)
+        is_own_node = place is not None and traffic.other(direction) in place.own
+        sets = _Asked(self._cluster, traffic.other(direction))
+        rule = deciding_rule(chain, direction, traffic, sets, is_own_node=is_own_node)
+        action = chain.default if rule is None else rule.action
+        miss = None
+        if rule is None and action is Action.DENY:
+            isolating = [reading for reading in readings if reading.source in chain.isolating]
+            miss = nearest_miss(self._cluster, direction, isolating, pod, traffic)
+        return Judgement(
+            direction=direction,
+            pod=pod.key,
+            action=action,
+            rule=rule,
+            policies=tuple(reading.source for reading in readings),
+            isolating=chain.isolating,
+            miss=miss,
+        )
+
+
+class _Asked(Mapping[SetKey, Members]):
+    """Sets as they matter to one packet: with the members that its far end puts into them, and no others."""
+
+    def __init__(self, cluster: PolicyCluster, address: Addr) -> None:
+        self._cluster = cluster
+        self._address = address
+        self._pod = cluster.holder(address)
+
+    def __getitem__(self, key: SetKey) -> Members:
+        match key:
+            case PodPeers() | EndpointPeers():
+                return self._of_pod(key)
+            case NodePeers():
+                places = self._cluster.places_of(key.nodes)
+                names = [name for name, place in places if self._address in place.addresses]
+                return {self._address: ObjectKey("", min(names))} if names else {}
+            case NetworkPeers():
+                return dict.fromkeys((cidr for cidr in key.cidrs if self._address in cidr), NOBODY)
+            case DomainPeers():
+                return {}
+
+    def _of_pod(self, key: PodPeers | EndpointPeers) -> Mapping[Member | Endpoint, ObjectKey]:
+        pod = self._pod
+        peers = key if isinstance(key, PodPeers) else key.pods
+        if pod is None or not self._cluster.selects(peers, pod):
+            return {}
+        return dict.fromkeys(pod_members(key, pod, (self._address,)), pod.key)
+
+    def __iter__(self) -> Iterator[SetKey]:
+        return iter(())
+
+    def __len__(self) -> int:
+        return 0
