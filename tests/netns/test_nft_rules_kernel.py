@@ -26,7 +26,19 @@ from netloom.program.nft import (
     Transaction,
     Verdict,
 )
-from netloom.program.nft_rules import AddressIn, Count, Do, Log, Look, PortIn, ProtocolIs, Side, TupleIn, rule
+from netloom.program.nft_rules import (
+    AddressIn,
+    Count,
+    Do,
+    Limit,
+    Log,
+    Look,
+    PortIn,
+    ProtocolIs,
+    Side,
+    TupleIn,
+    rule,
+)
 from netloom.testing.netns import fresh_netns
 from netloom.units import Family, Protocol
 
@@ -48,6 +60,7 @@ RULES = [
     ((ProtocolIs(Protocol.UDP), PortIn(53, 60), Do(Verdict("drop"))), "udp dport 53-60 drop"),
     ((ProtocolIs(Protocol.SCTP), Do(Verdict("jump", "leaf"))), "meta l4proto sctp jump leaf"),
     ((Look(Side.SOURCE, "by-pod"),), "{ip} saddr vmap @by-pod"),
+    ((Limit(50), Do(Verdict("drop"))), "limit rate 50/second burst 50 packets drop"),
     ((Log(7, "shop/db"), Do(Verdict("drop"))), 'log prefix "shop/db" group 7 snaplen 128 drop'),
 ]  # fmt: skip
 

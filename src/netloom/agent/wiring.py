@@ -16,6 +16,7 @@ from typing import Any
 from netloom.agent.acks_follow import AckFollower
 from netloom.agent.acks_gate import ReadinessGates
 from netloom.agent.acks_publish import AckPublisher
+from netloom.agent.admission import Admission
 from netloom.agent.config import AgentConfig
 from netloom.agent.drained_server import DrainedServer
 from netloom.agent.drained_wait import DrainWaiter
@@ -70,7 +71,14 @@ class NodeAgent:
         self._mtu = 0
         self._fabric = HostGateway()
         self._store = AddressStore(config.address_store)
-        self._cni = CniServer(config.cni_socket, Verbs(store=self._store, network=self.pod_network))
+        self._admission = Admission(
+            node=config.node,
+            mark=functools.partial(self._pending.mark, "pods"),
+            acks=self._acks,
+        )
+        self._admission.remember(self._store.leases())
+        verbs = Verbs(store=self._store, network=self.pod_network, admit=self._admission.admit)
+        self._cni = CniServer(config.cni_socket, verbs)
         settings = NameSettings.from_facts(self._cluster)
         self._names = NamesFeed(settings=settings, socket_path=config.dns_feed_socket)
         self._watch(client)
@@ -194,7 +202,10 @@ class NodeAgent:
         await self._engine.run(self._pending)
 
     def _on_change(self, kind: str, key: ObjectKey, value: Any) -> None:  # noqa: ANN401 - a struct of the kind, or None
-        self._pending.mark(kind, key, value)
+        if kind == "pods":
+            self._admission.pod_changed(key, value)
+        else:
+            self._pending.mark(kind, key, value)
         self._health.queued()
         if (also := self._also.get(kind)) is not None:
             also(key, value)

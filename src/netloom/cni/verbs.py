@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import fcntl
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import msgspec
 
@@ -45,11 +45,20 @@ class Verbs:
     Args:
         store: the record of addresses.
         network: gives what is known now; None while the node's ranges are not known yet (then ADD says "try again").
+        admit: called with a pod (namespace/name; empty where the runtime names none) and the addresses that it will have,
+            before its interface is made; returns when its policies are in force, and raises NetloomError where they cannot be.
     """
 
-    def __init__(self, *, store: AddressStore, network: Callable[[], PodNetwork | None]) -> None:
+    def __init__(
+        self,
+        *,
+        store: AddressStore,
+        network: Callable[[], PodNetwork | None],
+        admit: Callable[[str, tuple[Addr, ...]], Awaitable[None]] | None = None,
+    ) -> None:
         self._store = store
         self._network = network
+        self._admit = admit
         self._turns: dict[Attachment, tuple[asyncio.Lock, int]] = {}
 
     async def answer(self, variables: Mapping[str, str], config: bytes, netns_fd: int | None) -> Answer:
@@ -84,7 +93,7 @@ class Verbs:
                 return result.NOTHING
             fd = _pod_netns(request, netns_fd)
             if request.command == "ADD":
-                made = await netns.run_in_async(None, lambda: self._add(request, fd))
+                made = await self._add(request, fd)
                 return result.added(request.version, made, request.netns_path)
             await netns.run_in_async(None, lambda: self._check(request, fd))
             return result.NOTHING
@@ -102,17 +111,24 @@ class Verbs:
             if waiting > 1:
                 self._turns[attachment] = (lock, waiting - 1)
 
+    async def _add(self, request: CniRequest, netns_fd: int) -> PodInterface:
+        """The address first, then what must be in force for it, and the interface last."""
+        network, addresses = await netns.run_in_async(None, lambda: self._reserve(request))
+        try:
+            if self._admit is not None:
+                await self._admit(request.pod, addresses)
+            made = _interface(request, network, addresses)
+            await netns.run_in_async(None, lambda: attach.attach(netns_fd, made))
+        except BaseException:
+            await asyncio.shield(netns.run_in_async(None, lambda: self._store.release(request.attachment)))
+            raise
+        return made
+
     # --- on a thread that dies
 
-    def _add(self, request: CniRequest, netns_fd: int) -> PodInterface:
+    def _reserve(self, request: CniRequest) -> tuple[PodNetwork, tuple[Addr, ...]]:
         network = self._known_network()
-        with contextlib.ExitStack() as undo:
-            addresses = self._store.reserve(request.attachment, network.ranges, request.pod)
-            undo.callback(self._store.release, request.attachment)
-            made = _interface(request, network, addresses)
-            attach.attach(netns_fd, made)
-            undo.pop_all()
-        return made
+        return network, self._store.reserve(request.attachment, network.ranges, request.pod)
 
     def _delete(self, attachment: Attachment) -> None:
         # The address last: while the interface is there, nobody else may get it.

@@ -1,11 +1,11 @@
 """What is in force on this node: how far into each kind's events, and which state of each EndpointSlice; how long it took.
 
-In: what turns take, and the kernel's answers. Out: plain numbers, read by status, metrics and whoever publishes them. Nothing
-here waits or writes. What the kernel refused is not lost: it is in force with the next turn that succeeds, and said so then.
+In: what turns take, and the kernel's answers. Out: plain numbers, read by status, metrics and whoever publishes them. What the kernel refused is not lost: it is in force with the next turn that succeeds, and said so then.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
@@ -42,6 +42,9 @@ class Acks:
         self._taken_versions: dict[str, str] = {}
         self._taken_slices: dict[ObjectKey, EndpointSlice | None] = {}
         self._taken = 0
+        self._taken_marks = 0
+        self._marked = 0
+        self._arrivals: dict[asyncio.Future[None], int] = {}
         self._since: float | None = None
         self._listeners: list[Callable[[], None]] = []
 
@@ -59,9 +62,21 @@ class Acks:
         """Call this whenever ``versions`` have changed. It must neither block nor fail."""
         self._listeners.append(listener)
 
+    async def in_force(self, mark: int) -> None:
+        """Wait until what ``Pending.mark`` gave this number to is in force."""
+        if mark <= self._marked:
+            return
+        arrival: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._arrivals[arrival] = mark
+        try:
+            await arrival
+        finally:
+            self._arrivals.pop(arrival, None)
+
     def taken(self, taken: Taken) -> None:
         """These changes are about to be put in force."""
         self._taken += count(taken.changes)
+        self._taken_marks = taken.marked
         self._taken_versions.update(taken.versions)
         self._taken_slices.update(taken.changes.slices)
         if self._since is None:
@@ -85,6 +100,11 @@ class Acks:
             if self._since is not None:
                 self.latency_s.observe(ended - self._since)
         self.turns += 1
+        self._marked = self._taken_marks
+        for arrival in [one for one, wanted in self._arrivals.items() if wanted <= self._marked]:
+            del self._arrivals[arrival]
+            if not arrival.done():
+                arrival.set_result(None)
         self.changes += self._taken
         self._taken = 0
         self._since = None

@@ -27,6 +27,8 @@ class Taken(msgspec.Struct, frozen=True):
     """By kind: the resourceVersion up to which ``changes``, with those taken before, hold every event of its watch."""
     since: float | None = None
     """When the first of these changes arrived, on the monotonic clock; None where there are none."""
+    marked: int = 0
+    """How many marks had been made when these were taken, since the process began."""
 
 
 class Pending:
@@ -37,14 +39,20 @@ class Pending:
         self._kinds: dict[str, dict[ObjectKey, Any]] = {kind: {} for kind in KINDS}
         self._versions: dict[str, str] = {}
         self._since: float | None = None
+        self._marked = 0
         self._some = asyncio.Event()
 
-    def mark(self, kind: str, key: ObjectKey, value: msgspec.Struct | None) -> None:
-        """An object of this kind (a field name of `Changes`) is now this, or None: gone."""
+    def mark(self, kind: str, key: ObjectKey, value: msgspec.Struct | None) -> int:
+        """An object of this kind (a field name of `Changes`) is now this, or None: gone.
+
+        Gives the number of this mark: ``Acks.in_force`` waits for it.
+        """
         self._kinds[kind][key] = value
+        self._marked += 1
         if self._since is None:
             self._since = self._clock.monotonic()
             self._some.set()
+        return self._marked
 
     def seen(self, kind: str, version: str) -> None:
         """Every event of this kind up to this resourceVersion has been marked; there may have been none."""
@@ -57,7 +65,7 @@ class Pending:
 
     def take_now(self) -> Taken:
         """Everything marked since the last take; may be empty."""
-        taken = Taken(Changes(**self._kinds), self._versions, self._since)
+        taken = Taken(Changes(**self._kinds), self._versions, self._since, self._marked)
         self._kinds = {kind: {} for kind in KINDS}
         self._versions = {}
         self._since = None

@@ -89,7 +89,8 @@ class Conntrack:
         Raises:
             KernelError: the kernel refused.
         """
-        operation = f"list {wanted.family.value} conntrack of protocol {wanted.protocol}"
+        what = "" if wanted.protocol is None else f" of protocol {wanted.protocol}"
+        operation = f"list {wanted.family.value} conntrack{what}"
         request = Request(_GET, 0, _generic(wanted.family) + _filter(wanted), operation)
         flows = (_flow(wanted.family, message.body) for message in self._socket.dump(request))
         return [flow for flow in flows if flow is not None and _fits(flow, wanted)]
@@ -127,6 +128,8 @@ def _generic(family: Family) -> bytes:
 
 
 def _filter(wanted: FlowFilter) -> bytes:
+    if wanted.protocol is None:  # the kernel's filter wants one; all of the family are asked for
+        return b""
     flags = _MATCH_PROTOCOL
     ip = b""
     ports = b""
@@ -149,7 +152,7 @@ def _filter(wanted: FlowFilter) -> bytes:
 
 def _fits(flow: Flow, wanted: FlowFilter) -> bool:
     return (
-        flow.protocol == wanted.protocol
+        wanted.protocol in (None, flow.protocol)
         and wanted.destination in (None, flow.original.destination)
         and wanted.destination_port in (None, flow.original.destination_port)
     )

@@ -32,20 +32,22 @@ from netloom.linux.nft_codec import (
     ELEMENT_BYTES,
     GETCHAIN,
     GETRULE,
+    GETSET,
     GETSETELEM,
     GETTABLE,
     OBJECT_TABLE,
     RULE_BYTES,
     RULE_CHAIN,
     RULE_USERDATA,
+    SET_NAME,
     TABLE_NAME,
     Batch,
     decode_elements,
     encode_batch,
     generic,
     list_request,
-    rule_comment,
 )
+from netloom.linux.nft_rule_codec import rule_comment
 from netloom.program.nft import Container, Key, Transaction, Value
 from netloom.units import Family
 
@@ -150,6 +152,10 @@ class Nft:
             comment = rule_comment(rule.get(RULE_USERDATA, b""))
             found.setdefault(text(rule.get(RULE_CHAIN, b"")), []).append(comment)
         return {chain: tuple(comments) for chain, comments in found.items()}
+
+    async def containers(self, family: Family, table: str) -> set[str]:
+        """Names of the table's maps and sets; empty where there is no such table."""
+        return {text(one.get(SET_NAME, b"")) for one in self._objects(family, table, GETSET)}
 
     def _objects(self, family: Family, table: str, kind: int) -> list[dict[int, bytes]]:
         """The attributes of each object of a table; chains and rules have the table in the same one."""

@@ -25,7 +25,6 @@ from netloom.linux.netlink import (
     iter_attributes,
     nested,
     string,
-    text,
 )
 from netloom.linux.nft_verdict import decode_verdict, encode_verdict
 from netloom.program.nft import (
@@ -56,12 +55,13 @@ _BATCH_END = 0x11
 _NFPROTO = {Family.V4: 2, Family.V6: 10}
 
 GETRULE = SUBSYSTEM << 8 | 7
+GETSET = SUBSYSTEM << 8 | 10
+SET_NAME = 2
 
 OBJECT_TABLE = 1
 CHAIN_NAME = 3
 RULE_CHAIN = 2
 RULE_USERDATA = 7
-_USERDATA_COMMENT = 0
 TABLE_NAME = 1
 
 _LIST_TABLE = 1
@@ -210,16 +210,6 @@ def _read_twos(listed: Iterable[dict[int, bytes]]) -> Iterator[Element]:
         first = place if begins else None
     if first is not None:
         yield (first + b"\xff" * len(first),), None
-
-
-def rule_comment(userdata: bytes) -> str:
-    """The comment in a rule's user data, where ``nft`` keeps it: type, length, text."""
-    while len(userdata) >= 2:
-        kind, length = userdata[0], userdata[1]
-        if kind == _USERDATA_COMMENT:
-            return text(userdata[2 : 2 + length])
-        userdata = userdata[2 + length :]
-    return ""
 
 
 def list_request(table: str, container: str) -> bytes:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from netloom.linux.netlink import NLM_F_APPEND, NLM_F_CREATE, attr, be16, be32, nested, string, u8
+from netloom.linux.netlink import NLM_F_APPEND, NLM_F_CREATE, attr, be16, be32, nested, string, text, u8
 from netloom.linux.nft_verdict import encode_verdict
 from netloom.program.nft import (
     AddChain,
@@ -25,7 +25,18 @@ from netloom.program.nft import (
     FlushChain,
     Op,
 )
-from netloom.program.nft_rules import AddressIn, Count, Do, Log, Look, PortIn, ProtocolIs, Side, TupleIn
+from netloom.program.nft_rules import (
+    AddressIn,
+    Count,
+    Do,
+    Limit,
+    Log,
+    Look,
+    PortIn,
+    ProtocolIs,
+    Side,
+    TupleIn,
+)
 from netloom.units import Family
 
 _SUBSYSTEM = 10 << 8
@@ -43,6 +54,7 @@ _VERDICT_TYPE = 0xFFFF_FF00
 _LIST_ELEM = 1
 _EXPR_NAME, _EXPR_DATA = 1, 2
 _DATA_VALUE = 1
+_USERDATA_COMMENT = 0
 
 _REGISTER = 1  # NFT_REG_1, 16 bytes
 _REGISTERS_32 = 8  # NFT_REG32_00, of 4 bytes each
@@ -83,7 +95,7 @@ def encode(family: Family, table: str, op: Op, number: int) -> Message:
             body = head + attr(_RULE_CHAIN, string(chain)) + _expressions(family, statements)
             if comment:
                 said = string(comment)
-                body += attr(_RULE_USERDATA, bytes((0, len(said))) + said)
+                body += attr(_RULE_USERDATA, bytes((_USERDATA_COMMENT, len(said))) + said)
             return _NEWRULE, NLM_F_CREATE | NLM_F_APPEND, body
         case _:
             raise TypeError(f"{type(op).__name__} has no encoding here")
@@ -199,6 +211,12 @@ def _log(_: Family, one: Log) -> Iterator[Expression]:
     yield "log", attr(1, be16(one.group)) + attr(2, string(one.prefix)) + attr(3, be32(128))
 
 
+def _limit(_: Family, one: Limit) -> Iterator[Expression]:
+    rate = one.a_second.to_bytes(8, "big")
+    a_second = (1).to_bytes(8, "big")
+    yield "limit", attr(1, rate) + attr(2, a_second) + attr(3, be32(one.a_second)) + attr(4, be32(0))
+
+
 def _look(family: Family, one: Look) -> Iterator[Expression]:
     yield _address(family, one.side, _REGISTER)
     yield _lookup(one.map, into=_VERDICT_REGISTER)
@@ -215,6 +233,17 @@ _encoders: dict[type, Callable[[Family, Any], Iterator[Expression]]] = {
     PortIn: _port_in,
     Count: _count,
     Log: _log,
+    Limit: _limit,
     Look: _look,
     Do: _do,
 }
+
+
+def rule_comment(userdata: bytes) -> str:
+    """The comment in a rule's user data, where ``nft`` keeps it: type, length, text."""
+    while len(userdata) >= 2:
+        kind, length = userdata[0], userdata[1]
+        if kind == _USERDATA_COMMENT:
+            return text(userdata[2 : 2 + length])
+        userdata = userdata[2 + length :]
+    return ""

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import msgspec
 
+from netloom.model.policy.differences import difference as policy_difference
+from netloom.model.policy.state import PolicyDelta, PolicyState
 from netloom.model.provenance import Finding, Source
 from netloom.model.services.frontends import Backend, Frontend, FrontendKey, HealthCheck
 from netloom.units import Addr, Cidr, ObjectKey, Protocol
@@ -40,6 +42,7 @@ class NetworkState(msgspec.Struct, frozen=True):
     local_pods: Mapping[Addr, LocalPod] = {}
     health_checks: Mapping[int, HealthCheck] = {}
     """By ``spec.healthCheckNodePort``."""
+    policy: PolicyState = PolicyState()
     findings: tuple[Finding, ...] = ()
 
 
@@ -52,11 +55,13 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     flows: tuple[FrontendKey, ...] = ()
     """Frontends at which flows may live on that would not be made any more; to be looked at after the switch."""
     health_checks: Mapping[int, HealthCheck | None] = {}
+    policy: PolicyDelta = PolicyDelta()
 
     @property
     def is_empty(self) -> bool:
         """True where nothing has to be done."""
-        return not (self.frontends or self.routes or self.local_pods or self.flows or self.health_checks)
+        services = self.frontends or self.flows or self.health_checks
+        return not (services or self.routes or self.local_pods) and self.policy.is_empty
 
 
 def difference(before: NetworkState, after: NetworkState) -> Delta:
@@ -70,6 +75,7 @@ def difference(before: NetworkState, after: NetworkState) -> Delta:
             key for key, now in frontends.items() if may_end_flows(key, before.frontends.get(key), now)
         ),
         health_checks=changed_values(before.health_checks, after.health_checks),
+        policy=policy_difference(before.policy, after.policy),
     )
 
 

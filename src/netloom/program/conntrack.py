@@ -41,7 +41,8 @@ class FlowFilter(msgspec.Struct, frozen=True):
     """Which flows to read; the kernel leaves out the others. None means any."""
 
     family: Family
-    protocol: int
+    protocol: int | None
+    """IANA number."""
     destination: Addr | None = None
     """Original destination."""
     destination_port: int | None = None

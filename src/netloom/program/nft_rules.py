@@ -58,6 +58,12 @@ class Log(msgspec.Struct, frozen=True):
     prefix: str
 
 
+class Limit(msgspec.Struct, frozen=True):
+    """Go on with so many packets a second, and as many at once; with the others the rule does not match."""
+
+    a_second: int
+
+
 class Look(msgspec.Struct, frozen=True):
     """Look an address up in a verdict map, and do what it says; go on where it has none."""
 
@@ -71,7 +77,7 @@ class Do(msgspec.Struct, frozen=True):
     verdict: Verdict
 
 
-Statement = AddressIn | TupleIn | ProtocolIs | PortIn | Count | Log | Look | Do
+Statement = AddressIn | TupleIn | ProtocolIs | PortIn | Count | Log | Limit | Look | Do
 
 
 def rule(family: Family, chain: str, statements: Iterable[Statement], comment: str = "") -> AddRule:
@@ -95,6 +101,8 @@ def text(family: Family, statement: Statement) -> str:
             words = "counter"
         case Log(group, prefix):
             words = f'log prefix "{prefix}" group {group}'
+        case Limit(number):
+            words = f"limit rate {number}/second burst {number} packets"
         case Look(side, name):
             words = f"{family.value} {side.value} vmap @{name}"
         case Do(verdict):

@@ -36,7 +36,8 @@ class FakeConntrack:
         return [
             flow
             for flow in self.flows
-            if (flow.family, flow.protocol) == (wanted.family, wanted.protocol)
+            if flow.family is wanted.family
+            and wanted.protocol in {None, flow.protocol}
             and wanted.destination in {None, flow.original.destination}
             and wanted.destination_port in {None, flow.original.destination_port}
         ]

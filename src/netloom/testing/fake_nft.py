@@ -127,6 +127,11 @@ class FakeNft:
             raise NftError(operation, errno.EINVAL, "it has another shape")
         return dict(found.elements[container.name])
 
+    async def containers(self, family: Family, table: str) -> set[str]:
+        """Names of the table's maps and sets; empty where there is no such table."""
+        found = self.tables.get((family, table))
+        return set(found.containers) if found is not None else set()
+
     async def chains(self, family: Family, table: str) -> dict[str, tuple[str, ...]] | None:
         """The table's chains, and the comment of each rule in it; None where there is no such table."""
         found = self.tables.get((family, table))

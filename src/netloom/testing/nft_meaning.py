@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import msgspec
 
 from netloom.dataplane.nftables import labels
-from netloom.dataplane.nftables.compile import Elements
 from netloom.dataplane.nftables.containers import HAIRPIN, KEYED, PEERS, SOURCE_RANGES, Keyed
+from netloom.dataplane.nftables.element_ops import Elements
 from netloom.dataplane.nftables.slots import class_size
 from netloom.program.nft import Key, Value, Verdict
 

@@ -14,12 +14,20 @@ from typing import Protocol
 
 from netloom.dataplane.nftables import compile as program
 from netloom.dataplane.nftables.compile import TableState
-from netloom.dataplane.nftables.containers import OURS
+from netloom.dataplane.nftables.containers import OURS, POLICY_EGRESS, POLICY_INGRESS
 from netloom.dataplane.nftables.ender import Conntrack, FlowEnder
+from netloom.dataplane.nftables.policy.flows import may_deny
+from netloom.dataplane.nftables.policy.reconcile import (
+    PresentPolicies,
+    is_peers_set,
+    is_policy_chain,
+    pieces,
+)
 from netloom.dataplane.nftables.skeleton import Layout, families, layout
 from netloom.errors import NetloomError, NftError
 from netloom.linux.nft import Nft as KernelNft
 from netloom.model.inputs import NodeFacts
+from netloom.model.policy.state import PolicyDelta
 from netloom.model.state import Delta, NetworkState
 from netloom.program import names
 from netloom.program.nft import Container, Key, Transaction, Value
@@ -45,6 +53,9 @@ class Nft(Protocol):
 
     async def elements(self, family: Family, table: str, container: Container) -> dict[Key, Value]:
         """What is in a container; NftError where it is not there."""
+
+    async def containers(self, family: Family, table: str) -> set[str]:
+        """Names of a table's maps and sets."""
 
     async def chains(self, family: Family, table: str) -> dict[str, tuple[str, ...]] | None:
         """A table's chains and the comments of their rules; None without the table."""
@@ -101,6 +112,12 @@ class NftablesPlane:
             elif await self._nft.chains(family, names.NFT_TABLE) is not None:
                 await self._nft.run(program.removal(family))
         await self._ender.end_stale(state, facts, served)
+        policies = [
+            table.policy for table in tables.values() if table.policy is not None and table.policy.pods
+        ]
+        self._ender.offer_policies(policies)
+        if self._ends_at_once:
+            await self._ender.end_offered()
         self._tables, self._facts = tables, facts
 
     async def apply(self, delta: Delta) -> None:
@@ -118,11 +135,16 @@ class NftablesPlane:
             await self._nft.run(*(step.transaction for step in steps))
             self._tables = {step.before.family: step.commit() for step in steps}
             self._ender.offer({key: delta.frontends.get(key) for key in delta.flows}, facts)
+            self._offer_policies(delta.policy)
             if self._ends_at_once:
                 await self._ender.end_offered()
         except BaseException:
             self._facts, self._tables = None, {}
             raise
+
+    def _offer_policies(self, delta: PolicyDelta) -> None:
+        tables = [table.policy for table in self._tables.values() if table.policy is not None]
+        self._ender.offer_policies(table for table in tables if may_deny(delta, table))
 
     async def remove(self) -> None:
         """Take the table of each family out of the kernel; no error where there is none.
@@ -155,6 +177,7 @@ class NftablesPlane:
                 await self._nft.run(piece)
             for piece in program.filling(table, self._piece()):
                 await self._nft.run(piece)
+            await self._put_policies(table, PresentPolicies())
             await self._nft.run(program.hooks(node))
         except BaseException:
             with contextlib.suppress(NetloomError):  # the first error is the one to tell
@@ -175,11 +198,35 @@ class NftablesPlane:
         }
         held = program.held_slots(present, node.family, state)
         table = program.table_state(state, node.family, held, program.times_in(chains))
+        # before the chains: a new base chain may ask for policies that are not there yet
+        await self._put_policies(table, await self._present_policies(table, chains))
         if not program.is_right(node, chains, table.times):
             await self._nft.run(program.renewal(node, chains, table.times))
         for piece in program.convergence(table, present, self._piece()):
             await self._nft.run(piece)
         return table
+
+    async def _present_policies(
+        self, table: TableState, chains: dict[str, tuple[str, ...]]
+    ) -> PresentPolicies:
+        family = table.family
+        there = {name for name in await self._nft.containers(family, names.NFT_TABLE) if is_peers_set(name)}
+        wanted = {one.name: one for one in table.policy.containers()} if table.policy is not None else {}
+
+        async def read(container: Container) -> dict[Key, Value]:
+            return await self._nft.elements(family, names.NFT_TABLE, container)
+
+        return PresentPolicies(
+            chains={name: comments for name, comments in chains.items() if is_policy_chain(name)},
+            sets={name: await read(one) for name, one in wanted.items() if name in there},
+            strange_sets=frozenset(there - wanted.keys()),
+            verdicts={container: await read(container) for container in (POLICY_INGRESS, POLICY_EGRESS)},
+        )
+
+    async def _put_policies(self, table: TableState, present: PresentPolicies) -> None:
+        if table.policy is not None:
+            for ops in pieces(table.policy, present, self._piece()):
+                await self._nft.run(Transaction(table.family, names.NFT_TABLE, tuple(ops)))
 
     async def _replace(self, state: NetworkState, node: Layout) -> TableState:
         table = program.table_state(state, node.family)

@@ -8,18 +8,21 @@ What differs from one frontend to the next is elements only: one verdict that le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from netloom.dataplane.nftables.classes import RuledChain, class_chains, comments, remember_chains
-from netloom.dataplane.nftables.containers import CONTAINERS, HAIRPIN, OURS, PEERS, SOURCE_RANGES, keyed
+from netloom.dataplane.nftables.containers import CONTAINERS, HAIRPIN, OURS, PEERS
+from netloom.dataplane.nftables.element_ops import Elements, by_frontend, changes, joined, slices
 from netloom.dataplane.nftables.entries import NO_SLOTS, Entry, Slots, elements_of, entry_of, slots_in
+from netloom.dataplane.nftables.policy.reconcile import is_policy_chain
+from netloom.dataplane.nftables.policy.table import PolicyTable, advance, creation, policy_table
+from netloom.dataplane.nftables.policy.table import empty as policies_of_none
 from netloom.dataplane.nftables.skeleton import Layout, base_chains, edition, regular_chains
 from netloom.model.services.frontends import FrontendKey
 from netloom.model.state import Delta, NetworkState
 from netloom.program import names
-from netloom.program.diff import difference
 from netloom.program.nft import (
     AddChain,
     AddContainer,
@@ -27,21 +30,14 @@ from netloom.program.nft import (
     AddRule,
     AddTable,
     Chain,
-    Container,
     DeleteChain,
     DeleteElements,
     DeleteTable,
-    Element,
     FlushChain,
-    Key,
     Op,
     Transaction,
-    Value,
 )
 from netloom.units import Addr, Cidr, Family, family_of
-
-Elements = dict[str, dict[Key, Value]]
-"""Contents of each container, by its name."""
 
 
 class TableState(msgspec.Struct, frozen=True):
@@ -55,6 +51,8 @@ class TableState(msgspec.Struct, frozen=True):
     """Pods of this node."""
     peers: Mapping[Cidr, Addr] = {}
     """Addresses of other nodes, by the pod range behind each; several ranges may have one."""
+    policy: PolicyTable | None = None
+    """None: no policies."""
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -67,6 +65,7 @@ class Step(msgspec.Struct, frozen=True):
     times: frozenset[int]
     pods: frozenset[Addr]
     peers: Mapping[Cidr, Addr]
+    policy: PolicyTable | None
 
     @property
     def after(self) -> TableState:
@@ -84,7 +83,7 @@ class Step(msgspec.Struct, frozen=True):
                 entries.pop(key, None)
             else:
                 entries[key] = entry
-        return TableState(self.before.family, entries, self.times, self.pods, self.peers)
+        return TableState(self.before.family, entries, self.times, self.pods, self.peers, self.policy)
 
 
 def table_state(
@@ -109,11 +108,12 @@ def table_state(
         times=frozenset(times) | {entry.affinity_s for entry in entries.values() if entry.affinity_s},
         pods=frozenset(address for address in state.local_pods if family_of(address) is family),
         peers={cidr: route.via for cidr, route in state.routes.items() if family_of(route.via) is family},
+        policy=policy_table(state.policy, family),
     )
 
 
 def elements(state: TableState) -> Elements:
-    """Everything that is in the maps and sets, save what packets write."""
+    """Everything that is in the maps and sets, save what packets write and what is of policies."""
     found: Elements = {container.name: {} for container in OURS}
     for frontend, entry in state.entries.items():
         for container, key, value in elements_of(frontend, entry):
@@ -142,8 +142,13 @@ def step(before: TableState, delta: Delta) -> Step:
     was = _touched(before.entries.get, before.pods, before.peers, delta)
     now = _touched(entries.get, pods, peers, delta)
     chains = _chains(remember_chains(family, times - before.times)) if times != before.times else []
-    transaction = _transaction(family, [*chains, *_changes(now, was)])
-    return Step(transaction, before, entries, times, pods, peers)
+    policy = before.policy
+    policies: list[Op] = []
+    if not delta.policy.is_empty:
+        policy = policy.copy() if policy is not None else policies_of_none(family)
+        policies = advance(policy, delta.policy)
+    transaction = _transaction(family, [*chains, *changes(now, was), *policies])
+    return Step(transaction, before, entries, times, pods, peers, policy)
 
 
 def convergence(desired: TableState, present: Elements, most: int) -> tuple[Transaction, ...]:
@@ -154,14 +159,14 @@ def convergence(desired: TableState, present: Elements, most: int) -> tuple[Tran
     """
     pieces: list[list[Op]] = []
     room = 0
-    for group in _by_frontend(_changes(elements(desired), present)):
+    for group in by_frontend(changes(elements(desired), present)):
         size = sum(len(op.keys if isinstance(op, DeleteElements) else op.elements) for op in group)
         if not pieces or size > room:
             pieces.append([])
             room = most
         pieces[-1].extend(group)
         room -= size
-    return tuple(_transaction(desired.family, _joined(piece)) for piece in pieces)
+    return tuple(_transaction(desired.family, joined(piece)) for piece in pieces)
 
 
 def filling(state: TableState, most: int) -> tuple[Transaction, ...]:
@@ -170,7 +175,7 @@ def filling(state: TableState, most: int) -> tuple[Transaction, ...]:
     return tuple(
         _transaction(state.family, [AddElements(container, some)])
         for container in OURS
-        for some in _slices(tuple(found[container.name].items()), most)
+        for some in slices(tuple(found[container.name].items()), most)
     )
 
 
@@ -215,7 +220,9 @@ def is_right(node: Layout, present: Comments, times: Iterable[int]) -> bool:
     """Whether a table that can be kept has all other chains too, and none but them."""
     chains = _renewed(node, times)
     known = {chain.name for chain, _ in (*chains, *class_chains(node.family))} | {edition(node.family)}
-    return known == set(present) and all(_is(ruled, present) for ruled in chains)
+    return known == {name for name in present if not is_policy_chain(name)} and all(
+        _is(ruled, present) for ruled in chains
+    )
 
 
 def times_in(present: Iterable[str]) -> frozenset[int]:
@@ -228,7 +235,7 @@ def renewal(node: Layout, present: Comments, times: Iterable[int]) -> Transactio
     """Those chains anew that are not as they should be, save class chains; chains that we do not know go."""
     chains = _renewed(node, times)
     known = {chain.name for chain, _ in (*chains, *class_chains(node.family))} | {edition(node.family)}
-    strange = sorted(set(present) - known)
+    strange = sorted(name for name in set(present) - known if not is_policy_chain(name))
     return _transaction(
         node.family,
         [
@@ -241,7 +248,7 @@ def renewal(node: Layout, present: Comments, times: Iterable[int]) -> Transactio
 
 def replacement(node: Layout, state: TableState) -> Transaction:
     """The whole table in place of whatever is there, in one transaction: what golden files show."""
-    fill = _changes(elements(state), {})
+    fill = changes(elements(state), {})
     return _transaction(
         node.family,
         [
@@ -250,6 +257,7 @@ def replacement(node: Layout, state: TableState) -> Transaction:
             *_containers(node.family),
             *_chains([*class_chains(node.family), *_inner_chains(node, state.times)]),
             *fill,
+            *(creation(state.policy) if state.policy is not None else ()),
             *_chains(base_chains(node)),
         ],
     )
@@ -297,68 +305,6 @@ def _touched(
     if delta.routes:
         found[PEERS.name] = {(address.packed,): None for address in peers.values()}
     return found
-
-
-def _changes(desired: Elements, present: Elements) -> list[DeleteElements | AddElements]:
-    """Deletions before additions, since a key is never overwritten; in sorted order."""
-    deletions: list[DeleteElements | AddElements] = []
-    additions: list[DeleteElements | AddElements] = []
-    for container in OURS:
-        change = difference(desired.get(container.name, {}), present.get(container.name, {}))
-        if change.remove:
-            deletions.append(DeleteElements(container, tuple(sorted(change.remove))))
-        if change.add:
-            additions.append(AddElements(container, tuple(sorted(change.add, key=_element_key))))
-    return deletions + additions
-
-
-def _slices(found: tuple[Element, ...], most: int) -> Iterator[tuple[Element, ...]]:
-    for start in range(0, len(found), most):
-        yield found[start : start + most]
-
-
-def _element_key(element: Element) -> Key:
-    return element[0]
-
-
-def _by_frontend(
-    changes: Iterable[DeleteElements | AddElements],
-) -> Iterator[list[DeleteElements | AddElements]]:
-    """The same changes, those of one frontend together."""
-    groups: dict[Key, list[DeleteElements | AddElements]] = {}
-    for op in changes:
-        container = op.container
-        if isinstance(op, DeleteElements):
-            for key in op.keys:
-                place = _frontend_part(container, key)
-                groups.setdefault(place, []).append(DeleteElements(container, (key,)))
-        else:
-            for key, value in op.elements:
-                place = _frontend_part(container, key)
-                groups.setdefault(place, []).append(AddElements(container, ((key, value),)))
-    yield from groups.values()
-
-
-def _frontend_part(container: Container, key: Key) -> Key:
-    if container is SOURCE_RANGES:
-        return key[:-1]
-    group = keyed(container)
-    return key if group is None else key[len(key) - len(group.key) :]
-
-
-def _joined(ops: Iterable[Op]) -> list[Op]:
-    """Operations on the same container as one, deletions first."""
-    deletions: dict[Container, list[Key]] = {}
-    additions: dict[Container, list[Element]] = {}
-    for op in ops:
-        if isinstance(op, DeleteElements):
-            deletions.setdefault(op.container, []).extend(op.keys)
-        elif isinstance(op, AddElements):
-            additions.setdefault(op.container, []).extend(op.elements)
-    return [
-        *(DeleteElements(container, tuple(keys)) for container, keys in deletions.items()),
-        *(AddElements(container, tuple(found)) for container, found in additions.items()),
-    ]
 
 
 def _containers(family: Family) -> list[Op]:

@@ -77,10 +77,25 @@ HAIRPIN = Container(names.NFT_HAIRPIN, (Field.ADDRESS, Field.ADDRESS))
 """Pods of this node, twice: as source and as destination."""
 PEERS = Container(names.NFT_PEERS, (Field.ADDRESS,))
 """Addresses of other nodes."""
+POLICY_INGRESS = Container(names.NFT_POLICY_INGRESS, (Field.ADDRESS,), verdicts=True)
+POLICY_EGRESS = Container(names.NFT_POLICY_EGRESS, (Field.ADDRESS,), verdicts=True)
+"""Pods of this node to the chain of their policies (``policy``)."""
 
-CONTAINERS = (*SERVICE.containers, *NODE_PORT.containers, SOURCE_RANGES, HAIRPIN, PEERS)
-OURS = tuple(container for container in CONTAINERS if not container.most_written)
-"""Those that are ours alone to write."""
+CONTAINERS = (
+    *SERVICE.containers,
+    *NODE_PORT.containers,
+    SOURCE_RANGES,
+    HAIRPIN,
+    PEERS,
+    POLICY_INGRESS,
+    POLICY_EGRESS,
+)
+OURS = tuple(
+    container
+    for container in CONTAINERS
+    if not container.most_written and container not in (POLICY_INGRESS, POLICY_EGRESS)
+)
+"""Those that are ours alone to write, and have to do with Services, pods and nodes; policies have sets of their own besides."""
 
 
 def keyed(prefix_of: Container) -> Keyed | None:

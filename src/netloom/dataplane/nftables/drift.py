@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 import msgspec
 
-from netloom.dataplane.nftables.compile import Elements, TableState, elements
+from netloom.dataplane.nftables.compile import TableState, elements
 from netloom.dataplane.nftables.containers import OURS, SOURCE_RANGES, keyed
+from netloom.dataplane.nftables.element_ops import Elements
 from netloom.dataplane.nftables.explain import explain, explain_chain
 from netloom.linux.nft_dump import ChainDump, TableDump
 from netloom.model.provenance import Source

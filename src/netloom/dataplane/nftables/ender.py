@@ -1,4 +1,6 @@
-"""Ends established flows beside the changes that they ended with. In: frontends that have changed. Out: their stale flows are gone.
+"""Ends established flows beside the changes that they ended with.
+
+In: frontends and policies that have changed. Out: flows that would not be made any more are gone.
 
 A look at conntrack takes the kernel 12 ms where its table has 262,144 buckets, however empty it is: changes do not wait for it, and
 where they follow each other closely, one look serves many. Within 100 ms of a change its flows are gone; looking takes a fifth of
@@ -14,6 +16,8 @@ from typing import Protocol
 
 from netloom.clock import Clock, SystemClock
 from netloom.dataplane.nftables import flows
+from netloom.dataplane.nftables.policy.flows import is_denied
+from netloom.dataplane.nftables.policy.table import PolicyTable
 from netloom.errors import KernelError
 from netloom.linux import netns
 from netloom.linux.conntrack import Conntrack as KernelConntrack
@@ -57,6 +61,7 @@ class FlowEnder:
         self._conntrack: Conntrack = conntrack if conntrack is not None else KernelConntrack()
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._changed: dict[FrontendKey, Frontend | None] = {}
+        self._policies: dict[Family, PolicyTable] = {}
         self._facts: NodeFacts | None = None
         self._some = asyncio.Event()
         self.ended = 0
@@ -69,6 +74,12 @@ class FlowEnder:
         if after:
             self._changed.update(after)
             self._facts = facts
+            self._some.set()
+
+    def offer_policies(self, tables: Iterable[PolicyTable]) -> None:
+        """Policies have changed, so that they may deny flows that go on; the tables as they are now."""
+        self._policies.update({table.family: table for table in tables})
+        if self._policies:
             self._some.set()
 
     async def run(self) -> None:
@@ -90,15 +101,17 @@ class FlowEnder:
         Raises:
             KernelError: conntrack could not be read; nothing of it is forgotten.
         """
-        taken, facts = self._changed, self._facts
-        self._changed = {}
+        taken, facts, policies = self._changed, self._facts, self._policies
+        self._changed, self._policies = {}, {}
         self._some.clear()
-        if facts is None:
-            return
         try:
-            await self._end(flows.looks(taken), lambda flow: flows.has_ended(flow, taken, facts))
+            if facts is not None:
+                await self._end(flows.looks(taken), lambda flow: flows.has_ended(flow, taken, facts))
+            looks = [FlowFilter(family, None) for family in policies]
+            await self._end(looks, lambda flow: is_denied(flow, policies[flow.family]))
         except BaseException:
             self._changed = taken | self._changed
+            self._policies = policies | self._policies
             self._some.set()
             raise
 

@@ -69,6 +69,9 @@ def explain_chain(name: str) -> str:
         names.NFT_POSTROUTING: "which connections get the node's address as their source",
         names.NFT_FORWARD: "what passes through the node and must not",
         names.NFT_FILTER_OUTPUT: "what the node sends and must not",
+        names.NFT_SPOOFED: "drops what a pod sends with an address that is not its own",
+        names.NFT_INPUT: "what comes to the node itself: may its sender send that?",
+        names.NFT_POLICIES: "asks the policies of the sender, then those of the receiver, for new connections",
         names.NFT_ADMISSION: "lets in only whom loadBalancerSourceRanges names",
     }
     if name in known:

@@ -28,6 +28,8 @@ from netloom.dataplane.nftables.containers import (
     KEYED,
     NODE_PORT,
     PEERS,
+    POLICY_EGRESS,
+    POLICY_INGRESS,
     SERVICE,
     SOURCE_RANGES,
     Keyed,
@@ -37,7 +39,7 @@ from netloom.program import names
 from netloom.program.nft import Hook
 from netloom.units import Addr, Cidr, Family, family_of
 
-_DSTNAT, _SRCNAT, _FILTER = -100, 100, 0  # netfilter_ipv4.h
+_RAW, _DSTNAT, _SRCNAT, _FILTER = -300, -100, 100, 0  # netfilter_ipv4.h
 _LOOPBACK = {Family.V4: "127.0.0.0/8", Family.V6: "::1"}
 
 
@@ -94,6 +96,7 @@ def regular_chains(node: Layout) -> tuple[RuledChain, ...]:
         chain(names.NFT_NODE_SOURCE, _node_source(node)),
         *by_key,
         chain(names.NFT_ADMISSION, _admission(node)),
+        chain(names.NFT_POLICIES, _policies(node)),
         chain(names.NFT_DISPATCH, _dispatch(node)),
     )
 
@@ -105,6 +108,8 @@ def base_chains(node: Layout) -> tuple[RuledChain, ...]:
     return (
         chain(names.NFT_PREROUTING, jump, Hook("nat", "prerouting", _DSTNAT)),
         chain(names.NFT_OUTPUT, jump, Hook("nat", "output", _DSTNAT)),
+        chain(names.NFT_SPOOFED, _spoofed(node), Hook("filter", "prerouting", _RAW)),
+        chain(names.NFT_INPUT, _input(), Hook("filter", "input", _FILTER)),
         chain(names.NFT_FORWARD, _forward(node), Hook("filter", "forward", _FILTER)),
         chain(names.NFT_FILTER_OUTPUT, _filter_output(node), Hook("filter", "output", _FILTER)),
         chain(names.NFT_POSTROUTING, _postrouting(node), Hook("nat", "postrouting", _SRCNAT)),
@@ -217,6 +222,31 @@ def _forward(node: Layout) -> Iterator[Rule]:
             f"{ip} saddr {_set(node.pods)} meta l4proto tcp ct state invalid drop",
             "untranslated, an answer of a backend would make its client reset the connection",
         )
+    yield f"jump {names.NFT_POLICIES}", ""
+
+
+def _spoofed(node: Layout) -> Iterator[Rule]:
+    # the route back to a pod's address leads to its own interface; what asks for a neighbour has another source, or none
+    free = " ip6 saddr != { ::, fe80::/10 }" if node.family is Family.V6 else ""
+    yield (
+        f'iifname "{names.POD_LINK_PREFIX}*"{free} fib saddr . iif oif missing counter drop',
+        "a pod sends with its own address only",
+    )
+
+
+def _input() -> Iterator[Rule]:
+    yield f"jump {names.NFT_POLICIES}", "what pods send to the node itself"
+
+
+def _policies(node: Layout) -> Iterator[Rule]:
+    ip = node.family.value
+    yield (
+        "ct state established,related return",
+        "what its first packet was allowed holds for all of a connection",
+    )
+    yield f"{ip} saddr . {ip} daddr @{HAIRPIN.name} return", "a pod and itself"
+    yield f"{ip} saddr vmap @{POLICY_EGRESS.name}", ""
+    yield f"{ip} daddr vmap @{POLICY_INGRESS.name}", ""
 
 
 def _filter_output(node: Layout) -> Iterator[Rule]:

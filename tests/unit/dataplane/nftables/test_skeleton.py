@@ -38,6 +38,7 @@ def test_both_families_have_the_same_rules_after_renaming():
         ("ip daddr", "ip6 daddr"),
         ("ip saddr", "ip6 saddr"),
         ("dnat ip to", "dnat ip6 to"),
+        ('"nl*" fib', '"nl*" ip6 saddr != { ::, fe80::/10 } fib'),
     )
     for texts in v4.values():
         for index in range(len(texts)):
@@ -63,7 +64,8 @@ def test_overlapping_ranges_are_merged():
 @pytest.mark.parametrize("family", list(Family), ids=lambda f: f.value)
 def test_a_node_that_knows_no_ranges_translates_nothing_but_services(family):
     bare = rules(layout(NodeFacts(name="node-1"), family))
-    assert bare[names.NFT_FORWARD] == bare[names.NFT_FILTER_OUTPUT] == []
+    assert bare[names.NFT_FILTER_OUTPUT] == []
+    assert bare[names.NFT_FORWARD] == ["jump policies"]
     assert not any("masquerade" in text for text in bare[names.NFT_POSTROUTING])
     assert bare[names.NFT_NODE_SOURCE] == ["masquerade fully-random"]
     assert len(bare[names.NFT_DISPATCH]) == 2
