@@ -10,10 +10,10 @@ import stat
 
 import pytest
 
-from netloom.agent.questions import QuestionServer, ask, socket_beside
+from netloom.agent.questions import QuestionServer, ask, follow, socket_beside
 from netloom.cli import drift as verb
 from netloom.cli.main import parser
-from netloom.errors import NotFound, StorageError, Unavailable
+from netloom.errors import NotFound, StorageError, Unavailable, UsageError
 from netloom.model.provenance import Source
 from netloom.observe.drift import DriftLine, DriftReport
 
@@ -111,3 +111,83 @@ async def test_the_command_fails_where_something_is_wrong_or_nobody_answers(tmp_
         code, text = await asyncio.to_thread(asked, capsys, path)
     assert code == 8
     assert "node-2: 1 could NOT be put right" in text
+
+
+async def test_a_question_about_something(tmp_path):
+    path = tmp_path / "agent.sock"
+
+    def about(words):
+        if words == "nonsense":
+            raise UsageError("nonsense: cannot be read", "ask better")
+        return {"asked": words}
+
+    async with serving(QuestionServer(path, {}, about={"kernel": about})):
+        assert json.loads(await ask(path, "kernel a b")) == {"asked": "a b"}
+        with pytest.raises(NotFound, match="ask better"):
+            await ask(path, "kernel nonsense")
+        with pytest.raises(NotFound, match=r"kernel \.\.\."):
+            await ask(path, "kernel")
+
+
+async def test_what_is_followed_comes_line_by_line_until_the_asker_leaves(tmp_path):
+    path = tmp_path / "agent.sock"
+    happens = asyncio.Queue()
+    left = asyncio.Event()
+
+    async def things():
+        try:
+            while True:
+                yield await happens.get()
+        finally:
+            left.set()
+
+    async with serving(QuestionServer(path, {"drift": lambda: 7}, followed={"drops": things})):
+        async with asyncio.timeout(10), contextlib.aclosing(follow(path, "drops")) as told:
+            for number in range(100):
+                happens.put_nowait({"number": number})
+                assert json.loads(await anext(told)) == {"number": number}
+            assert json.loads(await ask(path, "drift")) == 7
+            assert not left.is_set()
+        async with asyncio.timeout(10):
+            await left.wait()
+
+
+async def test_so_many_may_follow_and_others_are_told_so(tmp_path):
+    path = tmp_path / "agent.sock"
+    started = asyncio.Queue()
+
+    async def things():
+        started.put_nowait(None)
+        yield 1
+        await asyncio.Event().wait()
+
+    async with (
+        serving(QuestionServer(path, {}, followed={"drops": things})),
+        contextlib.AsyncExitStack() as all_,
+    ):
+        for _ in range(8):
+            told = await all_.enter_async_context(contextlib.aclosing(follow(path, "drops")))
+            assert await anext(told) == b"1"
+        with pytest.raises(NotFound, match="follow already"):
+            await anext(follow(path, "drops"))
+
+
+async def test_what_ends_by_itself_ends_for_who_follows(tmp_path):
+    path = tmp_path / "agent.sock"
+
+    async def things():
+        yield 1
+
+    async with serving(QuestionServer(path, {}, followed={"drops": things})), asyncio.timeout(10):
+        assert [one async for one in follow(path, "drops")] == [b"1"]
+    with pytest.raises(Unavailable):
+        await anext(follow(path, "drops"))
+
+
+@contextlib.asynccontextmanager
+async def serving(server):
+    server.open()
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(server.run())
+        yield
+        running.cancel()
