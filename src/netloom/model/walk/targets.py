@@ -184,7 +184,7 @@ def _find_pod(kind: str, key: ObjectKey, cluster: ClusterModel) -> tuple[Pod | N
     best = min(
         members, key=lambda p: (is_finished(p), not given_addresses(p), not p.is_ready, p.metadata.name)
     )
-    owner = kind or _workload(best)[0]
+    owner = kind or workload_of(best)[0]
     of_several = f" (1 of {len(members)} pods)" if len(members) > 1 else ""
     return best, f"{best.metadata.name} stands for {owner} {key}{of_several}"
 
@@ -194,11 +194,11 @@ def _pod_named(key: ObjectKey, cluster: ClusterModel) -> Pod | None:
 
 
 def _workload_key(pod: Pod, kind: str) -> ObjectKey | None:
-    owner, name = _workload(pod, wanted=kind)
+    owner, name = workload_of(pod, wanted=kind)
     return ObjectKey(pod.metadata.namespace, name) if name and kind in ("", owner) else None
 
 
-def _workload(pod: Pod, wanted: str = "") -> tuple[str, str]:
+def workload_of(pod: Pod, wanted: str = "") -> tuple[str, str]:
     """Kind and name of what controls a pod.
 
     A ReplicaSet that a Deployment made stands for it: its name is the Deployment's and the label ``pod-template-hash``
