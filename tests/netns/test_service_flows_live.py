@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,7 +16,7 @@ from netloom.program.conntrack import Flow, FlowFilter
 from netloom.testing import builders as b
 from netloom.testing.hosts import Host
 from netloom.testing.service_networks import Connection, plane_of
-from netloom.testing.service_rig import Refused, Rig, probe, service_rig
+from netloom.testing.service_rig import ECHO, Refused, Rig, echoing, probe, service_rig
 from netloom.testing.service_universe import nodes, pods
 from netloom.testing.service_words import ENDING, GONE, READY, UNREADY, Conditions, Words
 from netloom.units import Family, Protocol, family_of
@@ -26,7 +24,6 @@ from netloom.units import Family, Protocol, family_of
 pytestmark = pytest.mark.netns
 
 both_families = pytest.mark.parametrize("family", list(Family), ids=lambda f: f.value)
-ECHO = 9000
 _POLL_S = 0.005
 GONE_WITHIN_S = 0.15
 """Of the processor's time, from the call of apply() to the end of the last stale flow: each of four looks takes up to 20 ms of it."""
@@ -46,30 +43,6 @@ def view(w: Words, protocol: Protocol, port: int, **conditions: Conditions | Non
         *nodes(),
         *pods(),
     )
-
-
-@contextlib.asynccontextmanager
-async def echoing(w: Words, *hosts: Host) -> AsyncIterator[None]:
-    """TCP servers that say back what they hear."""
-    writers: list[asyncio.StreamWriter] = []
-
-    async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writers.append(writer)
-        with contextlib.suppress(OSError):
-            while piece := await reader.read(100):
-                writer.write(piece)
-        writer.close()
-
-    async with contextlib.AsyncExitStack() as stack:
-        for host in hosts:
-            sock = host.open_socket(w.family)
-            sock.bind((str(host.address_of(w.family)), ECHO))
-            await stack.enter_async_context(await asyncio.start_server(repeat, sock=sock))
-        try:
-            yield
-        finally:
-            for writer in writers:
-                writer.transport.abort()
 
 
 def tracked(rig: Rig, w: Words, protocol: Protocol) -> dict[int, Flow]:
@@ -128,7 +101,7 @@ async def test_udp_flows_to_an_endpoint_that_has_gone_end_at_once_and_no_other_i
 @both_families
 async def test_tcp_drains_to_an_endpoint_that_ends_and_new_connections_go_elsewhere(family):
     w = Words(family)
-    async with service_rig() as rig, echoing(w, *rig.pods):
+    async with service_rig() as rig, echoing(*rig.pods, family=family):
         askers = ((rig.second, "service", 80), (rig.client, "balancer", 80), (rig.client, "node", 30080))
         await rig.put(view(w, Protocol.TCP, ECHO, a=READY))
         kept = [Connection(host, w.address(word), port) for host, word, port in askers]
@@ -180,7 +153,7 @@ async def test_connections_within_local_policies_drain_too(family):
         found = w.slice(w.endpoint("a", a), w.endpoint("far"), port=ECHO)
         return b.view(service, found, *nodes(), *pods())
 
-    async with service_rig() as rig, echoing(w, rig.net.pod_1):
+    async with service_rig() as rig, echoing(rig.net.pod_1, family=family):
         await rig.put(state(READY))
         connection = Connection(rig.client, w.address("balancer"))
         assert await connection.open()
@@ -201,7 +174,7 @@ async def test_connections_within_local_policies_drain_too(family):
 @both_families
 async def test_who_is_no_longer_let_in_is_not_let_go_on(family):
     w = Words(family)
-    async with service_rig() as rig, echoing(w, rig.second):
+    async with service_rig() as rig, echoing(rig.second, family=family):
 
         async def put(*words: str) -> None:
             service = w.service(load_balancer_source_ranges=tuple(map(w.text, words)))

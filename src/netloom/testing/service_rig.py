@@ -32,6 +32,8 @@ SILENCE_S = 0.12
 """How long a packet that should get no answer waits for one: many times what an answer takes."""
 REFUSAL_S = 0.25
 """Far below the first retransmission of a SYN, which is what waiting for a refusal would cost."""
+ECHO = 9000
+"""Port of :func:`echoing`; nothing listens there otherwise."""
 _AFFINE = 6
 """How often a client with affinity is asked for: by chance the same of two answers so often once in 32 times."""
 _SERVICES: tuple[Cidr, ...] = tuple(
@@ -195,6 +197,33 @@ async def service_rig(facts: NodeFacts | None = None) -> AsyncIterator[Rig]:
         for pod in rig.pods:
             await _serve_at_all_targets(stack, pod)
         yield rig
+
+
+@contextlib.asynccontextmanager
+async def echoing(*hosts: Host, family: Family, port: int = ECHO) -> AsyncIterator[None]:
+    """TCP servers that say back what they hear, for as long as somebody speaks."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def repeat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        with contextlib.suppress(OSError):
+            while piece := await reader.read(65536):
+                writer.write(piece)
+                await writer.drain()
+        writer.close()
+
+    async with contextlib.AsyncExitStack() as stack:
+        for host in hosts:
+            sock = host.open_socket(family)
+            sock.bind((str(host.address_of(family)), port))
+            await stack.enter_async_context(await asyncio.start_server(repeat, sock=sock))
+        try:
+            yield
+        finally:
+            for writer in writers:
+                writer.transport.abort()
+                with contextlib.suppress(OSError):
+                    await writer.wait_closed()
 
 
 def probe(
