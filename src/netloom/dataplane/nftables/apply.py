@@ -27,7 +27,6 @@ from netloom.dataplane.nftables.skeleton import Layout, families, layout
 from netloom.errors import NetloomError, NftError
 from netloom.linux.nft import Nft as KernelNft
 from netloom.model.inputs import NodeFacts
-from netloom.model.policy.state import PolicyDelta
 from netloom.model.state import Delta, NetworkState
 from netloom.program import names
 from netloom.program.nft import Container, Key, Transaction, Value
@@ -106,16 +105,16 @@ class NftablesPlane:
         self._facts = None
         served = families(facts)
         tables: dict[Family, TableState] = {}
-        for family in Family:
-            if family in served:
-                tables[family] = await self._start_family(state, layout(facts, family))
-            elif await self._nft.chains(family, names.NFT_TABLE) is not None:
-                await self._nft.run(program.removal(family))
+        async with self._ender.changing:
+            for family in Family:
+                if family in served:
+                    tables[family] = await self._start_family(state, layout(facts, family))
+                elif await self._nft.chains(family, names.NFT_TABLE) is not None:
+                    await self._nft.run(program.removal(family))
+            policies = [table.policy for table in tables.values() if table.policy is not None]
+            self._ender.follow(state.frontends, policies, whole=True)
         await self._ender.end_stale(state, facts, served)
-        policies = [
-            table.policy for table in tables.values() if table.policy is not None and table.policy.pods
-        ]
-        self._ender.offer_policies(policies)
+        self._ender.offer_policies(policy for policy in policies if policy.pods)
         if self._ends_at_once:
             await self._ender.end_offered()
         self._tables, self._facts = tables, facts
@@ -132,19 +131,22 @@ class NftablesPlane:
             raise NftError("apply a change", errno.ENOENT, "the plane has not been started", "start it first")
         steps = [program.step(table, delta) for table in self._tables.values()]
         try:
-            await self._nft.run(*(step.transaction for step in steps))
-            self._tables = {step.before.family: step.commit() for step in steps}
-            self._ender.offer({key: delta.frontends.get(key) for key in delta.flows}, facts)
-            self._offer_policies(delta.policy)
+            async with self._ender.changing:
+                await self._nft.run(*(step.transaction for step in steps))
+                self._tables = {step.before.family: step.commit() for step in steps}
+                self._offer(delta, facts)
             if self._ends_at_once:
                 await self._ender.end_offered()
         except BaseException:
             self._facts, self._tables = None, {}
             raise
 
-    def _offer_policies(self, delta: PolicyDelta) -> None:
+    def _offer(self, delta: Delta, facts: NodeFacts) -> None:
+        """Tell of what is in force now, and whose flows may have ended with it."""
         tables = [table.policy for table in self._tables.values() if table.policy is not None]
-        self._ender.offer_policies(table for table in tables if may_deny(delta, table))
+        self._ender.follow(delta.frontends, tables)
+        self._ender.offer({key: delta.frontends.get(key) for key in delta.flows}, facts)
+        self._ender.offer_policies(table for table in tables if may_deny(delta.policy, table))
 
     async def remove(self) -> None:
         """Take the table of each family out of the kernel; no error where there is none.

@@ -62,12 +62,41 @@ class FlowEnder:
         self._clock: Clock = clock if clock is not None else SystemClock()
         self._changed: dict[FrontendKey, Frontend | None] = {}
         self._policies: dict[Family, PolicyTable] = {}
+        self._looking: dict[FrontendKey, Frontend | None] = {}
+        self._looking_policies: dict[Family, PolicyTable] = {}
         self._facts: NodeFacts | None = None
         self._some = asyncio.Event()
+        self.changing = asyncio.Lock()
+        """To be held while a change is put in force, until what it changed has been told: no flow is judged meanwhile."""
         self.ended = 0
         """Flows ended so far."""
         self.looks = 0
         """Looks at conntrack so far."""
+
+    def follow(
+        self,
+        now: Mapping[FrontendKey, Frontend | None],
+        tables: Iterable[PolicyTable],
+        *,
+        whole: bool = False,
+    ) -> None:
+        """Frontends are this now, and policies.
+
+        A look takes its time, and changes go on: a flow to an endpoint that has come since must not be judged by what was before.
+
+        Args:
+            now: those that have changed; None where one is gone.
+            tables: the policies as they are.
+            whole: ``now`` has all frontends that there are.
+        """
+        for held in (self._changed, self._looking):
+            for key in held:
+                if whole or key in now:
+                    held[key] = now.get(key)
+        for table in tables:
+            for policies in (self._policies, self._looking_policies):
+                if table.family in policies:
+                    policies[table.family] = table
 
     def offer(self, after: Mapping[FrontendKey, Frontend | None], facts: NodeFacts) -> None:
         """These frontends have changed, and their flows have to be looked at; None where one is gone."""
@@ -103,6 +132,7 @@ class FlowEnder:
         """
         taken, facts, policies = self._changed, self._facts, self._policies
         self._changed, self._policies = {}, {}
+        self._looking, self._looking_policies = taken, policies
         self._some.clear()
         try:
             if facts is not None:
@@ -127,12 +157,17 @@ class FlowEnder:
         await self._end(flows.looks_at_start(families), lambda flow: flows.is_stale(flow, frontends, facts))
 
     async def _end(self, looks: list[FlowFilter], has_ended: Callable[[Flow], bool]) -> None:
-        if looks:
-            await netns.run_in_async(None, lambda: self._end_now(looks, has_ended))
+        if not looks:
+            return
+        suspects = await netns.run_in_async(None, lambda: self._look(looks, has_ended))
+        async with self.changing:
+            ended = [flow for flow in suspects if has_ended(flow)]
+        if ended:
+            self.ended += await netns.run_in_async(None, lambda: self._conntrack.delete(ended))
 
-    def _end_now(self, looks: list[FlowFilter], has_ended: Callable[[Flow], bool]) -> None:
+    def _look(self, looks: list[FlowFilter], has_ended: Callable[[Flow], bool]) -> list[Flow]:
+        found = []
         for look in looks:
             self.looks += 1
-            ended = [flow for flow in self._conntrack.dump(look) if has_ended(flow)]
-            if ended:
-                self.ended += self._conntrack.delete(ended)
+            found += [flow for flow in self._conntrack.dump(look) if has_ended(flow)]
+        return found
