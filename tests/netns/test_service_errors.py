@@ -7,6 +7,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import pytest
 
@@ -119,8 +120,15 @@ async def test_who_sends_too_big_packets_through_a_service_learns_the_mtu(family
             assert await path_mtu(host, w.address(word), port) == SMALL_MTU, (host.name, word)
 
 
-Segment = tuple[Addr, int, int, int]
-"""From where, ports from and to, flags."""
+class Segment(NamedTuple):
+    """A TCP segment, as it came."""
+
+    source: Addr
+    source_port: int
+    port: int
+    sequence: int
+    acknowledged: int
+    flags: int
 
 
 class Wire:
@@ -135,9 +143,11 @@ class Wire:
     def close(self) -> None:
         self._sock.close()
 
-    def inject(self, to: Addr, ports: tuple[int, int]) -> None:
-        """An ACK far away from anything that the connection has said."""
-        head = struct.pack(">HHIIBBHHH", *ports, 0x7FFFFFF0, 0x11111111, 5 << 4, _ACK, 1000, 0, 0)
+    def inject(self, answered: Segment) -> None:
+        """An ACK to whoever sent this, a gigabyte ahead of the window."""
+        to, ports = answered.source, (answered.port, answered.source_port)
+        numbers = ((answered.acknowledged + (1 << 30)) & 0xFFFFFFFF, answered.sequence)
+        head = struct.pack(">HHIIBBHHH", *ports, *numbers, 5 << 4, _ACK, 1000, 0, 0)
         pseudo = self._address.packed + to.packed + struct.pack(">II", len(head), 6)
         total = sum(struct.unpack(f">{len(pseudo + head) // 2}H", pseudo + head))
         while total >> 16:
@@ -151,9 +161,8 @@ class Wire:
             while True:
                 packet, sender = self._sock.recvfrom(2000)
                 begin = (packet[0] & 15) * 4 if self._family is Family.V4 else 0
-                source, destination = struct.unpack(">HH", packet[begin : begin + 4])
-                address = type(self._address)(sender[0])
-                yield address, source, destination, packet[begin + 13]
+                numbers = struct.unpack(">HHII", packet[begin : begin + 12])
+                yield Segment(type(self._address)(sender[0]), *numbers, packet[begin + 13])
 
 
 @both_families
@@ -168,18 +177,16 @@ async def test_a_segment_that_conntrack_cannot_place_never_comes_untranslated(fa
                 of_server = stack.enter_context(contextlib.closing(Wire(server, family)))
                 of_client = stack.enter_context(contextlib.closing(Wire(rig.second, family)))
                 # Before there is a plane such a segment arrives: so it would be seen.
-                of_server.inject(w.address("b"), (ECHO, 12345))
+                of_server.inject(Segment(w.address("b"), 12345, ECHO, 0, 0, _ACK))
                 assert await rig.second.ask(server.address_of(family), 8080)
-                assert (w.address(word), ECHO, 12345, _ACK) in of_client.heard()
+                assert [one.source for one in of_client.heard() if one.port == 12345] == [w.address(word)]
                 await put(rig, w, word, port=ECHO)
                 list(of_server.heard())
                 connection = stack.enter_context(
                     contextlib.closing(Connection(rig.second, w.address("service")))
                 )
                 assert await connection.open()
-                (port,) = {one[1] for one in of_server.heard() if one[2] == ECHO}
-                of_server.inject(w.address("b"), (ECHO, port))
+                of_server.inject(list(of_server.heard())[-1])
                 assert await connection.talk()
-                strays = [one for one in of_client.heard() if one[0] == w.address(word) and one[1] == ECHO]
-                assert strays == []
-                assert [one for one in of_server.heard() if one[3] & _RST] == []
+                assert [one for one in of_client.heard() if one.source_port == ECHO] == []
+                assert [one for one in of_server.heard() if one.flags & _RST] == []
