@@ -5,7 +5,7 @@ Two ways lead to an audit: the kernel's notification of a commit that was not ou
 timer, which looks at everything. Nothing is compared while a change is being put in force: see :class:`Turns`.
 
 Reading everything happens beside the changes (``suspects``); what looks wrong then is looked up again while the engine holds still. Whoever keeps changing our table gets at most a tenth of our time (:class:`Allowance`).
-Not here: what is wrong and what it means (``drift``), what a commit touched (``scope``).
+Not here: what is wrong and what it means (``drift``), what a commit touched (``scope``), how it is put right (``repair``).
 """
 
 from __future__ import annotations
@@ -20,25 +20,24 @@ from typing import Protocol
 import msgspec
 
 from netloom.clock import Clock
-from netloom.dataplane.nftables import compile as program
 from netloom.dataplane.nftables import drift
 from netloom.dataplane.nftables.apply import NftablesPlane
-from netloom.dataplane.nftables.compile import TableState
-from netloom.dataplane.nftables.containers import OURS
+from netloom.dataplane.nftables.contents import containers_of
 from netloom.dataplane.nftables.drift import Difference, Drift
-from netloom.dataplane.nftables.element_ops import Elements
+from netloom.dataplane.nftables.drift_words import described
 from netloom.dataplane.nftables.reference import References
+from netloom.dataplane.nftables.repair import Repairs
 from netloom.dataplane.nftables.scope import Place, Scope, scope_of
-from netloom.dataplane.nftables.skeleton import edition, layout
-from netloom.dataplane.nftables.suspects import MOST_SUSPECTS, suspects_in
-from netloom.errors import KernelError, NetloomError, NftError
+from netloom.dataplane.nftables.skeleton import layout
+from netloom.dataplane.nftables.suspects import suspects_in
+from netloom.errors import NetloomError
 from netloom.linux.nft_commits import Commit, Event
 from netloom.linux.nft_dump import NftDump
 from netloom.linux.nft_events import AccountedNft, NftEvents
 from netloom.model.inputs import NodeFacts
-from netloom.model.state import Delta, NetworkState
+from netloom.model.state import NetworkState
 from netloom.program import names
-from netloom.program.nft import AddChain, Chain, DeleteChain, FlushChain, Key, Transaction
+from netloom.program.nft import Key
 from netloom.units import Family
 
 log = logging.getLogger(__name__)
@@ -197,7 +196,7 @@ class Auditor:
         """The first audit after a commit should not have to make references."""
         try:
             for family, table in self._plane.tables.items():
-                await self._references.table(layout(self._turns.facts, family), table.times)
+                await self._references.table(layout(self._turns.facts, family), table)
         except NetloomError as error:
             log.warning("rules cannot be watched on %s: %s", self._turns.facts.name, error)
 
@@ -231,7 +230,9 @@ class Auditor:
                 if state is None:
                     return None
                 began = self._clock.monotonic()
-                scope = scope_of(e for e in events if not (isinstance(e, Commit) and self._nft.made(e)))
+                containers = {family: containers_of(table) for family, table in self._plane.tables.items()}
+                foreign = (e for e in events if not (isinstance(e, Commit) and self._nft.made(e)))
+                scope = scope_of(foreign, containers)
                 if not scope.needs_reading:
                     found = await self._settle(dump, state, scope) if not scope.is_empty else Findings()
                     return self._told(scope, found, began)
@@ -263,9 +264,11 @@ class Auditor:
         """The keys at which something looks wrong in the containers of the scope; those of the scope, too."""
         suspects = {place: set(keys) for place, keys in scope.keys.items()}
         for family, table in self._plane.tables.items():
-            places = {
-                name for name in (c.name for c in OURS) if scope.everything or (family, name) in scope.whole
-            }
+            places = [
+                container
+                for name, container in containers_of(table).items()
+                if scope.everything or (family, name) in scope.whole
+            ]
             for name, keys in (await suspects_in(dump, table, places)).items():
                 suspects.setdefault((family, name), set()).update(keys)
         return {place: frozenset(keys) for place, keys in suspects.items()}
@@ -274,114 +277,31 @@ class Auditor:
 
     async def _settle(self, dump: NftDump, state: NetworkState, scope: Scope) -> Findings:
         """Look again at what looked wrong, and put it right."""
+        facts = self._turns.facts
         if not self._plane.tables:
-            await self._plane.start(state, self._turns.facts)
+            await self._plane.start(state, facts)
+        repairs = Repairs(plane=self._plane, nft=self._nft, dump=dump, references=self._references)
         found = Findings()
         shapes: dict[Family, list[Drift]] = {}
         wrong: dict[Family, list[Difference]] = {}
         for family, table in self._plane.tables.items():
-            shapes[family] = await self._shape_drifts(dump, family) if family in scope.shapes else []
+            shapes[family] = (
+                await repairs.shape_drifts(family, state, facts) if family in scope.shapes else []
+            )
             found.add(shapes[family], len(shapes[family]))
             keys = {name: some for (where, name), some in scope.keys.items() if where is family}
             if keys and not drift.is_gone(shapes[family]):
-                wrong[family] = await self._differences(dump, table, keys)
+                wrong[family] = await repairs.differences(table, keys)
                 some = wrong[family][:_MOST_TOLD]
-                node = self._turns.facts.name
-                found.add((drift.described(one, state, table, node) for one in some), len(wrong[family]))
+                found.add((described(one, state, table, facts.name) for one in some), len(wrong[family]))
         if any(shapes.values()):
-            found.unrepaired = await self._restore(dump, state, shapes)
+            found.unrepaired = await repairs.shapes(state, facts, shapes)
+            for family in wrong:  # a start has compared all of them
+                keys = {name: some for (where, name), some in scope.keys.items() if where is family}
+                wrong[family] = await repairs.differences(self._plane.tables[family], keys)
         if any(wrong.values()):
-            await self._repair(dump, state, wrong)
+            await repairs.elements(state, facts, wrong)
         return found
-
-    async def _shape_drifts(self, dump: NftDump, family: Family) -> list[Drift]:
-        times = self._plane.tables[family].times
-        try:
-            desired = await self._references.table(layout(self._turns.facts, family), times)
-        except NetloomError as error:
-            log.warning("rules cannot be compared on %s: %s", self._turns.facts.name, error)
-            return []
-        present = await dump.table(family, names.NFT_TABLE)
-        return drift.compare_tables(desired, present, family, self._turns.facts.name)
-
-    async def _differences(
-        self, dump: NftDump, table: TableState, keys: dict[str, frozenset[Key]]
-    ) -> list[Difference]:
-        present: Elements = {}
-        for container in OURS:
-            if container.name in keys:
-                present[container.name] = await dump.look_up(
-                    table.family, names.NFT_TABLE, container, list(keys[container.name])
-                )
-        return drift.differences(drift.wanted(table, keys), present)
-
-    async def _repair(
-        self, dump: NftDump, state: NetworkState, wrong: dict[Family, list[Difference]]
-    ) -> None:
-        """Exactly these elements, and the flows that would not have been made without the drift."""
-        facts = self._turns.facts
-        try:
-            if max(map(len, wrong.values())) >= min(self._nft.most_elements, MOST_SUSPECTS):
-                await self._plane.start(state, facts)
-                return
-            await self._nft.run(*(drift.repair(family, found) for family, found in wrong.items()))
-            touched = {
-                key
-                for family, found in wrong.items()
-                for key in (drift.frontend_key(one.container, one.key, family) for one in found)
-                if key is not None
-            }
-            frontends = {key: state.frontends[key] for key in touched if key in state.frontends}
-            await self._plane.apply(Delta(frontends=frontends, flows=tuple(frontends)))
-        except KernelError as error:
-            # Whoever changes our table may have done it again, between our look and our repair; or a start has done it.
-            log.info("elements cannot be put right one by one, comparing everything: %s", error)
-            await self._plane.start(state, facts)
-
-    async def _restore(
-        self, dump: NftDump, state: NetworkState, shapes: dict[Family, list[Drift]]
-    ) -> list[Drift]:
-        """Chains, rules and maps; what is still wrong in the end.
-
-        Chains that can be renewed in place are, as a start would do it, but without reading all elements. Where that is not enough the
-        table is no longer of any edition, and a start replaces it in one transaction.
-        """
-        for family, found in shapes.items():
-            chains = drift.chains_of(found)
-            if chains:
-                await self._renew(family, chains)
-        left = await self._left(dump, shapes)
-        if left:
-            for family in {one.family for one in left}:
-                await self._disown(dump, family)
-            await self._plane.start(state, self._turns.facts)
-            left = await self._left(dump, shapes)
-        return left
-
-    async def _left(self, dump: NftDump, shapes: dict[Family, list[Drift]]) -> list[Drift]:
-        return [
-            one for family, found in shapes.items() if found for one in await self._shape_drifts(dump, family)
-        ]
-
-    async def _renew(self, family: Family, wrong: frozenset[str]) -> None:
-        """These chains anew; nothing where they cannot be renewed in place."""
-        present = await self._nft.chains(family, names.NFT_TABLE) or {}
-        right = {name: comments for name, comments in present.items() if name not in wrong}
-        if not program.is_renewable(family, right):
-            return
-        strange: dict[str, tuple[str, ...]] = dict.fromkeys(wrong & present.keys(), ())
-        times = self._plane.tables[family].times
-        try:
-            await self._nft.run(program.renewal(layout(self._turns.facts, family), right | strange, times))
-        except NftError as error:
-            log.info("chains cannot be renewed in place: %s", error)
-
-    async def _disown(self, dump: NftDump, family: Family) -> None:
-        if await dump.table(family, names.NFT_TABLE) is None:
-            return
-        chain = edition(family)
-        ops = (AddChain(Chain(chain)), FlushChain(chain), DeleteChain(chain))
-        await self._nft.run(Transaction(family, names.NFT_TABLE, ops))
 
 
 class Findings:

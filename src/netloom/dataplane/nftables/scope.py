@@ -9,14 +9,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from netloom.dataplane.nftables.containers import OURS
+from netloom.dataplane.nftables.contents import Containers
 from netloom.linux.nft_codec import decode_elements
 from netloom.linux.nft_commits import Change, Commit, Event, Overrun
 from netloom.program import names
-from netloom.program.nft import Key
+from netloom.program.nft import Container, Key
 from netloom.units import Family
 
-_BY_NAME = {container.name: container for container in OURS}
 _MOST_KEYS = 1024
 """Of more keys in one container the container is read as a whole."""
 
@@ -48,8 +47,8 @@ class Scope(msgspec.Struct, frozen=True):
         return self.everything or bool(self.whole)
 
 
-def scope_of(events: Iterable[Event]) -> Scope:
-    """What these commits of others may have spoiled; of elements that packets write, nothing."""
+def scope_of(events: Iterable[Event], containers: Mapping[Family, Containers]) -> Scope:
+    """What these commits of others may have spoiled; ``containers`` are those whose elements are ours."""
     shapes: set[Family] = set()
     whole: set[Place] = set()
     keys: dict[Place, set[Key]] = {}
@@ -59,13 +58,15 @@ def scope_of(events: Iterable[Event]) -> Scope:
             return Scope(cause="notifications were lost", everything=True)
         touched = False
         for change in event.changes:
-            if change.table == names.NFT_TABLE and _is_ours(change):
-                touched = True
-                if change.kind == "element":
-                    _take_elements(change, whole, keys)
-                else:
-                    shapes.add(change.family)
-                    _take_table(change, whole)
+            ours = containers.get(change.family, {})
+            if change.table != names.NFT_TABLE or (change.kind == "element" and change.name not in ours):
+                continue
+            touched = True
+            if change.kind == "element":
+                _take_elements(change, ours[change.name], whole, keys)
+            else:
+                shapes.add(change.family)
+                _take_table(change, ours, whole)
         if touched:
             causes[_who(event)] = None
     return Scope(
@@ -76,32 +77,30 @@ def scope_of(events: Iterable[Event]) -> Scope:
     )
 
 
-def _is_ours(change: Change) -> bool:
-    return change.kind != "element" or change.name in _BY_NAME
-
-
 def _who(commit: Commit) -> str:
     # The number is of the initial pid namespace: on the machine itself it is the one that `ps` shows.
     return f"{commit.process or 'somebody'} (process {commit.pid})"
 
 
-def _take_table(change: Change, whole: set[Place]) -> None:
+def _take_table(change: Change, ours: Containers, whole: set[Place]) -> None:
     """Of a table or map that was deleted, or made anew, the elements are gone and not told."""
     if change.kind == "table" and change.added:
-        whole.update((change.family, name) for name in _BY_NAME)
-    elif change.kind == "map" and change.name in _BY_NAME:
+        whole.update((change.family, name) for name in ours)
+    elif change.kind == "map" and change.name in ours:
         whole.add((change.family, change.name))
 
 
-def _take_elements(change: Change, whole: set[Place], keys: dict[Place, set[Key]]) -> None:
+def _take_elements(
+    change: Change, container: Container, whole: set[Place], keys: dict[Place, set[Key]]
+) -> None:
     place = (change.family, change.name)
     found = keys.setdefault(place, set())
-    if change.bodies is None or _BY_NAME[change.name].is_interval:
+    if change.bodies is None or container.is_interval:
         whole.add(place)
         return
     try:
         for body in change.bodies:
-            found.update(key for key, _ in decode_elements(_BY_NAME[change.name], change.family, body))
+            found.update(key for key, _ in decode_elements(container, change.family, body))
     except ValueError:  # another map of this name
         whole.add(place)
     if len(found) > _MOST_KEYS:

@@ -11,14 +11,13 @@ import asyncio
 import logging
 from collections.abc import Collection
 
-from netloom.dataplane.nftables import compile as program
-from netloom.dataplane.nftables import drift
 from netloom.dataplane.nftables.compile import TableState
-from netloom.dataplane.nftables.containers import OURS
+from netloom.dataplane.nftables.contents import mark, pieces
 from netloom.errors import NftError
 from netloom.linux.nft_dump import NftDump
 from netloom.program import names
 from netloom.program.nft import Container, Key
+from netloom.units import Family
 
 log = logging.getLogger(__name__)
 
@@ -28,23 +27,17 @@ _FRONTENDS_AT_ONCE = 25
 """Half a millisecond's work, with five endpoints each."""
 
 
-async def suspects_in(dump: NftDump, table: TableState, places: Collection[str]) -> dict[str, set[Key]]:
-    """Keys by container, of the containers with these names."""
+async def suspects_in(dump: NftDump, table: TableState, places: Collection[Container]) -> dict[str, set[Key]]:
+    """Keys by the name of their container, of these containers."""
     if not places:
         return {}
-    marks = await _marks(table, places)
-    suspects = {
-        container.name: await _strange(dump, table, container, marks)
-        for container in OURS
-        if container.name in places
-    }
+    marks = await _marks(table, {container.name for container in places})
+    suspects = {container.name: await _strange(dump, table.family, container, marks) for container in places}
     if marks:  # what was not found
-        for part in drift.parts(table, _FRONTENDS_AT_ONCE):
-            for name, found in program.elements(part).items():
+        for piece in pieces(table, _FRONTENDS_AT_ONCE):
+            for name, found in piece.items():
                 if name in suspects and len(suspects[name]) < MOST_SUSPECTS:
-                    suspects[name].update(
-                        k for k, value in found.items() if drift.mark(name, k, value) in marks
-                    )
+                    suspects[name].update(k for k, value in found.items() if mark(name, k, value) in marks)
             await asyncio.sleep(0)
     return suspects
 
@@ -52,21 +45,21 @@ async def suspects_in(dump: NftDump, table: TableState, places: Collection[str])
 async def _marks(table: TableState, places: Collection[str]) -> set[int]:
     """A number for each element that should be there."""
     marks: set[int] = set()
-    for part in drift.parts(table, _FRONTENDS_AT_ONCE):
-        for name, found in program.elements(part).items():
+    for piece in pieces(table, _FRONTENDS_AT_ONCE):
+        for name, found in piece.items():
             if name in places:
-                marks.update(drift.mark(name, key, value) for key, value in found.items())
+                marks.update(mark(name, key, value) for key, value in found.items())
         await asyncio.sleep(0)
     return marks
 
 
-async def _strange(dump: NftDump, table: TableState, container: Container, marks: set[int]) -> set[Key]:
+async def _strange(dump: NftDump, family: Family, container: Container, marks: set[int]) -> set[Key]:
     """Keys of elements that should not be there; of those that should, the mark is taken away."""
     strange: set[Key] = set()
     try:
-        async for page in dump.elements(table.family, names.NFT_TABLE, container):
+        async for page in dump.elements(family, names.NFT_TABLE, container):
             for key, value in page:
-                element = drift.mark(container.name, key, value)
+                element = mark(container.name, key, value)
                 if element in marks:
                     marks.discard(element)
                 elif len(strange) < MOST_SUSPECTS:
