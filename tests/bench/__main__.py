@@ -40,7 +40,7 @@ BENCHES = {
     "change": Bench("change"),
     "dns": Bench("names"),
 }
-_TIMEOUT_S = 300.0
+_TIMEOUT_S = 420.0
 
 
 def main() -> int:
@@ -69,7 +69,8 @@ def main() -> int:
             rooms.say(f"[{number}/{len(wanted)}] {name}")
             outcomes.append(_run(name))
     except KeyboardInterrupt:
-        rooms.say("interrupted")
+        print(report.table(outcomes))
+        rooms.say("interrupted; nothing is written")
         return 130
     print(report.table(outcomes))
     if not options.quick:

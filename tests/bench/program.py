@@ -28,10 +28,11 @@ from netloom.units import Family, ObjectKey
 
 MOST_S = {10_000: 1.5, 30_000: 5.0}
 MOST_MB = {10_000: 150.0}
-RUNS = rooms.either({1_000: (1, 1), 10_000: (3, 3), 30_000: (2, 1)}, {1_000: (1, 1)})
+RUNS = rooms.either({10_000: (3, 2), 30_000: (2, 0)}, {1_000: (2, 1), 2_000: (1, 0)})
 """By number of Services: how many starts cold, and warm."""
-RESTART = rooms.either(10_000, 1_000)
-RESTARTS = rooms.either(3, 1)
+MORE = rooms.either(10_000, 1_000)
+"""The size at which the rest is measured, too: restarts, ready-made answers, and what is beside ours."""
+RESTARTS = rooms.either(2, 1)
 _SETTLED_S = 3.0
 _PHASES = (
     "interpreter and imports",
@@ -42,12 +43,11 @@ _PHASES = (
 
 
 class Start(msgspec.Struct, frozen=True):
-    """One start of an agent, up to where pods may come, and a little beyond."""
+    """One start of an agent, up to where pods may come."""
 
     began: float
     phases: tuple[rig.Phase, ...]
     """The ends of ``_PHASES``."""
-    later: rig.Used
 
     @property
     def in_force_s(self) -> float:
@@ -76,38 +76,41 @@ def run() -> list[Row]:
 
 def _size(node: rig.Rig, size: int, cold: int, warm: int) -> list[Row]:
     node.hold(size)
-    text = node.root / "table.nft"
-    rooms.aside(lambda: text.write_bytes(rules(node, size)), int)
-    colds: list[Start] = []
-    warms: list[Start] = []
-    loads: list[float] = []
-    servers: list[float] = []
-    for turn in range(max(cold, warm)):
-        if turn < cold:
-            before = rig.used(node.pid("apiserver")).cpu_s
-            colds.append(_start(node, cold=True))
-            servers.append(rig.used(node.pid("apiserver")).cpu_s - before)
-            node.end_agent()
-            rooms.say(f"program: {size:,} Services: {colds[-1].in_force_s:.2f} s cold")
-        loads += _load(node, text)
-        if turn < warm:
-            warms.append(_start(node, cold=False))
-            node.end_agent()
-            rooms.say(f"program: {size:,} Services: {warms[-1].in_force_s:.2f} s warm")
     name = f"{size:,} x {population.ENDPOINTS}"
-    rows = _rows(f"{name}: cold", size, colds, loads)
-    rows += [_row(f"{name}: CPU of the API server meanwhile", median(servers), "s")]
-    rows += _rows(f"{name}: warm", size, warms, loads)
-    if size == RESTART:
+    text = _text(node, size) if size == MORE else None
+    rows = _starts(node, size, cold, text, cold=True)
+    if warm:
+        rows += _starts(node, size, warm, text, cold=False)
+    if size == MORE:
         rows += _restarts(node, name)
-    if size in MOST_S:
         node.hold_ready(size)
         ready_made = _start(node, cold=True).in_force_s
-        rows.append(_row(f"{name}: cold, from ready-made answers, to Services in force", ready_made, "s"))
+        rows.append(
+            _row(f"{name}: cold, from ready-made answers: start to Services in force", ready_made, "s")
+        )
     return rows
 
 
-def _rows(name: str, size: int, starts: list[Start], loads: list[float]) -> list[Row]:
+def _starts(node: rig.Rig, size: int, count: int, text: Path | None, *, cold: bool) -> list[Row]:
+    """The agent, and ``nft -f`` of this file, in turns."""
+    name = f"{size:,} x {population.ENDPOINTS}: {'cold' if cold else 'warm'}"
+    starts: list[Start] = []
+    loads: list[float] = []
+    server = rig.used(node.pid("apiserver")).cpu_s
+    for turn in range(count):
+        starts.append(_start(node, cold=cold))
+        rooms.say(f"program: {name}: {starts[-1].in_force_s:.2f} s")
+        if turn == count - 1:
+            time.sleep(_SETTLED_S)
+            later = rig.used(node.pid("agent"))
+        node.end_agent()
+        loads += _load(node, text) if text else []
+    server = rig.used(node.pid("apiserver")).cpu_s - server
+    rows = _rows(name, size, starts, later, loads)
+    return [*rows, _row(f"{name}: CPU of the API server meanwhile", server / count, "s")]
+
+
+def _rows(name: str, size: int, starts: list[Start], later: rig.Used, loads: list[float]) -> list[Row]:
     ours = median(start.in_force_s for start in starts)
     beside = median(loads) if loads else None
     most_mb = MOST_MB.get(size)
@@ -124,12 +127,7 @@ def _rows(name: str, size: int, starts: list[Start], loads: list[float]) -> list
         ),
         _row(f"{name}: to ready for pods (names answered too)", median(s.ready_s for s in starts), "s"),
         _row(f"{name}: RSS when in force", median(s.used.rss_mb for s in starts), "MB", most_mb),
-        _row(
-            f"{name}: RSS {_SETTLED_S:.0f} s after ready",
-            median(s.later.rss_mb for s in starts),
-            "MB",
-            most_mb,
-        ),
+        _row(f"{name}: RSS {_SETTLED_S:.0f} s after ready", later.rss_mb, "MB", most_mb),
         _row(f"{name}: CPU until in force", median(s.used.cpu_s for s in starts), "s"),
     ]
     for number, phase in enumerate(_PHASES):
@@ -164,9 +162,7 @@ def _row(what: str, ours: float, unit: str, most: float | None = None) -> Row:
 def _start(node: rig.Rig, *, cold: bool) -> Start:
     began = node.start_agent(cold=cold)
     hooked = node.wait_hooked()
-    ready = node.wait_in_force()
-    time.sleep(_SETTLED_S)
-    return Start(began=began, phases=(*hooked, ready), later=rig.used(node.pid("agent")))
+    return Start(began=began, phases=(*hooked, node.wait_in_force()))
 
 
 def _restarts(node: rig.Rig, name: str) -> list[Row]:
@@ -209,6 +205,13 @@ def _is_told(node: rig.Rig, table: TableWatch) -> None:
     table.services()
     if table.commits == before:
         raise RuntimeError("the kernel does not tell of transactions")
+
+
+def _text(node: rig.Rig, size: int) -> Path:
+    """The whole table, in a file."""
+    text = node.root / "table.nft"
+    rooms.aside(lambda: text.write_bytes(rules(node, size)), int)
+    return text
 
 
 def _load(node: rig.Rig, text: Path) -> list[float]:
