@@ -10,7 +10,7 @@ from netloom.units import ObjectKey
 SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 
 
-class EndpointConditions(msgspec.Struct, frozen=True):
+class EndpointConditions(msgspec.Struct, frozen=True, gc=False):
     """discovery/v1 EndpointConditions; nil ready and serving mean true, nil terminating means false."""
 
     ready: bool | None = None
@@ -18,7 +18,7 @@ class EndpointConditions(msgspec.Struct, frozen=True):
     terminating: bool | None = None
 
 
-class TargetRef(msgspec.Struct, frozen=True):
+class TargetRef(msgspec.Struct, frozen=True, gc=False):
     """core/v1 ObjectReference of an endpoint, as far as we read it."""
 
     kind: str = ""
@@ -27,26 +27,26 @@ class TargetRef(msgspec.Struct, frozen=True):
     uid: str = ""
 
 
-class HintedZone(msgspec.Struct, frozen=True):
+class HintedZone(msgspec.Struct, frozen=True, gc=False):
     """discovery/v1 ForZone."""
 
     name: str
 
 
-class HintedNode(msgspec.Struct, frozen=True):
+class HintedNode(msgspec.Struct, frozen=True, gc=False):
     """discovery/v1 ForNode."""
 
     name: str
 
 
-class EndpointHints(msgspec.Struct, frozen=True, rename="camel"):
+class EndpointHints(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """discovery/v1 EndpointHints: the zones and nodes whose clients should use this endpoint."""
 
     for_zones: tuple[HintedZone, ...] = ()
     for_nodes: tuple[HintedNode, ...] = ()
 
 
-class Endpoint(msgspec.Struct, frozen=True, rename="camel"):
+class Endpoint(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """discovery/v1 Endpoint. Only ``addresses[0]`` is used, as the API says of consumers."""
 
     addresses: tuple[str, ...] = ()
@@ -73,7 +73,7 @@ class Endpoint(msgspec.Struct, frozen=True, rename="camel"):
         return self.conditions.terminating is True
 
 
-class EndpointPort(msgspec.Struct, frozen=True, rename="camel"):
+class EndpointPort(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """discovery/v1 EndpointPort; a missing port number means "all ports" and is not used by Services."""
 
     name: str | None = None
@@ -82,7 +82,7 @@ class EndpointPort(msgspec.Struct, frozen=True, rename="camel"):
     app_protocol: str | None = None
 
 
-class EndpointSlice(KubeObject, frozen=True, rename="camel"):
+class EndpointSlice(KubeObject, frozen=True, gc=False, rename="camel"):
     """discovery.k8s.io/v1 EndpointSlice."""
 
     address_type: str = "IPv4"

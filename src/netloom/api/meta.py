@@ -7,7 +7,7 @@ import msgspec
 from netloom.units import ObjectKey
 
 
-class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
+class OwnerReference(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Who owns an object (meta/v1 OwnerReference)."""
 
     kind: str = ""
@@ -16,7 +16,7 @@ class OwnerReference(msgspec.Struct, frozen=True, rename="camel"):
     controller: bool = False
 
 
-class ObjectMeta(msgspec.Struct, frozen=True, rename="camel"):
+class ObjectMeta(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Identity and labels of an object (meta/v1 ObjectMeta)."""
 
     name: str = ""

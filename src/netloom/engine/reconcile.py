@@ -19,6 +19,7 @@ from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending, Taken, is_empty
 from netloom.errors import KernelError, NetloomError
 from netloom.fabric.face import Fabric
+from netloom.linux.libc import give_back_memory
 from netloom.model.inputs import Changes, NodeFacts
 from netloom.model.network import Network
 from netloom.model.provenance import Finding
@@ -188,6 +189,7 @@ class Engine:
             # comes after them need not pay for looking at them again and again
             gc.freeze()
             gc.enable()
+            give_back_memory()  # what the lists and the first program took for a moment
 
     def _show(self, findings: tuple[Finding, ...]) -> None:
         if findings == self._known_findings:

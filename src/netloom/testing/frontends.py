@@ -27,8 +27,12 @@ SERVICE = Source("Service", "shop", "cart", "uid", 1, "spec.ports[0]")
 def backend(text: str) -> Backend:
     """``192.0.2.1:8080`` or ``[2001:db8::1]:8080``."""
     host, _, port = text.rpartition(":")
-    source = Source("EndpointSlice", "shop", f"cart-{host}", field="endpoints[0]")
-    return Backend(ipaddress.ip_address(host.strip("[]")), int(port), source=source)
+    source = Source(
+        "EndpointSlice",
+        "shop",
+        f"cart-{host}",
+    )
+    return Backend(ipaddress.ip_address(host.strip("[]")), int(port), of=source)
 
 
 def frontend(  # noqa: PLR0913 - each is what some test is about

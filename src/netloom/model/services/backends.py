@@ -73,7 +73,7 @@ def candidates_of(slices: Sequence[ReadSlice], family: Family, port: ServedPort)
 def _plain(slice_: ReadSlice, number: int) -> Candidates:
     """What nearly every Service has: one slice, nothing to decide about."""
     endpoints = sorted(slice_.endpoints, key=_value)
-    backends = [Backend(one.address, number, one.node, one.pod, one.source) for one in endpoints]
+    backends = [Backend(one.address, number, one.node, one.pod, one.of, one.index) for one in endpoints]
     return Candidates(tuple(backends), tuple(endpoints), (), True)
 
 

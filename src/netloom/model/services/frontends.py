@@ -61,9 +61,15 @@ class Backend(msgspec.Struct, frozen=True, gc=False):
     node: str = ""
     """``nodeName`` of the endpoint; empty where the slice does not say."""
     pod: ObjectKey | None = None
-    source: Source | None = None
-    """EndpointSlice and ``endpoints[i]``. Of two slices with the same endpoint the more usable entry counts, of
-    equals the first in name order."""
+    of: Source | None = None
+    """Its EndpointSlice. Of two slices with the same endpoint the more usable entry counts, of equals the first in name order."""
+    index: int = 0
+    """Its place in ``endpoints`` there."""
+
+    @property
+    def source(self) -> Source | None:
+        """EndpointSlice and ``endpoints[i]``. Made when somebody asks: there are 50,000 of them."""
+        return None if self.of is None else self.of.at(f"endpoints[{self.index}]")
 
     @property
     def sort_key(self) -> tuple[int, bytes, int]:

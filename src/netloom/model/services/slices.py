@@ -19,8 +19,6 @@ from netloom.model.services.texts import read_address
 from netloom.units import Addr, Family, ObjectKey
 
 _FAMILIES = {family.address_type: family for family in Family}
-_FIELDS = tuple(f"endpoints[{index}]" for index in range(1000))
-"""The API's limit for one slice; made once, since every endpoint has one."""
 
 
 class Usability(enum.IntEnum):
@@ -47,11 +45,19 @@ class ReadEndpoint(msgspec.Struct, frozen=True, gc=False):
     node: str
     pod: ObjectKey | None
     usability: Usability
-    source: Source
+    of: Source
+    """The slice."""
+    index: int
+    """Its place in ``endpoints``."""
     zone_hints: tuple[str, ...] = ()
     """``hints.forZones``."""
     node_hints: tuple[str, ...] = ()
     """``hints.forNodes``."""
+
+    @property
+    def source(self) -> Source:
+        """EndpointSlice and ``endpoints[i]``."""
+        return self.of.at(f"endpoints[{self.index}]")
 
 
 class ReadSlice(msgspec.Struct, frozen=True, gc=False):
@@ -73,7 +79,7 @@ class ReadSlice(msgspec.Struct, frozen=True, gc=False):
         """What each endpoint would be at a port. The same objects each time: a change of another slice leaves them as they are."""
         found = self.made.get(number)
         if found is None:
-            found = tuple([Backend(e.address, number, e.node, e.pod, e.source) for e in self.endpoints])
+            found = tuple([Backend(e.address, number, e.node, e.pod, e.of, e.index) for e in self.endpoints])
             self.made[number] = found
         return found
 
@@ -96,12 +102,10 @@ def read_slice(slice_: EndpointSlice) -> ReadSlice:
     left_out: list[LeftOut] = []
     is_plain = True
     for index, endpoint in enumerate(slice_.endpoints):
-        field = _FIELDS[index] if index < len(_FIELDS) else f"endpoints[{index}]"
-        source = Source("EndpointSlice", meta.namespace, meta.name, meta.uid, meta.generation, field)
         given = endpoint.addresses
         read = read_address(given[0], family) if given else "has no address"
         if isinstance(read, str):
-            left_out.append(_unreadable(endpoint, source, read))
+            left_out.append(_unreadable(endpoint, subject.at(f"endpoints[{index}]"), read))
             continue
         usability = _READY if endpoint.conditions.ready is not False else _unready(endpoint)
         target = endpoint.target_ref
@@ -111,14 +115,15 @@ def read_slice(slice_: EndpointSlice) -> ReadSlice:
         hints = endpoint.hints
         is_plain = is_plain and usability is _READY and hints is None
         endpoints.append(
-            ReadEndpoint(read[0], read[1], endpoint.node_name or "", pod, usability, source)
+            ReadEndpoint(read[0], read[1], endpoint.node_name or "", pod, usability, subject, index)
             if hints is None
             else ReadEndpoint(
                 *read,
                 endpoint.node_name or "",
                 pod,
                 usability,
-                source,
+                subject,
+                index,
                 tuple(zone.name for zone in hints.for_zones),
                 tuple(node.name for node in hints.for_nodes),
             )
