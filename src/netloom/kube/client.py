@@ -22,7 +22,7 @@ from netloom.kube.status import to_error
 from netloom.kube.tls import client_context
 from netloom.units import ObjectKey
 
-PAGE = 500
+PAGE = 2000
 """Objects asked for at once: 10,000 objects come in a few answers, and none is so large that it blocks the loop."""
 _REQUEST_S = 30.0
 _TOKEN_REREAD_S = 60.0
