@@ -1,0 +1,1 @@
+"""Model against real packets: what people expect, what the model says, what packets do, and what nobody would notice."""
