@@ -31,7 +31,7 @@ from netloom.dataplane.nftables.scope import Place, Scope, scope_of
 from netloom.dataplane.nftables.skeleton import layout
 from netloom.dataplane.nftables.suspects import suspects_in
 from netloom.errors import NetloomError
-from netloom.linux.nft_commits import Commit, Event
+from netloom.linux.nft_commits import Commit, Event, Overrun
 from netloom.linux.nft_dump import NftDump
 from netloom.linux.nft_events import AccountedNft, NftEvents
 from netloom.model.inputs import NodeFacts
@@ -165,10 +165,12 @@ class Auditor:
             self.ready.set()
             while True:
                 found = await self._next(events, due)
-                scope = Scope(cause=TIMER, everything=True) if not found else Scope()
+                if found is not None and not found:
+                    continue
+                scope = Scope() if found else Scope(cause=TIMER, everything=True)
                 if scope.everything:
                     due = self._clock.monotonic() + self._interval_s * (0.9 + 0.2 * self._rng.random())
-                await self._insist(dump, found, scope)
+                await self._insist(dump, found or [], scope)
                 await asyncio.sleep(self._allowance.wait_s())
 
     async def audit(self) -> Audit:
@@ -200,14 +202,15 @@ class Auditor:
         except NetloomError as error:
             log.warning("rules cannot be watched on %s: %s", self._turns.facts.name, error)
 
-    async def _next(self, events: NftEvents, due: float) -> list[Event]:
-        """What has been committed, once there is something; nothing when it is time to look at everything."""
+    async def _next(self, events: NftEvents, due: float) -> list[Event] | None:
+        """What has been done to our table, perhaps nothing; None when it is time to look at everything."""
         try:
             async with asyncio.timeout(max(0.0, due - self._clock.monotonic())):
                 first = await events.next()
         except TimeoutError:
-            return []
-        return [first, *events.pending()]
+            return None
+        # Most of what others do is in tables of their own.
+        return [event for event in (first, *events.pending()) if isinstance(event, Overrun) or event.changes]
 
     async def _insist(self, dump: NftDump, events: list[Event], scope: Scope) -> None:
         """Audit; where that cannot be done now, later."""
