@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from netloom.api.meta import KubeObject
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.network import Network
+from netloom.model.policy.state import PolicyState
 from netloom.model.state import Delta, NetworkState, difference
 from netloom.testing import builders as b
 
@@ -33,6 +34,8 @@ OTHER_FACTS = st.sampled_from(
         msgspec.structs.replace(FACTS, service_cidrs=(), cluster_cidrs=(ip_network("10.96.0.0/16"),)),
     ]
 )
+
+NOTHING = NetworkState(policy=PolicyState(own_node=FACTS.addresses))
 
 # Few of each, so that objects meet all the time: the same ClusterIP, NodePort, endpoint, pod address, pod range.
 # Most of them are sound, since two broken objects seldom meet.
@@ -203,6 +206,7 @@ def plus(state: NetworkState, delta: Delta) -> NetworkState:
         routes=applied(state.routes, delta.routes),
         local_pods=applied(state.local_pods, delta.local_pods),
         health_checks=applied(state.health_checks, delta.health_checks),
+        policy=NOTHING.policy,
         findings=(),
     )
 
@@ -232,7 +236,7 @@ def test_splitting_makes_no_difference(history, cuts, data):
 @given(histories())
 def test_each_delta_is_the_difference_of_the_states(history):
     network = Network(FACTS)
-    summed = NetworkState()
+    summed = NOTHING
     for event in history:
         before = network.state
         delta = network.update(step([event]))
@@ -251,7 +255,7 @@ def test_everything_gone_is_nothing(history):
     network = Network(FACTS)
     network.update(step(history))
     network.update(step([(obj, True) for obj, _ in history]))
-    assert network.state == NetworkState()
+    assert network.state == NOTHING
 
 
 @given(histories(), OTHER_FACTS, st.integers(0, 12), st.data())

@@ -26,6 +26,10 @@ class Requirement(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
     operator: str
     values: frozenset[str] = frozenset()
 
+    def __repr__(self) -> str:
+        # The same in every process: names in a kernel are made of it, and the order of a set is not.
+        return f"Requirement({self.key!r}, {self.operator!r}, {sorted(self.values)!r})"
+
     def __str__(self) -> str:
         match self.operator, sorted(self.values):
             case "In", [value]:

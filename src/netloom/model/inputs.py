@@ -13,13 +13,6 @@ from netloom.api.networking import NetworkPolicy
 from netloom.units import Addr, Cidr, ObjectKey
 
 
-class Attachment(msgspec.Struct, frozen=True):
-    """What a pod of this node was given when it was attached to the network (CNI ADD): a fact of the node, not of the API."""
-
-    uid: str
-    addresses: tuple[Addr, ...]
-
-
 class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of the cluster that the network depends on, as the API server has it."""
 
@@ -30,8 +23,6 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: Mapping[ObjectKey, Namespace] = {}
     policies: Mapping[ObjectKey, NetworkPolicy] = {}
     cluster_policies: Mapping[ObjectKey, ClusterNetworkPolicy] = {}
-    attachments: Mapping[ObjectKey, Attachment] = {}
-    """By pod; of this node only. The node knows a pod's address before the API does, and policy must be there by then."""
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +35,6 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: Mapping[ObjectKey, Namespace | None] = {}
     policies: Mapping[ObjectKey, NetworkPolicy | None] = {}
     cluster_policies: Mapping[ObjectKey, ClusterNetworkPolicy | None] = {}
-    attachments: Mapping[ObjectKey, Attachment | None] = {}
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):

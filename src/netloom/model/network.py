@@ -13,8 +13,9 @@ from netloom.api.core import Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.model.claims import Changed, Claims, Seniority, seniority, settle
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
+from netloom.model.policy.policies import Policies
 from netloom.model.provenance import Finding, Source
-from netloom.model.routes.local_pods import local_addresses
+from netloom.model.routes.local_pods import holder_rank, local_addresses
 from netloom.model.routes.peers import NodeRanges, peer_routes, read_node
 from netloom.model.services.build import ServiceBuild, ServiceBuilder
 from netloom.model.services.frontends import Frontend, FrontendKey, FrontendKind, HealthCheck
@@ -50,6 +51,7 @@ class Network:
         self._nodes: dict[ObjectKey, NodeRanges] = {}
         self._readings: dict[ObjectKey, ReadSlice] = {}
         """Of Services with several slices: a change of one need not read the thousands of endpoints in the others."""
+        self._policies = Policies(facts)
         self.refit(facts)
 
     def refit(self, facts: NodeFacts) -> None:
@@ -70,6 +72,7 @@ class Network:
         for key in self._pods:
             self._rebuild_pod(key, local_pods)
         self._rebuild_routes()
+        self._policies.refit(facts)
 
     @property
     def state(self) -> NetworkState:
@@ -79,6 +82,7 @@ class Network:
             routes=dict(self._routes),
             local_pods=dict(self._local_pods.held),
             health_checks=dict(self._health_checks.held),
+            policy=self._policies.state,
             findings=self.findings,
         )
 
@@ -90,6 +94,7 @@ class Network:
             *self._frontends.findings(),
             *self._local_pods.findings(),
             *self._health_checks.findings(),
+            *self._policies.findings,
         ]
         return tuple(sorted(findings))
 
@@ -113,6 +118,7 @@ class Network:
                 if (before is not None or key.protocol is Protocol.UDP) and may_end_flows(key, before, after)
             ),
             health_checks={port: after for port, _, after in health_checks.items()},
+            policy=self._policies.update(changes),
         )
 
     @staticmethod
@@ -124,7 +130,7 @@ class Network:
                 slices_of.setdefault(service, []).append(read_slice(slice_))
         builder = ServiceBuilder(facts)
         services = [(s, builder.build(s, slices_of.get(s.key, ()))) for s in view.services.values()]
-        pods = [(seniority(p.metadata), local_addresses(p, facts.name)) for p in view.pods.values()]
+        pods = [(holder_rank(p), local_addresses(p, facts.name)) for p in view.pods.values()]
         frontends, lost_frontends = settle(
             (claim for service, built in services for claim in _claims_of(service, built)), _frontend_dispute
         )
@@ -139,11 +145,14 @@ class Network:
         findings = [*lost_frontends, *lost_checks, *lost_addresses, *route_findings]
         findings.extend(finding for _, built in services for finding in built.findings)
         findings.extend(finding for _, pod in pods for finding in pod.findings)
+        policy = Policies.compute(view, facts)
+        findings.extend(policy.findings)
         return NetworkState(
             frontends=frontends,
             routes=routes,
             local_pods=local_pods,
             health_checks=health_checks,
+            policy=policy,
             findings=tuple(sorted(findings)),
         )
 
@@ -210,9 +219,7 @@ class Network:
             self._findings.pop(("Pod", key), None)
             return
         built = local_addresses(pod, self._facts.name)
-        self._local_pods.replace(
-            key, seniority(pod.metadata), {p.address: p for p in built.addresses}, changed
-        )
+        self._local_pods.replace(key, holder_rank(pod), {p.address: p for p in built.addresses}, changed)
         self._keep_findings(("Pod", key), built.findings)
 
     def _update_routes(self, changes: Changes) -> dict[Cidr, PeerRoute | None]:

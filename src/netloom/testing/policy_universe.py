@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 
 from netloom.api.cluster_policy import ClusterNetworkPolicy
-from netloom.api.core import Container, ContainerPort, Namespace, Node, Pod, Service
+from netloom.api.core import ContainerPort, Namespace, Node, Pod, Service
 from netloom.api.meta import KubeObject
 from netloom.api.networking import NetworkPolicy
-from netloom.model.inputs import Attachment, ClusterFacts, ClusterView, NodeFacts
+from netloom.model.inputs import ClusterFacts, ClusterView, NodeFacts
 from netloom.model.policy.verdicts import Traffic
 from netloom.testing import builders as b
 from netloom.testing.service_universe import Choose
@@ -70,7 +70,7 @@ def some_pod(choose: Choose) -> Pod:
     node, addresses = PODS[name]
     if choose((False,) * 7 + (True,)):
         node, addresses = PODS[choose(tuple(PODS))]
-    return b.pod(
+    pod = b.pod(
         name,
         *choose((addresses, addresses, addresses, addresses[:1], ())),
         node=node,
@@ -80,6 +80,10 @@ def some_pod(choose: Choose) -> Pod:
         created=choose(("2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z", None)),
         host_network=choose((False,) * 7 + (True,)),
     )
+    if choose((True,) * 7 + (False,)):
+        return pod
+    ending = msgspec.structs.replace(pod.metadata, deletion_timestamp="2024-01-03T00:00:00Z")
+    return msgspec.structs.replace(pod, metadata=ending)
 
 
 def some_namespace(choose: Choose) -> Namespace:
@@ -104,14 +108,6 @@ def dns_service(choose: Choose) -> Service:
         labels={"k8s-app": "kube-dns"},
         selector=choose((None, {"app": "web"})),
     )
-
-
-def some_attachment(choose: Choose) -> tuple[str, Attachment]:
-    """A pod of this node that the node has given an address, mostly the one that its object will say."""
-    name = choose(("a/p", "a/q", "b/p"))
-    texts = PODS[choose((name, name, "a/p"))][1]
-    uid = b.meta(choose((name, name, name, "b/q"))).uid
-    return name, Attachment(uid=uid, addresses=tuple(a for t in texts if (a := parse_addr(t)) is not None))
 
 
 def some_selector(choose: Choose) -> Spec:
@@ -311,8 +307,3 @@ def _objects(value: Json) -> Iterator[Spec]:
     elif isinstance(value, list):
         for part in value:
             yield from _objects(part)
-
-
-def container(*ports: ContainerPort, name: str = "app") -> Container:
-    """A container with these ports."""
-    return Container(name=name, image="app:1", ports=ports)

@@ -170,7 +170,8 @@ def test_a_state_is_a_value():
     before = network.state
     network.update(b.changes(gone=[b.service("a/web")]))
     assert len(before.frontends) == 1
-    assert network.state == NetworkState()
+    assert network.state == Network.compute(b.view(), FACTS)
+    assert not network.state.frontends
 
 
 def test_difference_both_ways():

@@ -43,7 +43,7 @@ class PolicyCluster:
         for key, node in view.nodes.items():
             cluster.set_place(key.name, read_place(node))
         for key, pod in view.pods.items():
-            cluster.set_pod(key, read_pod(pod, view.attachments.get(key)))
+            cluster.set_pod(key, read_pod(pod))
         for service in view.services.values():
             stand_in = read_dns(service, dns_addresses)
             if stand_in is not None:

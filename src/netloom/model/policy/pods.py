@@ -1,6 +1,6 @@
 """What policies see of pods, nodes and namespaces.
 
-Comes in: objects of the API, and what this node attached itself. Goes out: names, labels, addresses, ports with names. A pod
+Comes in: objects of the API. Goes out: names, labels, addresses, ports with names. A pod
 counts as long as it has a network of its own: one in the node's network (``hostNetwork``) is neither selected nor a peer, and its
 packets are the node's. The API leaves that open; it is the more common of the two ways that the concept page on network policies
 names, and ClusterNetworkPolicy demands it.
@@ -16,9 +16,8 @@ import msgspec
 
 from netloom.api.core import Node, Pod, Service
 from netloom.model.claims import Seniority, seniority
-from netloom.model.inputs import Attachment
-from netloom.model.provenance import Source, source_of
-from netloom.model.routes.local_pods import given_addresses, is_finished
+from netloom.model.provenance import Source
+from netloom.model.routes.local_pods import given_addresses, holder_rank, is_finished
 from netloom.model.routes.peers import first_of_each_family
 from netloom.units import Addr, ObjectKey, Protocol, parse_addr
 
@@ -40,15 +39,10 @@ class PodFacts(msgspec.Struct, frozen=True, gc=False):
     addresses: tuple[Addr, ...]
     node: str
     ports: tuple[ContainerPortName, ...]
-    rank: tuple[bool, Seniority]
-    """Who holds an address that several claim: the least. Whom the node itself gave it comes first, then the oldest."""
+    rank: Seniority
+    """Who holds an address that several claim: the least."""
     is_stand_in: bool = False
     """The node's own DNS server, which is a peer like the pods that it stands for, but under no policy."""
-
-    @property
-    def source(self) -> Source:
-        """The object."""
-        return Source("Pod", self.key.namespace, self.key.name, self.uid)
 
 
 class NodePlace(msgspec.Struct, frozen=True, gc=False):
@@ -61,14 +55,11 @@ class NodePlace(msgspec.Struct, frozen=True, gc=False):
     """The first InternalIP of each family: what the node's own packets come from."""
 
 
-def read_pod(pod: Pod, attachment: Attachment | None = None) -> PodFacts | None:
+def read_pod(pod: Pod) -> PodFacts | None:
     """None for a pod without a network of its own, and for one without an address."""
     if pod.spec.host_network or is_finished(pod):
         return None
     addresses = {a: None for _, text in given_addresses(pod) if (a := parse_addr(text)) is not None}
-    is_attached = attachment is not None and attachment.uid in ("", pod.metadata.uid)
-    if attachment is not None and is_attached:
-        addresses.update(dict.fromkeys(attachment.addresses))
     if not addresses:
         return None
     return PodFacts(
@@ -78,7 +69,7 @@ def read_pod(pod: Pod, attachment: Attachment | None = None) -> PodFacts | None:
         addresses=tuple(addresses),
         node=pod.spec.node_name,
         ports=_named_ports(pod),
-        rank=(not is_attached, seniority(pod.metadata)),
+        rank=holder_rank(pod),
     )
 
 
@@ -115,7 +106,7 @@ def read_dns(service: Service, dns_addresses: tuple[Addr, ...]) -> PodFacts | No
             for port in spec.ports
             if port.name and port.protocol in Protocol.__members__
         ),
-        rank=(True, seniority(service.metadata)),
+        rank=seniority(service.metadata),
         is_stand_in=True,
     )
 
@@ -134,8 +125,3 @@ def read_place(node: Node) -> NodePlace:
 def node_source(name: str) -> Source:
     """The addresses of a node, as the source of what follows from them."""
     return Source("Node", "", name, field="status.addresses")
-
-
-def pod_source(pod: Pod) -> Source:
-    """A pod's labels, as the source of what selects it."""
-    return source_of("Pod", pod.metadata, "metadata.labels")

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
-from netloom.api.core import Pod, Service
+from netloom.api.core import Service
 from netloom.model.claims import Changed
-from netloom.model.inputs import Attachment, Changes, ClusterView, NodeFacts
+from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.policy.chains import build_chain, chain_key, used_sets
 from netloom.model.policy.cluster import PolicyCluster
 from netloom.model.policy.live_sets import LiveSets, Placed
@@ -42,8 +42,6 @@ class Policies:
     """The policies of one node, following the cluster. An update costs what the change touches, not what the cluster holds."""
 
     def __init__(self, facts: NodeFacts) -> None:
-        self._pods: dict[ObjectKey, Pod] = {}
-        self._attachments: dict[ObjectKey, Attachment] = {}
         self._services: dict[ObjectKey, Service] = {}
         self._cluster = PolicyCluster()
         self._facts = facts
@@ -168,14 +166,9 @@ class Policies:
 
     def _read_pods(self, changes: Changes) -> dict[ObjectKey, PodFacts | None]:
         """Pods, and what stands in for pods, that are not what they were."""
-        keys = {
-            **dict.fromkeys(_store(self._pods, changes.pods)),
-            **dict.fromkeys(_store(self._attachments, changes.attachments)),
+        read: dict[ObjectKey, PodFacts | None] = {
+            key: None if pod is None else read_pod(pod) for key, pod in changes.pods.items()
         }
-        read: dict[ObjectKey, PodFacts | None] = {}
-        for key in keys:
-            pod = self._pods.get(key)
-            read[key] = None if pod is None else read_pod(pod, self._attachments.get(key))
         for key in _store(self._services, changes.services):
             service = self._services.get(key)
             read[self._stand_in(key)] = (
@@ -306,8 +299,8 @@ class Policies:
 
 
 def is_local(pod: PodFacts, node: str) -> bool:
-    """Whether a pod is on a node: by its object, or since the node itself attached it."""
-    return not pod.is_stand_in and (pod.node == node or not pod.rank[0])
+    """Whether a pod is on a node."""
+    return pod.node == node and not pod.is_stand_in
 
 
 def local_addresses(cluster: PolicyCluster, pod: PodFacts, node: str) -> tuple[Addr, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from netloom.api.core import Pod
+from netloom.model.claims import Seniority, seniority
 from netloom.model.provenance import Finding, source_of
 from netloom.model.state import LocalPod
 from netloom.units import Addr, parse_addr
@@ -33,6 +34,14 @@ def given_addresses(pod: Pod) -> list[tuple[str, str]]:
     if pod.status.pod_ips:
         return [(f"status.podIPs[{i}].ip", given.ip) for i, given in enumerate(pod.status.pod_ips)]
     return [("status.podIP", pod.status.pod_ip)] if pod.status.pod_ip else []
+
+
+def holder_rank(pod: Pod) -> Seniority:
+    """The place of a pod among those that claim one address: the least holds it.
+
+    A pod that is being deleted may say that it has an address long after another was given it, so it comes after all that stay.
+    """
+    return seniority(pod.metadata, is_guest=pod.metadata.deletion_timestamp is not None)
 
 
 def local_addresses(pod: Pod, node: str) -> PodBuild:

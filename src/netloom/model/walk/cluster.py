@@ -16,7 +16,7 @@ from netloom.model.names.names import Names
 from netloom.model.names.records import NameSettings, RecordSets
 from netloom.model.network import Network
 from netloom.model.provenance import Finding, source_of
-from netloom.model.routes.local_pods import local_addresses
+from netloom.model.routes.local_pods import holder_rank, local_addresses
 from netloom.model.routes.peers import peer_routes, read_node
 from netloom.model.services.addresses import AddressReader, GivenAddress
 from netloom.model.services.frontends import FrontendKind
@@ -74,7 +74,7 @@ class ClusterModel:
     @cached_property
     def _pods_at(self) -> dict[Addr, list[Pod]]:
         found: dict[Addr, list[Pod]] = {}
-        for pod in sorted(self.view.pods.values(), key=lambda p: seniority(p.metadata)):
+        for pod in sorted(self.view.pods.values(), key=holder_rank):
             for local in local_addresses(pod, pod.spec.node_name).addresses:
                 found.setdefault(local.address, []).append(pod)
         return found

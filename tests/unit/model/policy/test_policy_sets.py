@@ -9,7 +9,7 @@ import pytest
 
 from netloom.api.core import ContainerPort
 from netloom.api.selectors import from_labels
-from netloom.model.inputs import Attachment, Changes
+from netloom.model.inputs import Changes
 from netloom.model.policy.policies import Policies
 from netloom.model.policy.reading.blocks import joined, without
 from netloom.model.policy.state import (
@@ -167,33 +167,37 @@ def test_labels_of_a_namespace_move_its_pods():
     assert {str(owner) for owner in change.added.values()} == {"shop/web", "shop/api", "shop/db", "shop/bare"}
 
 
-def test_a_pod_is_under_its_policies_as_soon_as_the_node_has_given_it_an_address():
-    """Before the API knows: its interface must not come up before."""
+def test_a_pod_is_under_its_policies_as_soon_as_it_has_an_address():
+    """Ready or not, running or not: its interface must not come up before."""
     live = following(f"podSelector: {{}}\n{FROM_API}")
-    pending = b.pod("shop/new", node="node-1", labels={"role": "api"}, phase="Pending")
-    assert live.update(b.changes(pending)).is_empty
     key, address = ObjectKey("shop", "new"), ip_address("10.244.1.9")
-    delta = live.update(Changes(attachments={key: Attachment(pending.metadata.uid, (address,))}))
+    pending = b.pod("shop/new", node="node-1", labels={"role": "api"}, phase="Pending", ready=False)
+    assert live.update(b.changes(pending)).is_empty
+    given = b.pod(
+        "shop/new", "10.244.1.9", node="node-1", labels={"role": "api"}, phase="Pending", ready=False
+    )
+    delta = live.update(b.changes(given))
     assert delta.pods[address].pod == key
     assert delta.sets == {API: SetChange({address: key})}
-    told = b.pod("shop/new", "10.244.1.9", node="node-1", labels={"role": "api"})
-    assert live.update(b.changes(told)).is_empty
-    assert not live.update(Changes(attachments={key: None})).pods
+    assert live.update(
+        b.changes(b.pod("shop/new", "10.244.1.9", node="node-1", labels={"role": "api"}))
+    ).is_empty
 
 
-def test_whom_the_node_gave_an_address_holds_it():
-    """An ending pod may still say that it has an address which is another's by now."""
+def test_a_pod_that_is_being_deleted_holds_no_address_that_another_has():
+    """Its status says so long after the address was given away."""
     live = following(
         "podSelector: {matchLabels: {role: api}}", f"podSelector: {{matchLabels: {{role: web}}}}\n{FROM_API}"
     )
     address = ip_address("10.244.1.3")
-    web = world().pods[ObjectKey("shop", "web")]
-    attached = Attachment(web.metadata.uid, (address,))
-    delta = live.update(Changes(attachments={web.key: attached}))
-    assert delta.pods[address].pod == web.key
+    young = b.pod("shop/zoe", "10.244.1.3", node="node-1", labels={"role": "web"})
+    assert live.update(b.changes(young)).is_empty
+    api = world().pods[ObjectKey("shop", "api")]
+    ending = msgspec.structs.replace(api.metadata, deletion_timestamp="2024-01-03T00:00:00Z")
+    delta = live.update(b.changes(msgspec.structs.replace(api, metadata=ending)))
+    assert delta.pods[address].pod == young.key
     assert address in delta.sets[API].removed
-    stale = msgspec.structs.replace(attached, uid="another")
-    assert live.update(Changes(attachments={web.key: stale})).pods[address].pod == ObjectKey("shop", "api")
+    assert live.update(b.changes(api)).pods[address].pod == api.key
 
 
 def test_of_two_pods_with_one_address_the_older_has_it():

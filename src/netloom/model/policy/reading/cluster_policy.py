@@ -128,7 +128,6 @@ def _rules(document: Document, value: object, direction: str, peers: str) -> tup
 
 def _rule(document: Document, value: object, field: str, peers: str) -> ReadRule | None:
     """None where the rule matches no traffic."""
-    before = len(document.findings)
     given = document.mapping(value, field, ("name", "action", peers, "protocols"))
     raw: Mapping[str, object] = value if isinstance(value, dict) else {}
     action = _action(document, raw.get("action"), field)
@@ -141,8 +140,6 @@ def _rule(document: Document, value: object, field: str, peers: str) -> ReadRule
             return rule
         problem = "names a port, and only pods have named ports"
         document.note(f"{field}.protocols", problem, "use a number, or a rule of its own")
-    elif len(document.findings) == before:
-        document.note(field, "cannot be read")
     return None if action is Action.ACCEPT else _deny_all(field)
 
 
