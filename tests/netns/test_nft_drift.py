@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import itertools
 import logging
 import time
 
@@ -320,6 +321,30 @@ async def test_our_own_changes_are_not_suspected_and_neither_is_what_packets_wri
         await node.nft("add chain ip netloom strange")
         audit = await node.next_audit()
         assert [drift.place for drift in audit.drifts] == ["chain strange"]
+        assert node.audits.empty()
+
+
+async def test_comparisons_beside_changes_find_nothing():
+    """What is read while changes go on is out of date when it is compared: none of that is drift."""
+    async with watched() as node:
+        state = node.turns.state
+        many = [frontend(f"10.96.4.{n}:80", "10.244.1.9:80", affinity_s=n % 3) for n in range(200)]
+        stop = asyncio.Event()
+
+        async def change():
+            for number in itertools.cycle(range(200)):
+                if stop.is_set():
+                    return
+                some = many[: 100 + number % 7] if number % 2 else many[number % 50 :]
+                frontends = {one.key: one for one in (*state.frontends.values(), *some)}
+                await node.change(msgspec.structs.replace(state, frontends=frontends))
+                await asyncio.sleep(0)
+
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(change())
+            for _ in range(10):
+                assert (await node.auditor.audit()).drifts == ()
+            stop.set()
         assert node.audits.empty()
 
 
