@@ -9,6 +9,7 @@ from fractions import Fraction
 import msgspec
 
 from netloom.model.provenance import Source
+from netloom.model.walk.packet import Packet
 
 
 class Stage(enum.Enum):
@@ -73,6 +74,8 @@ class Branch(msgspec.Struct, frozen=True):
     steps: tuple[Step, ...]
     """After those that all branches share."""
     ending: Ending
+    packet: Packet | None = None
+    """The packet as it is where the way ends; None where none is sent."""
 
 
 class Walk(msgspec.Struct, frozen=True):

@@ -64,4 +64,4 @@ class Trail(msgspec.Struct, frozen=True):
 
     def ends(self, outcome: Outcome, reason: str, hint: str = "", sources: tuple[Source, ...] = ()) -> Branch:
         """Here the way is over."""
-        return Branch(self.share, self.steps, Ending(outcome, reason, hint, sources))
+        return Branch(self.share, self.steps, Ending(outcome, reason, hint, sources), self.packet)
