@@ -103,7 +103,9 @@ class Repairs:
         places = {
             frontend_key(one.container, one.key, family) for family, found in wrong.items() for one in found
         }
-        frontends = {key: state.frontends[key] for key in places if key in state.frontends}
+        frontends = {
+            key: state.frontends[key] for key in places if key is not None and key in state.frontends
+        }
         policies = {name for family in wrong for name in peer_sets(self._plane.tables[family])} | {
             POLICY_INGRESS.name,
             POLICY_EGRESS.name,
