@@ -10,7 +10,7 @@ import asyncio
 import functools
 import ipaddress
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from netloom.agent.acks_follow import AckFollower
@@ -20,6 +20,7 @@ from netloom.agent.admission import Admission
 from netloom.agent.config import AgentConfig
 from netloom.agent.drained_server import DrainedServer
 from netloom.agent.drained_wait import DrainWaiter
+from netloom.agent.drops import DropWatch
 from netloom.agent.names import NamesFeed
 from netloom.agent.own_node import OwnNode, answer_at, underlay_mtu
 from netloom.agent.questions import QuestionServer, socket_beside
@@ -36,6 +37,7 @@ from netloom.cni.verbs import PodNetwork, Verbs
 from netloom.dataplane.nftables.apply import NftablesPlane
 from netloom.dataplane.nftables.audit import Auditor
 from netloom.dataplane.nftables.ender import FlowEnder
+from netloom.dataplane.nftables.policy.table import PolicyTable
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending
 from netloom.engine.reconcile import Engine
@@ -49,6 +51,7 @@ from netloom.model.inputs import NodeFacts
 from netloom.model.names.records import NameSettings
 from netloom.model.provenance import Finding
 from netloom.observe.drift import DriftLog
+from netloom.observe.drops import Cluster, DropNamer
 from netloom.program.names import POD_GATEWAYS
 from netloom.units import Family, ObjectKey
 
@@ -68,6 +71,7 @@ class NodeAgent:
         self._acks = Acks()
         self._health = UpdateHealth(clock=clock)
         self._engine: Engine | None = None
+        self._plane: NftablesPlane | None = None
         self._mtu = 0
         self._fabric = HostGateway()
         self._store = AddressStore(config.address_store)
@@ -88,11 +92,12 @@ class NodeAgent:
         """The watches; every change waits for its turn, and who else hears of it is in ``_also``."""
         follow = functools.partial(_reflector, client, self._on_change, self._pending.seen)
         self._slices = follow("slices", resources.ENDPOINT_SLICES, EndpointSlice)
+        self._pods = follow("pods", resources.PODS, Pod)
         self._nodes = follow("nodes", resources.NODES, Node)
         self._reflectors: tuple[Reflector[Any], ...] = (
             follow("services", resources.SERVICES, Service),
             self._slices,
-            follow("pods", resources.PODS, Pod),
+            self._pods,
             follow("namespaces", resources.NAMESPACES, Namespace),
             follow("policies", resources.NETWORK_POLICIES, NetworkPolicy),
             self._nodes,
@@ -128,7 +133,15 @@ class NodeAgent:
             clock=clock,
         )
         self._drift = DriftLog(node=name, clock=clock)
-        self._questions = QuestionServer(socket_beside(config.cni_socket), {"drift": self._drift.report})
+        self._drops = DropWatch(
+            node=name,
+            namer=DropNamer(node=name, cluster=self._named_by, tables=self._policy_tables, clock=clock),
+        )
+        self._questions = QuestionServer(
+            socket_beside(config.cni_socket),
+            {"drift": self._drift.report, "drops": self._drops.report},
+            followed={"drops-follow": self._drops.follow},
+        )
         self._servers = NodeServers(
             settings=config.server_settings(),
             clock=clock,
@@ -136,7 +149,14 @@ class NodeAgent:
             node=lambda: self._own.node,
             samples=tuple(
                 part.samples
-                for part in (self._acks, self._publisher, self._gates, self._drained, self._drift)
+                for part in (
+                    self._acks,
+                    self._publisher,
+                    self._gates,
+                    self._drained,
+                    self._drift,
+                    self._drops,
+                )
             ),
             report=_report,
         )
@@ -153,6 +173,15 @@ class NodeAgent:
             return None
         facts = engine.facts
         return PodNetwork(ranges=facts.pod_cidrs, node_addresses=facts.addresses, mtu=self._mtu)
+
+    def _named_by(self) -> Cluster | None:
+        """What drops are named by."""
+        engine = self._engine
+        return None if engine is None else Cluster(engine.network.policies.cluster, self._pods.items)
+
+    def _policy_tables(self) -> Mapping[Family, PolicyTable]:
+        tables = {} if self._plane is None else self._plane.tables
+        return {family: table.policy for family, table in tables.items() if table.policy is not None}
 
     async def run(self) -> None:
         """Until cancelled.
@@ -181,7 +210,7 @@ class NodeAgent:
         self._mtu = underlay_mtu(facts.addresses) - self._fabric.overhead
         nft = AccountedNft()
         ender = FlowEnder(clock=self._clock)
-        plane = NftablesPlane(nft=nft, ender=ender)
+        plane = self._plane = NftablesPlane(nft=nft, ender=ender)
         self._engine = Engine(
             facts=facts,
             plane=plane,
@@ -197,7 +226,8 @@ class NodeAgent:
             plane=plane, nft=nft, turns=self._engine, report=self._drift.take, clock=self._clock
         )
         tasks.create_task(auditor.run(), name="audit")
-        for work in (ender, self._names, self._publisher, self._follower, self._gates, self._drained):
+        works = (ender, self._names, self._publisher, self._follower, self._gates, self._drained, self._drops)
+        for work in works:
             tasks.create_task(work.run(), name=type(work).__name__)
         await self._engine.run(self._pending)
 

@@ -87,6 +87,11 @@ class Network:
         )
 
     @property
+    def policies(self) -> Policies:
+        """The policies, following the cluster as this does."""
+        return self._policies
+
+    @property
     def findings(self) -> tuple[Finding, ...]:
         """What could not be used as written, in order. Cheap: costs what there is to find."""
         findings = [finding for found in self._findings.values() for finding in found]

@@ -1,0 +1,256 @@
+"""From expectations to connections that can be tried: which pods send, and to what.
+
+Comes in: expectations, a cluster. Goes out: cases. A workload is tried from one pod on each of its nodes, and at each of a few of its
+pods; everybody is one pod of every workload. Not here: what should become of a case (``predict``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from netloom.api.core import Pod
+from netloom.errors import NetloomError, NotFound, UsageError
+from netloom.model.routes.local_pods import given_addresses, is_finished
+from netloom.model.walk.cluster import ClusterModel
+from netloom.model.walk.packet import Destination, Origin, PodTarget
+from netloom.model.walk.targets import read_destination, read_origin, workload_of
+from netloom.observe.check.expectations import End, Everybody, Expectation, Named, Selected
+from netloom.units import ObjectKey, Protocol
+
+MOST_CASES = 2000
+_MOST_PODS = 3
+_PROTOCOLS = frozenset(Protocol.__members__)
+
+Workload = tuple[str, str, str]
+"""Kind, namespace and name; a pod that nothing controls is its own."""
+
+
+class Case(msgspec.Struct, frozen=True):
+    """One connection to try."""
+
+    sender: str
+    """As a person calls it: ``shop/web``."""
+    receiver: str
+    origin: Origin
+    destination: Destination
+    expectation: Expectation | None = None
+    """None: whatever the model says is expected."""
+    is_drawn: bool = False
+    """One of many that an expectation is about: a pod that would reach itself is left out."""
+
+    @property
+    def text(self) -> str:
+        """Who to whom, with the pod where the sender is a workload."""
+        pod = "" if self.origin.pod is None else str(self.origin.pod)
+        via = f" (pod {self.origin.pod.name})" if self.origin.pod is not None and pod != self.sender else ""
+        return f"{self.sender}{via} -> {self.receiver}"
+
+
+class Cases(msgspec.Struct, frozen=True):
+    """What is to be tried, of how many."""
+
+    cases: tuple[Case, ...]
+    of: int
+    """How many there would be."""
+
+
+def cases_of(expectations: Sequence[Expectation], cluster: ClusterModel, most: int = MOST_CASES) -> Cases:
+    """Each expectation's connections; of very many each nth.
+
+    Raises:
+        UsageError: an end cannot be read, or selects nothing; names the expectation.
+        NotFound: there is no such object; names the expectation.
+    """
+    ends = _Ends(cluster)
+    found: list[Case] = []
+    for one in expectations:
+        try:
+            cases = list(ends.cases(one, expectations))
+        except (UsageError, NotFound) as error:
+            raise type(error)(f"{one.place}: {error.problem}", error.hint) from error
+        if not cases:
+            raise UsageError(f"{one.place}: {one.text}: that is nobody", "see kubectl get pods --show-labels")
+        found += cases
+    return _thinned(found, most)
+
+
+def all_pairs(cluster: ClusterModel, most: int = MOST_CASES) -> Cases:
+    """Every workload to every port of every other one, and to every Service; of very many each nth."""
+    workloads = _workloads(cluster)
+    found: list[Case] = []
+    for index, (sender, pods) in enumerate(workloads.items()):
+        for number, (receiver, targets) in enumerate(workloads.items()):
+            if sender != receiver:
+                target = targets[(index + number) % len(targets)]
+                found += _pod_cases(cluster, pods[number % len(pods)], sender, target, receiver)
+        found += _service_cases(cluster, pods[0], sender)
+    return _thinned(found, most)
+
+
+def _thinned(found: list[Case], most: int) -> Cases:
+    if len(found) <= most:
+        return Cases(tuple(found), len(found))
+    return Cases(tuple(found[index * len(found) // most] for index in range(most)), len(found))
+
+
+class _Ends:
+    def __init__(self, cluster: ClusterModel) -> None:
+        self._cluster = cluster
+        self._workloads = _workloads(cluster)
+
+    def cases(self, one: Expectation, others: Sequence[Expectation]) -> Iterator[Case]:
+        for receiver, destination in self._receivers(one):
+            for sender, origin, is_drawn in self._senders(one, others):
+                target = destination.target
+                if is_drawn and isinstance(target, PodTarget) and target.key == origin.pod:
+                    continue
+                yield Case(sender, receiver, origin, destination, one, is_drawn)
+
+    def _senders(self, one: Expectation, others: Sequence[Expectation]) -> Iterator[tuple[str, Origin, bool]]:
+        for end in one.senders:
+            match end:
+                case Named(text):
+                    origin = read_origin(text, self._cluster, one.namespace)
+                    for pod in self._alike(origin):
+                        yield text, pod, False
+                case Selected():
+                    for pods in self._selected(end).values():
+                        for one_pod in spread(pods):
+                            yield str(one_pod.key), self._origin(one_pod), True
+                case Everybody():
+                    named = self._named_elsewhere(one, others) if end.other else frozenset()
+                    for workload, pods in self._workloads.items():
+                        if workload not in named:
+                            yield name_of(workload), self._origin(pods[0]), True
+
+    def _receivers(self, one: Expectation) -> Iterator[tuple[str, Destination]]:
+        for end in one.receivers:
+            if isinstance(end, Named):
+                destination = read_destination(end.text, self._cluster, one.namespace)
+                yield from ((end.text, each) for each in self._each(destination))
+            elif isinstance(end, Selected):
+                for pods in self._selected(end).values():
+                    for pod in spread(pods):
+                        text = f"pod/{pod.key}:{end.port}"
+                        yield f"{pod.key}:{end.port}", read_destination(text, self._cluster)
+
+    def _named_elsewhere(self, one: Expectation, others: Sequence[Expectation]) -> frozenset[Workload]:
+        """Workloads that other expectations, or others of its own ends, name as senders to one of its receivers."""
+        mine = {_receiver_key(one, end) for end in one.receivers}
+        found: set[Workload] = set()
+        for other in others:
+            if mine.isdisjoint(_receiver_key(other, end) for end in other.receivers):
+                continue
+            for end in other.senders:
+                if isinstance(end, Named):
+                    origin = read_origin(end.text, self._cluster, other.namespace)
+                    pod = self._cluster.view.pods.get(origin.pod) if origin.pod is not None else None
+                    found |= {workload_key(pod)} if pod is not None else set()
+                elif isinstance(end, Selected):
+                    found |= self._selected(end).keys()
+        return frozenset(found)
+
+    def _selected(self, end: Selected) -> dict[Workload, list[Pod]]:
+        found: dict[Workload, list[Pod]] = {}
+        for workload, pods in self._workloads.items():
+            fitting = [pod for pod in pods if self._is_selected(end, pod)]
+            if fitting:
+                found[workload] = fitting
+        if not found:
+            raise UsageError(f"{end}: selects no running pod", "see kubectl get pods -A --show-labels")
+        return found
+
+    def _is_selected(self, end: Selected, pod: Pod) -> bool:
+        if end.namespace and end.namespace != pod.metadata.namespace:
+            return False
+        if end.namespaces is not None:
+            namespace = self._cluster.view.namespaces.get(ObjectKey("", pod.metadata.namespace))
+            labels = {} if namespace is None else namespace.metadata.labels
+            if not end.namespaces.matches({**labels, "kubernetes.io/metadata.name": pod.metadata.namespace}):
+                return False
+        return end.pods.matches(pod.metadata.labels)
+
+    def _alike(self, origin: Origin) -> list[Origin]:
+        """Where a pod stands for its workload: one on each node."""
+        if origin.pod is None or not origin.note:
+            return [origin]
+        return [self._origin(pod) for pod in spread(self._siblings(origin.pod))] or [origin]
+
+    def _each(self, destination: Destination) -> list[Destination]:
+        target = destination.target
+        if not isinstance(target, PodTarget) or not target.note:
+            return [destination]
+        pods = spread(self._siblings(target.key))
+        return [msgspec.structs.replace(destination, target=PodTarget(pod.key)) for pod in pods] or [
+            destination
+        ]
+
+    def _siblings(self, key: ObjectKey) -> Sequence[Pod]:
+        return self._workloads.get(workload_key(self._cluster.view.pods[key]), ())
+
+    def _origin(self, pod: Pod) -> Origin:
+        return read_origin(f"pod/{pod.key}", self._cluster)
+
+
+def _receiver_key(one: Expectation, end: End) -> tuple[str, str]:
+    return (one.namespace if isinstance(end, Named) else "", str(end))
+
+
+def spread(pods: Iterable[Pod]) -> list[Pod]:
+    """A few of these: one of each node before a second one of any."""
+    by_node: dict[str, list[Pod]] = {}
+    for pod in pods:
+        by_node.setdefault(pod.spec.node_name, []).append(pod)
+    return [group[0] for group in by_node.values()][:_MOST_PODS]
+
+
+def workload_key(pod: Pod) -> Workload:
+    """What controls a pod, or the pod."""
+    kind, name = workload_of(pod)
+    return (kind or "Pod", pod.metadata.namespace, name or pod.metadata.name)
+
+
+def name_of(workload: Workload) -> str:
+    """``shop/web``."""
+    return f"{workload[1]}/{workload[2]}"
+
+
+def _workloads(cluster: ClusterModel) -> dict[Workload, list[Pod]]:
+    """Pods that run and have a network of their own, by what controls them; ready ones first."""
+    found: dict[Workload, list[Pod]] = {}
+    pods = sorted(cluster.view.pods.values(), key=lambda pod: (not pod.is_ready, pod.key))
+    for pod in pods:
+        is_away = pod.spec.host_network or is_finished(pod) or pod.metadata.deletion_timestamp
+        if not is_away and given_addresses(pod):
+            found.setdefault(workload_key(pod), []).append(pod)
+    return dict(sorted(found.items()))
+
+
+def _pod_cases(
+    cluster: ClusterModel, sender: Pod, workload: Workload, target: Pod, receiver: Workload
+) -> Iterator[Case]:
+    ports = {(p.container_port, p.protocol): None for c in target.spec.containers for p in c.ports}
+    for number, protocol in ports:
+        if protocol in _PROTOCOLS and 0 < number < 65536:
+            text = f"pod/{target.key}:{number}/{protocol.lower()}"
+            case = _case(cluster, sender, workload, text, f"{name_of(receiver)}:{number}/{protocol.lower()}")
+            yield from case
+
+
+def _service_cases(cluster: ClusterModel, sender: Pod, workload: Workload) -> Iterator[Case]:
+    for key, service in sorted(cluster.view.services.items()):
+        if service.spec.type == "ExternalName" or not service.spec.selector:
+            continue
+        for port in service.spec.ports:
+            text = f"svc/{key}:{port.port}/{port.protocol.lower()}"
+            yield from _case(cluster, sender, workload, text, text)
+
+
+def _case(cluster: ClusterModel, sender: Pod, workload: Workload, text: str, receiver: str) -> Iterator[Case]:
+    try:
+        origin = read_origin(f"pod/{sender.key}", cluster)
+        yield Case(name_of(workload), receiver, origin, read_destination(text, cluster), is_drawn=True)
+    except NetloomError:
+        return  # what cannot be named cannot be tried: a port without a number, an object that is going
