@@ -15,19 +15,22 @@ the Kubernetes documentation's page on network policies. What they leave to the 
 - of ClusterNetworkPolicies with the same tier and priority the first by name is asked first;
 - a pod that has finished has no address any more; of several pods that claim one address the oldest has it, then the first by
   namespace and name;
-- which addresses a domain name has, no object says: it matches nothing.
+- which addresses a domain name has, no object says: it matches nothing;
+- the address of the cluster's DNS, which a server of the node itself answers, is that of a pod as its Service describes it: in its
+  namespace, with the labels that it selects (or its own, where it selects nothing) and its ports by their names.
 """
 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
 
 from netloom.api.cluster_policy import ClusterNetworkPolicy
-from netloom.api.core import Node, Pod
+from netloom.api.core import Container, ContainerPort, Node, Pod, PodSpec
+from netloom.api.meta import ObjectMeta
 from netloom.api.networking import NetworkPolicy
 from netloom.model.inputs import ClusterView
 from netloom.model.policy.state import Direction
@@ -59,10 +62,10 @@ class Verdict(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-def naive(view: ClusterView, packet: Packet) -> Verdict:
-    """What policies say of a packet, at both ends."""
+def naive(view: ClusterView, packet: Packet, dns: Collection[Addr] = ()) -> Verdict:
+    """What policies say of a packet, at both ends; ``dns`` are the addresses of the cluster's DNS."""
     for direction in (Direction.EGRESS, Direction.INGRESS):
-        reason = _End(view, packet, direction).refusal()
+        reason = _End(view, packet, direction, dns).refusal()
         if reason is not None:
             return Verdict(False, direction, reason)
     return Verdict(True)
@@ -79,6 +82,18 @@ def pod_at(view: ClusterView, address: Addr) -> Pod | None:
     return min(found, key=age) if found else None
 
 
+def dns_pod(view: ClusterView, address: Addr) -> Pod | None:
+    """The pod that answers for the cluster's DNS at an address, as the Service with this address describes it."""
+    for service in sorted(view.services.values(), key=lambda s: s.key):
+        spec = service.spec
+        if str(address) in (spec.cluster_ips or (spec.cluster_ip,)):
+            labels = dict(spec.selector or service.metadata.labels)
+            meta = ObjectMeta(name="", namespace=service.metadata.namespace, labels=labels)
+            ports = tuple(ContainerPort(p.port, p.name, p.protocol) for p in spec.ports)
+            return Pod(metadata=meta, spec=PodSpec(containers=(Container(ports=ports),)))
+    return None
+
+
 def addresses_of(pod: Pod) -> list[Addr]:
     """The addresses that are a pod's own; none where it is in a node's network, has finished, or has no node."""
     if pod.spec.host_network or pod.status.phase in {"Succeeded", "Failed"} or not pod.spec.node_name:
@@ -90,7 +105,9 @@ def addresses_of(pod: Pod) -> list[Addr]:
 class _End:
     """One end of a connection: the pod there, and what policies say of it."""
 
-    def __init__(self, view: ClusterView, packet: Packet, direction: Direction) -> None:
+    def __init__(
+        self, view: ClusterView, packet: Packet, direction: Direction, dns: Collection[Addr]
+    ) -> None:
         self._view = view
         self._packet = packet
         self._is_ingress = direction is Direction.INGRESS
@@ -100,7 +117,7 @@ class _End:
             own, other = other, own
         self._other = other
         self._pod = pod_at(view, own)
-        self._other_pod = pod_at(view, other)
+        self._other_pod = dns_pod(view, other) if other in dns else pod_at(view, other)
         self._receiver = self._pod if self._is_ingress else self._other_pod
 
     def refusal(self) -> str | None:
