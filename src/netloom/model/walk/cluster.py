@@ -15,6 +15,8 @@ from netloom.model.inputs import Changes, ClusterFacts, ClusterView, NodeFacts
 from netloom.model.names.names import Names
 from netloom.model.names.records import NameSettings, RecordSets
 from netloom.model.network import Network
+from netloom.model.policy.cluster import PolicyCluster
+from netloom.model.policy.judge import Judge
 from netloom.model.provenance import Finding, source_of
 from netloom.model.routes.local_pods import holder_rank, local_addresses
 from netloom.model.routes.peers import peer_routes, read_node
@@ -78,6 +80,11 @@ class ClusterModel:
             for local in local_addresses(pod, pod.spec.node_name).addresses:
                 found.setdefault(local.address, []).append(pod)
         return found
+
+    @cached_property
+    def judge(self) -> Judge:
+        """Who knows what policies say of a packet."""
+        return Judge(PolicyCluster.of(self.view, self.facts.dns_addresses))
 
     @cached_property
     def names(self) -> Names:

@@ -15,6 +15,7 @@ from netloom.model.names.records import RecordSets, RecordType
 from netloom.model.provenance import Source, source_of
 from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.packet import Origin, OriginKind
+from netloom.model.walk.policies import without_dns
 from netloom.model.walk.steps import Ending, Outcome, Stage, Step
 from netloom.units import Addr, Family, ObjectKey, parse_addr
 
@@ -47,6 +48,9 @@ def ask(cluster: ClusterModel, origin: Origin, name: str, families: tuple[Family
     candidates = search_names(name, namespace, domain)
     if origin.kind is not OriginKind.POD:
         return _ask_elsewhere(cluster, origin, name, candidates)
+    if (ending := without_dns(cluster, origin)) is not None:
+        step = Step(Stage.POLICY, origin.node, f"{name}: policies keep {origin.text} from the DNS server")
+        return Answer((step,), ending=ending)
     steps: list[Step] = []
     for candidate in candidates:
         if _is_foreign(candidate, cluster, domain):

@@ -1,7 +1,7 @@
 """A packet's way from node to node.
 
 Comes in: a packet that is about to be sent. Goes out: a branch for each way that it may take. Not here: names (``names.py``).
-The order on each node is the kernel's: translation of the destination, then the route, then translation of the source.
+The order on each node is the kernel's: translation of the destination, then policies and the route, then translation of the source.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ import msgspec
 
 from netloom.api.core import Pod, Service
 from netloom.model.inputs import NodeFacts
+from netloom.model.policy.state import Direction
 from netloom.model.provenance import Source, source_of
-from netloom.model.services.frontends import FrontendKey, FrontendKind
+from netloom.model.services.frontends import FrontendAction, FrontendKey, FrontendKind
 from netloom.model.services.labels import opt_out
 from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.frontends import Frontends, own_address, serves_node_ports
 from netloom.model.walk.packet import Origin, OriginKind, Packet, endpoint_text
-from netloom.model.walk.policies import policy_step
+from netloom.model.walk.policies import past_policies
 from netloom.model.walk.ports import listed, pod_ports, service_ports
 from netloom.model.walk.steps import Branch, Outcome, Stage
 from netloom.model.walk.trail import Trail
@@ -119,13 +120,34 @@ class Paths:
                 text = f"{trail.node} serves NodePorts at {ranges} only: {packet} is no Service's"
                 trail, frontend = trail.then(Stage.SERVICE, text, frontend.source), None
         if frontend is None:
-            yield from self._route(trail)
+            yield from self._allowed(trail)
             return
+        if frontend.action is FrontendAction.NODE_LOCAL:
+            judged = self._past_egress(trail)
+            if isinstance(judged, Branch):
+                yield judged
+                return
+            trail = judged
         for onward in self._frontends.enter(trail, frontend, facts):
             if isinstance(onward, Branch):
                 yield onward
             else:
-                yield from self._route(onward)
+                yield from self._allowed(onward)
+
+    def _allowed(self, trail: Trail) -> Iterator[Branch]:
+        """Past the policies of the sender, where it lives on this node; then on."""
+        judged = self._past_egress(trail)
+        if isinstance(judged, Branch):
+            yield judged
+        else:
+            yield from self._route(judged)
+
+    def _past_egress(self, trail: Trail) -> Trail | Branch:
+        origin = self._origin
+        is_here = origin.kind is OriginKind.POD and origin.node == trail.node
+        if not is_here or trail.came_from not in origin.addresses:
+            return trail
+        return past_policies(self._cluster, trail, Direction.EGRESS)
 
     def _refused(self, trail: Trail) -> Branch:
         """Within the range of ClusterIPs, what no Service answers is refused."""
@@ -170,11 +192,7 @@ class Paths:
             leaving = self._leaving(trail, facts).then(
                 Stage.ROUTE, f"{to} is not of the cluster: default route"
             )
-            yield (
-                self._past_policies(leaving, None)
-                .answered()
-                .ends(Outcome.EXTERNAL, f"leaves the cluster at {trail.node}")
-            )
+            yield leaving.answered().ends(Outcome.EXTERNAL, f"leaves the cluster at {trail.node}")
 
     def _no_route(self, trail: Trail) -> Branch:
         """An address of the pods' range that no node's route holds: whose it is, and what is wrong with that node."""
@@ -196,11 +214,6 @@ class Paths:
                 return f"{finding.problem}; {finding.hint}", (finding.source,)
         source = source_of("Node", self._cluster.view.nodes[ObjectKey("", home)].metadata, "spec.podCIDRs")
         return f"the address is not in the range of {home}", (source,)
-
-    def _past_policies(self, trail: Trail, receiver: Pod | None) -> Trail:
-        sender = self._cluster.view.pods.get(self._origin.pod) if self._origin.pod else None
-        step = policy_step(self._cluster, sender, receiver, trail.node)
-        return trail if step is None else msgspec.structs.replace(trail, steps=(*trail.steps, step))
 
     def _leaving(self, trail: Trail, facts: NodeFacts) -> Trail:
         """Pods' packets to what is no part of the cluster carry the node's address: nobody out there has a way back to a pod.
@@ -232,7 +245,7 @@ class Paths:
         ]
         text = f"{packet.destination} is the node's own address"
         source = _node_source(self._cluster, trail.node)
-        trail = self._past_policies(trail.then(Stage.ROUTE, text, source), None)
+        trail = trail.then(Stage.ROUTE, text, source)
         if guests:
             pod, declared = min(guests, key=lambda guest: guest[0].key)
             text = f"hostNetwork pod {pod.key} declares {declared}; it sees {_seen(packet)}"
@@ -248,7 +261,10 @@ class Paths:
         trail = trail.then(
             Stage.ROUTE, f"{packet.destination} is pod {pod.key} on this node", subject.at("status.podIPs")
         )
-        trail = self._past_policies(trail, pod)
+        judged = past_policies(self._cluster, trail, Direction.INGRESS)
+        if isinstance(judged, Branch):
+            return judged
+        trail = judged
         if (trouble := self._no_way_back(trail)) is not None:
             return trouble
         declared = next(

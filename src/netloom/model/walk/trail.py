@@ -29,6 +29,8 @@ class Trail(msgspec.Struct, frozen=True):
     node: str = ""
     steps: tuple[Step, ...] = ()
     translations: tuple[Translation, ...] = ()
+    came_from: Addr | None = None
+    """The source that the packet had when it came to this node."""
     is_translated: bool = False
     """The destination was translated on this node (conntrack status dnat)."""
 
@@ -50,7 +52,7 @@ class Trail(msgspec.Struct, frozen=True):
 
     def at(self, node: str) -> Trail:
         """Arrived at a node."""
-        return msgspec.structs.replace(self, node=node, is_translated=False)
+        return msgspec.structs.replace(self, node=node, came_from=self.packet.source, is_translated=False)
 
     def answered(self) -> Trail:
         """With the way of the answer, where a node on the way has translated: it has to come by there again."""
