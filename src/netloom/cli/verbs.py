@@ -28,6 +28,7 @@ VERBS = (
         "netloom.cli.drift",
         "show what others changed in the nodes' kernel rules, and what became of it",
     ),
+    Verb("check", "netloom.cli.check", "check the model against real packets, and both against expectations"),
     Verb("drops", "netloom.cli.drops", "show packets that policies dropped: from whom, for whom, and why"),
     Verb("wait", "netloom.cli.wait", "wait until the nodes have a Service or a pod in force"),
     Verb("demo", "netloom.cli.demo", "start a cluster with the example shop and check every path in it"),

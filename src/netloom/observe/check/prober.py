@@ -28,6 +28,16 @@ _PODS_AT_ONCE = 8
 _IN_FLIGHT = 48
 """Connections of one pod at the same time: a rule tells of 50 drops at once."""
 _DNS_PORT = 53
+_PROGRAM = inspect.getsource(probe).encode()
+_LOADER = """import os
+def take(n):
+    data = b""
+    while len(data) < n:
+        data += os.read(0, n - len(data)) or os._exit(3)
+    return data
+exec(compile(take(int(take(8))), "probe", "exec"), {"__name__": "__main__"})
+"""
+"""Reads the program from standard input: as a word of the command it would be longer than a URL may be."""
 
 
 class End(enum.Enum):
@@ -100,7 +110,7 @@ class Prober:
         self, *, client: KubeClient, interpreter: str, feed: DropFeed, timeout_s: float = TIMEOUT_S
     ) -> None:
         self._client = client
-        self._command = (interpreter, "-I", "-S", "-c", inspect.getsource(probe))
+        self._command = (interpreter, "-I", "-S", "-c", _LOADER)
         self._feed = feed
         self._timeout_s = timeout_s
 
@@ -185,6 +195,7 @@ class _Session:
         self._close_if_done()
 
     async def _input(self) -> AsyncIterator[bytes]:
+        yield f"{len(_PROGRAM):08}".encode() + _PROGRAM
         while (line := await self._lines.get()) is not None:
             yield msgspec.json.encode(line) + b"\n"
 
