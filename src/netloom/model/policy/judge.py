@@ -7,25 +7,19 @@ receiver's ingress. Made from the objects alone, for pods of any node; a node's 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-
 import msgspec
 
 from netloom.model.policy.chains import build_chain, chain_key
 from netloom.model.policy.cluster import PolicyCluster
-from netloom.model.policy.members import NOBODY, pod_members
+from netloom.model.policy.members import pod_members
 from netloom.model.policy.nearest import Miss, nearest_miss
 from netloom.model.policy.pods import PodFacts
 from netloom.model.policy.state import (
     Action,
     ChainKey,
     Direction,
-    DomainPeers,
-    Endpoint,
     EndpointPeers,
-    Member,
     Members,
-    NetworkPeers,
     NodePeers,
     PodPeers,
     Rule,
@@ -85,8 +79,8 @@ class Judge:
         chain = build_chain(key, readings, pod.node)
         place = self._cluster.places.get(pod.node)
         is_own_node = place is not None and traffic.other(direction) in place.own
-        sets = _Asked(self._cluster, traffic.other(direction))
-        rule = deciding_rule(chain, direction, traffic, sets, is_own_node=is_own_node)
+        far_end = _FarEnd(self._cluster, traffic.other(direction))
+        rule = deciding_rule(chain, direction, traffic, far_end.members, is_own_node=is_own_node)
         action = chain.default if rule is None else rule.action
         miss = None
         if rule is None and action is Action.DENY:
@@ -103,7 +97,7 @@ class Judge:
         )
 
 
-class _Asked(Mapping[SetKey, Members]):
+class _FarEnd:
     """Sets as they matter to one packet: with the members that its far end puts into them, and no others."""
 
     def __init__(self, cluster: PolicyCluster, address: Addr) -> None:
@@ -111,28 +105,15 @@ class _Asked(Mapping[SetKey, Members]):
         self._address = address
         self._pod = cluster.holder(address)
 
-    def __getitem__(self, key: SetKey) -> Members:
-        match key:
-            case PodPeers() | EndpointPeers():
-                return self._of_pod(key)
-            case NodePeers():
-                places = self._cluster.places_of(key.nodes)
-                names = [name for name, place in places if self._address in place.addresses]
-                return {self._address: ObjectKey("", min(names))} if names else {}
-            case NetworkPeers():
-                return dict.fromkeys((cidr for cidr in key.cidrs if self._address in cidr), NOBODY)
-            case DomainPeers():
+    def members(self, key: SetKey) -> Members:
+        """What the far end is in a set; empty where it is not in it. Ranges are not asked for: they are in the key."""
+        if isinstance(key, PodPeers | EndpointPeers):
+            peers = key if isinstance(key, PodPeers) else key.pods
+            if self._pod is None or not self._cluster.selects(peers, self._pod):
                 return {}
-
-    def _of_pod(self, key: PodPeers | EndpointPeers) -> Mapping[Member | Endpoint, ObjectKey]:
-        pod = self._pod
-        peers = key if isinstance(key, PodPeers) else key.pods
-        if pod is None or not self._cluster.selects(peers, pod):
-            return {}
-        return dict.fromkeys(pod_members(key, pod, (self._address,)), pod.key)
-
-    def __iter__(self) -> Iterator[SetKey]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
+            return dict.fromkeys(pod_members(key, self._pod, (self._address,)), self._pod.key)
+        if isinstance(key, NodePeers):
+            places = self._cluster.places_of(key.nodes)
+            names = [name for name, place in places if self._address in place.addresses]
+            return {self._address: ObjectKey("", min(names))} if names else {}
+        return {}

@@ -14,7 +14,7 @@ from netloom.model.policy.chains import named_ports
 from netloom.model.policy.cluster import PolicyCluster
 from netloom.model.policy.pods import PodFacts
 from netloom.model.policy.reading.rules import PolicyReading, PortName, ReadPeer, ReadPort, ReadRule
-from netloom.model.policy.state import Direction, NetworkPeers, NodePeers, PodPeers, PortRange
+from netloom.model.policy.state import Direction, NetworkPeers, PodPeers, PortRange
 from netloom.model.policy.unmet import unmet_labels
 from netloom.model.policy.verdicts import Traffic, in_range
 from netloom.model.provenance import Source
@@ -136,21 +136,17 @@ class _Question:
 
     def _peer_gap(self, peer: ReadPeer) -> _Gap:
         field, where = peer.field, f"its {peer.field.rpartition('.')[2]}"
-        match peer.key:
-            case PodPeers():
-                return self._pod_gap(peer.key, field, where)
-            case NetworkPeers(cidrs=cidrs):
-                if any(self._other in cidr for cidr in cidrs):
-                    return _Gap(0, field, "")
-                is_family = any(cidr.version == self._other.version for cidr in cidrs)
-                text = f"{where} wants {_few(cidrs)}, and {self._other_text()} has the address {self._other}"
-                if self._peer is None:
-                    text = f"{where} wants {_few(cidrs)}, which {self._other} is not in"
-                return _Gap(2 if is_family and self._peer is None else _FAR, field, text)
-            case NodePeers():
-                return _Gap(_FAR, field, f"{where} wants {peer.key}")
-            case domains:
-                return _Gap(_FAR, field, f"{where} wants {domains}, whose addresses are not known")
+        if isinstance(peer.key, PodPeers):
+            return self._pod_gap(peer.key, field, where)
+        cidrs = peer.key.cidrs if isinstance(peer.key, NetworkPeers) else ()
+        if any(self._other in cidr for cidr in cidrs):
+            return _Gap(0, field, "")
+        if self._peer is not None:
+            text = f"{where} wants {peer.written}, and pod {self._peer.key} has the address {self._other}"
+            return _Gap(_FAR, field, text)
+        is_family = any(cidr.version == self._other.version for cidr in cidrs)
+        text = f"{where} wants {peer.written}, which {self._other} is not in"
+        return _Gap(2 if is_family else _FAR, field, text)
 
     def _pod_gap(self, peers: PodPeers, field: str, where: str) -> _Gap:
         pod = self._peer
@@ -164,8 +160,3 @@ class _Question:
             wanted += unmet_labels(peers.namespaces, labels, f"namespace {pod.key.namespace}")
         wanted += unmet_labels(peers.pods, pod.labels, f"pod {pod.key}")
         return _Gap(len(wanted), field, f"{where} wants {', and '.join(wanted)}" if wanted else "")
-
-
-def _few(cidrs: tuple[object, ...]) -> str:
-    shown = ", ".join(map(str, cidrs[:3]))
-    return shown if len(cidrs) <= 3 else f"{shown} and {len(cidrs) - 3} more ranges"

@@ -117,14 +117,15 @@ class Policies:
         users: dict[ChainKey, set[ObjectKey]] = {}
         by_address: dict[Addr, PolicyPod] = {}
         for pod in cluster.pods.values():
-            if not is_local(pod, facts.name):
+            addresses = local_addresses(cluster, pod, facts.name)
+            if not addresses:
                 continue
             under = _under(cluster, pod)
             for key in (under.ingress, under.egress):
                 if key is not None:
                     users.setdefault(key, set()).add(pod.key)
             if under.ingress is not None or under.egress is not None:
-                by_address.update((a, under) for a in local_addresses(cluster, pod, facts.name))
+                by_address.update(dict.fromkeys(addresses, under))
         chains = {
             key: build_chain(key, [cluster.readings[r] for r in key.policies], facts.name) for key in users
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable
 
 import msgspec
 
@@ -21,6 +21,9 @@ from netloom.model.policy.state import (
     Special,
 )
 from netloom.units import Addr, Protocol
+
+MembersOf = Callable[[SetKey], Members]
+"""Who is in a set; of large ones it is enough to tell of those that the packet is about."""
 
 
 class Traffic(msgspec.Struct, frozen=True):
@@ -59,17 +62,17 @@ def decide(state: PolicyState, direction: Direction, traffic: Traffic) -> Verdic
         return Verdict(Action.ACCEPT)
     chain = state.chains[key]
     is_own_node = traffic.other(direction) in state.own_node
-    rule = deciding_rule(chain, direction, traffic, state.sets, is_own_node=is_own_node)
+    rule = deciding_rule(chain, direction, traffic, state.sets.__getitem__, is_own_node=is_own_node)
     return Verdict(chain.default if rule is None else rule.action, rule, key)
 
 
 def deciding_rule(
-    chain: Chain, direction: Direction, traffic: Traffic, sets: Mapping[SetKey, Members], *, is_own_node: bool
+    chain: Chain, direction: Direction, traffic: Traffic, members: MembersOf, *, is_own_node: bool
 ) -> Rule | None:
     """The first rule that matches and does not pass; None where the chain's default decides."""
     passed = None
     for rule in chain.rules:
-        if rule.tier is passed or not matches(rule, direction, traffic, sets, is_own_node=is_own_node):
+        if rule.tier is passed or not matches(rule, direction, traffic, members, is_own_node=is_own_node):
             continue
         if rule.action is not Action.PASS:
             return rule
@@ -78,7 +81,7 @@ def deciding_rule(
 
 
 def matches(
-    rule: Rule, direction: Direction, traffic: Traffic, sets: Mapping[SetKey, Members], *, is_own_node: bool
+    rule: Rule, direction: Direction, traffic: Traffic, members: MembersOf, *, is_own_node: bool
 ) -> bool:
     """Whether a rule is about a packet."""
     other = traffic.other(direction)
@@ -92,11 +95,11 @@ def matches(
         case NetworkPeers(cidrs=cidrs):
             is_peer = any(other in cidr for cidr in cidrs)
         case key:
-            is_peer = other in sets[key]
-    return is_peer and _is_port(rule, traffic, sets)
+            is_peer = other in members(key)
+    return is_peer and _is_port(rule, traffic, members)
 
 
-def _is_port(rule: Rule, traffic: Traffic, sets: Mapping[SetKey, Members]) -> bool:
+def _is_port(rule: Rule, traffic: Traffic, members: MembersOf) -> bool:
     if rule.ports is None:
         return True
     if traffic.protocol is None:
@@ -104,7 +107,7 @@ def _is_port(rule: Rule, traffic: Traffic, sets: Mapping[SetKey, Members]) -> bo
     if any(in_range(ports, traffic) for ports in rule.ports):
         return True
     endpoint = Endpoint(traffic.destination, traffic.protocol, traffic.port)
-    return any(endpoint in sets[key] for key in rule.endpoints)
+    return any(endpoint in members(key) for key in rule.endpoints)
 
 
 def in_range(ports: PortRange, traffic: Traffic) -> bool:

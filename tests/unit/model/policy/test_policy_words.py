@@ -73,6 +73,13 @@ MISSES = [
         "spec.ingress[0].from[0]",
     ),
     (
+        f"{DB}ingress: [{{from: [{{ipBlock: {{cidr: 192.0.2.0/24, except: [192.0.2.64/26, 192.0.2.129/32]}}}}]}}]",
+        "shop/web -> shop/db:1",
+        "port 1/tcp is allowed in shop/p0 ingress[0], but its from[0] wants 192.0.2.0/24 except 192.0.2.64/26 and 192.0.2.129/32, "
+        "and pod shop/web has the address 10.244.1.2",
+        "spec.ingress[0].from[0]",
+    ),
+    (
         f"{DB}ingress: []",
         "shop/web -> shop/db:1",
         "shop/p0 allows no ingress at all: it has no ingress rule that can be used",

@@ -111,7 +111,7 @@ def _peers(document: Document, value: object, field: str, namespace: str) -> tup
     for number, item in enumerate(items):
         key = _peer(document, item, f"{field}[{number}]", namespace)
         if key is not None:
-            found.append(ReadPeer(f"{field}[{number}]", key))
+            found.append(ReadPeer(f"{field}[{number}]", key, _written(item)))
     return tuple(found)
 
 
@@ -146,6 +146,15 @@ def _block(document: Document, value: object, field: str) -> NetworkPeers | None
     excepted = [_except(document, block, item, f"{field}.except[{n}]") for n, item in enumerate(items)]
     parts = [part for part in excepted if part is not None]
     return NetworkPeers(without(block, parts)) if len(parts) == len(items) else None
+
+
+def _written(peer: object) -> str:
+    """The ipBlock of a peer that could be read, in words; empty where it has none."""
+    block = peer.get("ipBlock") if isinstance(peer, dict) else None
+    if not isinstance(block, dict):
+        return ""
+    excepted = block.get("except")
+    return f"{block['cidr']} except {' and '.join(excepted)}" if excepted else str(block["cidr"])
 
 
 def _except(document: Document, block: Cidr, value: object, field: str) -> Cidr | None:

@@ -14,6 +14,8 @@ class ReadPeer(msgspec.Struct, frozen=True, gc=False):
 
     field: str
     key: AddressSetKey
+    written: str = ""
+    """Ranges as the author wrote them: ``192.0.2.0/24 except 192.0.2.128/25``."""
 
 
 class PortName(msgspec.Struct, frozen=True, gc=False):
