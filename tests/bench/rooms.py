@@ -68,6 +68,7 @@ def run_apart(name: str, *, alone: bool, rootless: bool, timeout_s: float) -> Ou
         child = subprocess.Popen(
             command,
             cwd=ROOT,
+            env={**os.environ, "TMPDIR": directory},  # what it leaves when it is killed goes with this one
             stdout=sys.stderr,
             preexec_fn=lambda: _die_with_parent(last),  # noqa: PLW1509 - no threads here
         )
