@@ -131,6 +131,7 @@ def known_places(view: ClusterView, facts: NodeFacts, packet: Packet) -> frozens
 def health_checks(view: ClusterView, facts: NodeFacts) -> dict[int, tuple[ObjectKey, int]]:
     """For each health check port: the Service, and how many ready endpoints it has on this node, each address once.
 
+    Of whatever port, as kube-proxy counts.
     core/v1 ServiceSpec.healthCheckNodePort: only with type LoadBalancer and externalTrafficPolicy Local.
     """
     checks: dict[int, tuple[ObjectKey, int]] = {}
@@ -139,11 +140,14 @@ def health_checks(view: ClusterView, facts: NodeFacts) -> dict[int, tuple[Object
         if not is_proxied(service) or spec.type != "LoadBalancer" or spec.external_traffic_policy != "Local":
             continue
         here = {
-            standing.place[0]
-            for port in spec.ports
-            for family in Family
-            for standing in _standings(view, service, port, family)
-            if standing.endpoint.is_ready and standing.endpoint.node_name == facts.name
+            address
+            for one in view.slices.values()
+            if _is_of(one, service)
+            and any(p.port is not None and 0 < p.port < 65536 for p in one.ports or ())
+            for endpoint in one.endpoints
+            if endpoint.is_ready
+            and endpoint.node_name == facts.name
+            and (address := _address(one, endpoint)) is not None
         }
         if spec.health_check_node_port:
             checks.setdefault(spec.health_check_node_port, (service.key, len(here)))
@@ -269,23 +273,27 @@ def _standings(view: ClusterView, service: Service, port: ServicePort, family: F
     """Every endpoint of a Service's port, each place once: by label, by name of the port, by protocol, by addressType."""
     found: dict[Place, Standing] = {}
     for one in sorted(view.slices.values(), key=lambda s: s.key):
-        of = (one.metadata.namespace, one.metadata.labels.get(SERVICE_NAME_LABEL))
-        if (
-            of != (service.metadata.namespace, service.metadata.name)
-            or one.address_type != family.address_type
-        ):
-            continue
-        number = _number(one, port)
+        number = _number(one, port) if _is_of(one, service) and one.address_type == family.address_type else 0
         for endpoint in one.endpoints if number else ():
-            # discovery/v1 Endpoint.addresses: the first one only.
-            address = parse_addr(endpoint.addresses[0]) if endpoint.addresses else None
-            if address is None or family_of(address) is not family:
+            address = _address(one, endpoint)
+            if address is None:
                 continue
             standing = Standing((address, number), endpoint)
             rival = found.setdefault(standing.place, standing)
             if _unwillingness(endpoint) < _unwillingness(rival.endpoint):
                 found[standing.place] = standing
     return list(found.values())
+
+
+def _is_of(one: EndpointSlice, service: Service) -> bool:
+    of = (one.metadata.namespace, one.metadata.labels.get(SERVICE_NAME_LABEL))
+    return of == (service.metadata.namespace, service.metadata.name)
+
+
+def _address(one: EndpointSlice, endpoint: Endpoint) -> Addr | None:
+    """discovery/v1 Endpoint.addresses: the first one only, of the family that the slice says."""
+    address = parse_addr(endpoint.addresses[0]) if endpoint.addresses else None
+    return address if address is not None and family_of(address).address_type == one.address_type else None
 
 
 def _number(one: EndpointSlice, port: ServicePort) -> int:
