@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from tests.bench import rig, rooms
+from tests.bench import population, rig, rooms
 from tests.bench.report import Row, median, quantile
 
 from netloom.linux import netns
@@ -29,6 +29,7 @@ PLUGINS = Path("/usr/lib/cni")
 PODS = rooms.either(60, 5)
 CROWD, WORKERS = rooms.either(100, 16), 8
 MOST = 0.4
+WARM_UP = 3
 _REFERENCE = "bridge+host-local+portmap"
 
 
@@ -125,8 +126,13 @@ def _pod(container: str, pod: int) -> dict[str, str]:
         "CNI_CONTAINERID": container,
         "CNI_NETNS": f"/proc/{os.getpid()}/fd/{pod}",
         "CNI_IFNAME": "eth0",
-        "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME={container}",
+        "CNI_ARGS": f"IgnoreUnknown=1;K8S_POD_NAMESPACE={population.NAMESPACE};K8S_POD_NAME={container}",
     }
+
+
+def _names() -> list[str]:
+    """The pods that our agent is asked for: it must know them, for a pod gets its network after its policies."""
+    return [f"ours-{i}" for i in range(max(PODS, WARM_UP))] + [f"crowd-ours-{i}" for i in range(CROWD)]
 
 
 def run() -> list[Row]:
@@ -136,7 +142,7 @@ def run() -> list[Row]:
             f"no {PLUGINS / 'bridge'}: install containernetworking-plugins (tools/setup.sh test)"
         )
     with rig.built() as node, rooms.scratch() as data, contextlib.ExitStack() as stack:
-        node.hold(10)
+        node.hold(10, _names())
         node.start_agent()
         node.wait_in_force()
         other = netns.new_netns()
@@ -147,7 +153,7 @@ def run() -> list[Row]:
             "ours": Ours(node.files.cni_socket, node.node.netns),
             "reference": Reference(other, data),
         }
-        _one_by_one(sides, 3)  # bridge, chains and caches are made by the first
+        _one_by_one(sides, WARM_UP)  # bridge, chains and caches are made by the first
         adds, deletes = _one_by_one(sides, PODS)
         crowds = {name: [_crowd(side, name)] for name, side in sides.items()}
         for name, side in sides.items():

@@ -6,7 +6,7 @@ Service ``svc-I`` in namespace ``load`` has an address of its own, one TCP port,
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +147,19 @@ def namespace() -> dict[str, Any]:
 NODES = (("node-1", "172.30.0.11", "10.244.0.0/24"), ("node-2", "172.30.0.12", "10.244.1.0/24"))
 
 
-def fill(path: Path, count: int) -> None:
-    """A store file with two nodes and this many Services."""
+def pod(name: str) -> dict[str, Any]:
+    """A Pod that has been scheduled to the first node and has no network yet."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": _meta(name),
+        "spec": {"nodeName": NODES[0][0], "containers": [{"name": "app", "image": "app:1"}]},
+        "status": {"phase": "Pending"},
+    }
+
+
+def fill(path: Path, count: int, pods: Iterable[str] = ()) -> None:
+    """A store file with two nodes, this many Services, and pods by these names on the first node."""
     store = Store(path)
     try:
         store.put(kinds.NAMESPACES, namespace())
@@ -158,6 +169,8 @@ def fill(path: Path, count: int) -> None:
         for number in range(count):
             store.put(kinds.SERVICES, service(number))
             store.put(kinds.ENDPOINT_SLICES, slice_(number))
+        for name in pods:
+            store.put(kinds.PODS, pod(name))
     finally:
         store.close()
 

@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -76,13 +76,13 @@ class Rig:
         """The node's namespace and address."""
         return self.room
 
-    def hold(self, services: int) -> None:
-        """Start anew with this many Services in the store: the real API server and the DNS process, no agent."""
+    def hold(self, services: int, pods: Sequence[str] = ()) -> None:
+        """Start anew with this many Services in the store, and pods: the real API server and the DNS process, no agent."""
         rooms.say(f"filling a store with {services:,} Services")
         listeners = self._anew()
         for old in self.root.glob("store.db*"):
             old.unlink()
-        rooms.aside(lambda: population.fill(self.paths.store, services), type(None))
+        rooms.aside(lambda: population.fill(self.paths.store, services, pods), type(None))
         self._fork("apiserver", None)
         self._let_go(listeners)
 
