@@ -6,7 +6,8 @@ Keys are ``Type.field``, with the type's name as the API reference writes it. Re
 from __future__ import annotations
 
 # kind -> (apiVersion, package of the type). A further kind is one further line here, besides its merge keys and list
-# types below, and one line in local/apiserver/kinds.py, which says under which paths it is served.
+# types below, and one line in local/apiserver/kinds.py, which says under which paths it is served. Kinds that have no model
+# classes are in schema_custom.py.
 KINDS: dict[str, tuple[str, str]] = {
     "Namespace": ("v1", "core"),
     "Node": ("v1", "core"),

@@ -51,6 +51,10 @@ ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "Endpoint
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", namespaced=True)
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", namespaced=True)
+CLUSTER_NETWORK_POLICIES = Resource(
+    "policy.networking.k8s.io", "v1alpha2", "clusternetworkpolicies", "ClusterNetworkPolicy", namespaced=False
+)
+"""A CustomResourceDefinition: an API server that does not have it answers 404."""
 
 ALL = (
     NAMESPACES,
@@ -67,5 +71,6 @@ ALL = (
     DEPLOYMENTS,
     REPLICA_SETS,
     NETWORK_POLICIES,
+    CLUSTER_NETWORK_POLICIES,
 )
 """Every kind of the embedded cluster; emptying a namespace goes over the namespaced ones."""

@@ -235,6 +235,13 @@ def _network_policy(d: Document, now: float) -> list[Any]:
     return [_meta(d)["name"], _selector_text(_part(d, "spec", "podSelector")), _born(d, now)]
 
 
+def _cluster_network_policy(d: Document, now: float) -> list[Any]:
+    priority = _part(d, "spec", "priority")
+    return [
+        _meta(d)["name"], _part(d, "spec", "tier") or "", "" if priority is None else str(priority), _born(d, now)
+    ]  # fmt: skip
+
+
 _SHEETS: dict[str, Sheet] = {
     kinds.NAMESPACES.qualified: Sheet(_columns("Name Status Age"), _namespace),
     kinds.NODES.qualified: Sheet(
@@ -269,6 +276,9 @@ _SHEETS: dict[str, Sheet] = {
         _replica_set,
     ),
     kinds.NETWORK_POLICIES.qualified: Sheet(_columns("Name Pod-Selector Age"), _network_policy),
+    kinds.CLUSTER_NETWORK_POLICIES.qualified: Sheet(
+        _columns("Name Tier Priority Age"), _cluster_network_policy
+    ),
 }
 _ORDINARY = Sheet(_columns("Name Age"), _ordinary)
 

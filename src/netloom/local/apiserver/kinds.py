@@ -1,6 +1,7 @@
 """The kinds that are served: names, scope, verbs, subresources, and which fields a field selector may name.
 
-Pure data. What a kind's fields mean is elsewhere (defaults, validation, columns). Source: Kubernetes API reference 1.34.
+Pure data. What a kind's fields mean is elsewhere (defaults, validation, columns). Source: Kubernetes API reference 1.34;
+kubernetes-sigs/network-policy-api v0.2.0.
 """
 
 from __future__ import annotations
@@ -133,9 +134,17 @@ NETWORK_POLICIES = Kind(
     counts_generations=True,
 )  # fmt: skip
 
+CLUSTER_NETWORK_POLICIES = Kind(
+    "policy.networking.k8s.io", "v1alpha2", "ClusterNetworkPolicy", "clusternetworkpolicies", "clusternetworkpolicy",
+    namespaced=False, short_names=("cnp",),
+    subresources=(_status("ClusterNetworkPolicy"),),
+    counts_generations=True,
+)  # fmt: skip
+"""Elsewhere a CustomResourceDefinition (kubernetes-sigs/network-policy-api); here it is served like the others."""
+
 ALL: tuple[Kind, ...] = (
     CONFIG_MAPS, ENDPOINTS, EVENTS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
-    DEPLOYMENTS, REPLICA_SETS, LEASES, ENDPOINT_SLICES, NETWORK_POLICIES,
+    DEPLOYMENTS, REPLICA_SETS, LEASES, ENDPOINT_SLICES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES,
 )  # fmt: skip
 """Every kind; core first, then group by group as discovery lists them."""
 

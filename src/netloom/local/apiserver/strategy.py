@@ -45,7 +45,9 @@ def fill_for_create(kind: Kind, document: dict[str, Any]) -> None:
         if "kubernetes" not in finalizers:
             finalizers.append("kubernetes")
         document["status"] = {"phase": "Active"}
-    elif kind.has_status:
+    elif (
+        kind.has_status and kind is not kinds.CLUSTER_NETWORK_POLICIES
+    ):  # conditions are required in its status
         document.setdefault("status", {})
 
 

@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 
 from netloom.local.apiserver import (
+    kinds,
+    validate_cluster_policies,
     validate_names,
     validate_objects,
     validate_pods,
@@ -25,7 +27,7 @@ from netloom.local.apiserver.validate_names import Errors
 __all__ = ["FieldError", "validate"]
 
 Document = Mapping[str, Any]
-_CLUSTER_SCOPED = {"v1/Namespace", "v1/Node"}
+_CLUSTER_SCOPED = {kind.gvk for kind in kinds.ALL if not kind.namespaced}
 _NAMES: Mapping[str, Callable[[str], str]] = {
     "v1/Namespace": validate_names.label_problem,
     "v1/Service": validate_names.label_1035_problem,
@@ -70,4 +72,7 @@ _RULES: Mapping[str, Callable[[Document, Document | None], Errors]] = {
     "apps/v1/ReplicaSet": validate_workloads.replica_set,
     "autoscaling/v1/Scale": _alone(validate_workloads.scale),
     "networking.k8s.io/v1/NetworkPolicy": _alone(validate_policies.network_policy),
+    "policy.networking.k8s.io/v1alpha2/ClusterNetworkPolicy": _alone(
+        validate_cluster_policies.cluster_network_policy
+    ),
 }
