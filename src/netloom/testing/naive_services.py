@@ -142,8 +142,7 @@ def health_checks(view: ClusterView, facts: NodeFacts) -> dict[int, tuple[Object
         here = {
             address
             for one in view.slices.values()
-            if _is_of(one, service)
-            and any(p.port is not None and 0 < p.port < 65536 for p in one.ports or ())
+            if _is_of(one, service) and _has_ports(one)
             for endpoint in one.endpoints
             if endpoint.is_ready
             and endpoint.node_name == facts.name
@@ -288,6 +287,11 @@ def _standings(view: ClusterView, service: Service, port: ServicePort, family: F
 def _is_of(one: EndpointSlice, service: Service) -> bool:
     of = (one.metadata.namespace, one.metadata.labels.get(SERVICE_NAME_LABEL))
     return of == (service.metadata.namespace, service.metadata.name)
+
+
+def _has_ports(one: EndpointSlice) -> bool:
+    words = {protocol.value for protocol in Protocol}
+    return any(p.port and 0 < p.port < 65536 and (p.protocol or "TCP") in words for p in one.ports or ())
 
 
 def _address(one: EndpointSlice, endpoint: Endpoint) -> Addr | None:
