@@ -60,12 +60,12 @@ class Reachability:
 
     def __init__(self, scenes: Sequence[Scene], interest: Interest | None = None) -> None:
         interest = interest or Interest()
-        looked = looked_at(scenes, interest.labels, interest.ranges)
-        self.all = Ends(scenes, looked)
+        self.looked = looked_at(scenes, interest.labels, interest.ranges)
+        self.all = Ends(scenes, self.looked)
         self.ends = self.all.ends
         self.ports = PortSpace(_ranges(scenes, interest))
         self.judged = tuple(
-            Judged(scene, number, ends=self.all, looked=looked, ports=self.ports)
+            Judged(scene, number, ends=self.all, looked=self.looked, ports=self.ports)
             for number, scene in enumerate(scenes)
         )
         self._senders = {

@@ -28,6 +28,7 @@ _JOB_LABELS = ("batch.kubernetes.io/job-name", "job-name")
 _MOST_REPLICAS = 1000
 _BEYOND = {Family.V4: "240.0.0.0/4", Family.V6: "fd00:ffff::/64"}
 """Addresses for pods that are not there yet, once the range of pods is used up."""
+ANY_NODE = "any node"
 _ASSUMED_NODE = {Family.V4: "172.30.0.11", Family.V6: "fd00:172:30::11"}
 
 
@@ -174,7 +175,7 @@ def places_of(estate: Estate) -> dict[str, NodePlace]:
     if known:
         return known
     assumed = tuple(ipaddress.ip_address(text) for text in _ASSUMED_NODE.values())
-    return {"": NodePlace({}, assumed, assumed)}
+    return {ANY_NODE: NodePlace({}, assumed, assumed)}
 
 
 def _addresses(pod: Pod) -> tuple[Addr, ...]:

@@ -130,6 +130,7 @@ class Ends:
     def __init__(self, scenes: Sequence[Scene], looked: LookedAt) -> None:
         self._looked = looked
         self._drafts: dict[_Key, _Draft] = {}
+        self._families = _families_of(scenes)
         self._keys_at: list[dict[Addr, _Key]] = [{} for _ in scenes]
         self._node_labels = [
             {name: self._seen_of_node(place) for name, place in scene.nodes.items()} for scene in scenes
@@ -143,10 +144,11 @@ class Ends:
         for key in _names(stand_ins):
             self._add_stand_in([by_key.get(key) for by_key in stand_ins])
         inside = tuple(dict.fromkeys(cidr for scene in scenes for cidr in scene.inside))
-        for family in sorted({family for _, family, _ in self._drafts}, key=lambda f: f.value):
+        for family in self._families:
             for outside in looked.addresses.outside(family, inside):
                 self._add_outside(outside, len(scenes))
         self.ends = tuple(self._finished())
+        self.of_family = {family: self.where(lambda end, f=family: end.family is f) for family in Family}  # type: ignore[misc] # bound at once
         self.sides = tuple(sides for _, _, sides in self._drafts)
         """Of each end in turn, what it is on each side."""
         places = {key: place for place, key in enumerate(self._drafts)}
@@ -205,7 +207,7 @@ class Ends:
         return self._drafts[key]
 
     def _add_node(self, name: str, places: Sequence[NodePlace | None]) -> None:
-        for family in Family:
+        for family in self._families:
             found: list[_Found | None] = []
             for place in places:
                 address = None if place is None else _of_family(place.own or place.addresses, family)
@@ -222,7 +224,7 @@ class Ends:
         workload = next(pod.workload for pod in reversed(pods) if pod is not None)
         for is_host in {pod.is_host_network for pod in pods if pod is not None}:
             kind = EndKind.HOST if is_host else EndKind.POD
-            for family in Family:
+            for family in self._families:
                 found: list[_Found | None] = []
                 for number, pod in enumerate(pods):
                     is_one = pod is not None and pod.is_host_network is is_host
@@ -248,7 +250,7 @@ class Ends:
         return side, Example(pod.key, address, pod.labels, pod.ports)
 
     def _add_stand_in(self, stand_ins: Sequence[PodFacts | None]) -> None:
-        for family in Family:
+        for family in self._families:
             found: list[_Found | None] = []
             for facts in stand_ins:
                 address = None if facts is None else _of_family(facts.addresses, family)
@@ -278,6 +280,18 @@ class Ends:
 
     def _seen_of_node(self, place: NodePlace) -> frozenset[tuple[str, str]]:
         return frozenset(pair for pair in place.labels.items() if pair[0] in self._looked.node_labels)
+
+
+def _families_of(scenes: Iterable[Scene]) -> tuple[Family, ...]:
+    """Those that pods have."""
+    found = {
+        family_of(a)
+        for scene in scenes
+        for pod in scene.pods.values()
+        for a in pod.addresses
+        if not pod.is_host_network
+    }
+    return tuple(family for family in Family if family in found) or tuple(Family)
 
 
 def _of_family(addresses: Iterable[Addr], family: Family) -> Addr | None:

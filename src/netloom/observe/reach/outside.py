@@ -53,7 +53,7 @@ class OutsideClass(msgspec.Struct, frozen=True):
         found: list[Cidr] = []
         for first, last in self.spans:
             found += ipaddress.summarize_address_range(
-                _address(self.family, first),  # type: ignore[type-var] # both of one family
+                _address(self.family, first),
                 _address(self.family, last),
             )
         return found
@@ -82,7 +82,8 @@ class AddressSpace:
                     for bound in (int(cidr.network_address), int(cidr.broadcast_address) + 1):
                         turns[bound] = turns.get(bound, 0) ^ (1 << place)
         inside = 0
-        starts, memberships = [], []
+        starts: list[int] = []
+        memberships: list[int] = []
         for bound in sorted(turns):
             inside ^= turns[bound]
             if not memberships or memberships[-1] != inside:
