@@ -161,15 +161,26 @@ class AddElements(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         _check_keys(self.container, (key for key, _ in self.elements))
-        for _, value in self.elements:
-            if self.container.verdicts:
-                fits = isinstance(value, Verdict)
-            elif self.container.data:
-                fits = isinstance(value, tuple) and len(value) == len(self.container.data)
-            else:
-                fits = value is None
-            if not fits:
-                raise ValueError(f"{self.container.name}: {value!r} is no value of this map or set")
+        # by the kinds that there are: one look at each of 50,000 elements is enough
+        kinds = {type(value) for _, value in self.elements}
+        wanted = Verdict if self.container.verdicts else tuple if self.container.data else type(None)
+        sizes = (
+            {len(value) for _, value in self.elements if isinstance(value, tuple)}
+            if wanted is tuple
+            else set()
+        )
+        if kinds - {wanted} or sizes - {len(self.container.data)}:
+            raise ValueError(
+                f"{self.container.name}: {self._misfit(wanted)!r} is no value of this map or set"
+            )
+
+    def _misfit(self, wanted: type) -> Value:
+        size = len(self.container.data)
+        return next(
+            value
+            for _, value in self.elements
+            if not isinstance(value, wanted) or (isinstance(value, tuple) and len(value) != size)
+        )
 
 
 class DeleteElements(msgspec.Struct, frozen=True):
@@ -264,9 +275,10 @@ def _check_name(what: str, name: str) -> None:
 
 def _check_keys(container: Container, keys: Iterable[Key]) -> None:
     parts = len(container.key)
-    for key in keys:
-        if len(key) != parts:
-            raise ValueError(f"{container.name}: key {key!r} has not {parts} parts")
+    given = list(keys)
+    if set(map(len, given)) - {parts}:
+        wrong = next(key for key in given if len(key) != parts)
+        raise ValueError(f"{container.name}: key {wrong!r} has not {parts} parts")
 
 
 def _address(atom: Atom) -> str:

@@ -15,7 +15,16 @@ import msgspec
 from netloom.dataplane.nftables.classes import RuledChain, class_chains, comments, remember_chains
 from netloom.dataplane.nftables.containers import CONTAINERS, HAIRPIN, OURS, PEERS
 from netloom.dataplane.nftables.element_ops import Elements, by_frontend, changes, joined, slices
-from netloom.dataplane.nftables.entries import NO_SLOTS, Entry, Slots, elements_of, entry_of, slots_in
+from netloom.dataplane.nftables.entries import (
+    NO_SLOTS,
+    Entry,
+    Slots,
+    elements_of,
+    entry_of,
+    group_of,
+    slots_in,
+    tail_of,
+)
 from netloom.dataplane.nftables.policy.reconcile import is_policy_chain
 from netloom.dataplane.nftables.policy.table import PolicyTable, advance, creation, policy_table
 from netloom.dataplane.nftables.policy.table import empty as policies_of_none
@@ -116,8 +125,15 @@ def elements(state: TableState) -> Elements:
     """Everything that is in the maps and sets, save what packets write and what is of policies."""
     found: Elements = {container.name: {} for container in OURS}
     for frontend, entry in state.entries.items():
-        for container, key, value in elements_of(frontend, entry):
-            found[container.name][key] = value
+        if not entry.is_plain:
+            for container, key, value in elements_of(frontend, entry):
+                found[container.name][key] = value
+            continue
+        group, tail = group_of(frontend), tail_of(frontend)
+        found[group.labels.name][tail] = (entry.label,)
+        endpoints = found[group.endpoints.name]
+        for slot, target in enumerate(entry.slots):
+            endpoints[slot, *tail] = target
     found[HAIRPIN.name] = {(pod.packed, pod.packed): None for pod in state.pods}
     found[PEERS.name] = {(address.packed,): None for address in state.peers.values()}
     return found

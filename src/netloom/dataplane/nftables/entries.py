@@ -37,6 +37,11 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     source_ranges: tuple[Cidr, ...] = ()
 
     @property
+    def is_plain(self) -> bool:
+        """True where it is a label and its endpoints, as nearly all are."""
+        return not (self.affinity_s or self.outside or self.stages or self.source_ranges)
+
+    @property
     def held(self) -> Slots:
         """Who stands where."""
         return self.slots, self.outside
