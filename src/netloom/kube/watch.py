@@ -16,7 +16,7 @@ import msgspec
 
 from netloom.api.nulls import without_nulls
 from netloom.clock import Clock, SystemClock
-from netloom.errors import InvalidObject, NetloomError, Unavailable
+from netloom.errors import InvalidObject, NetloomError, NotFound, Unavailable
 from netloom.kube.client import PAGE, KubeClient
 from netloom.kube.resources import Resource
 from netloom.kube.status import Expired, Status, from_status
@@ -29,6 +29,10 @@ _BACKOFF_S = (0.05, 10.0)
 """First and longest wait before the server is asked again; each wait is drawn from half to the whole of it."""
 _SOUND_S = 5.0
 """A watch that lived this long was sound: its end starts the backoff anew."""
+ABSENT_S = 60.0
+"""How often a server is asked for an optional kind that it does not have; each time up to a half more."""
+_SURELY_ABSENT_S = 20.0
+"""A kind of which there were objects must be unknown to the server for so long before they count as gone."""
 
 
 class Meta(msgspec.Struct, rename="camel"):
@@ -78,6 +82,8 @@ class Reflector(Generic[T]):
         on_seen: called with the resourceVersion up to which everything has been delivered, after a list and after each
             piece of a watch that arrives; also where there was nothing to deliver (bookmarks, objects that cannot be decoded).
         namespace: only this namespace; empty means all.
+        is_optional: the server may not have this kind (a CustomResourceDefinition that nobody installed): then there are no
+            objects, said once, and it is asked for again every minute (``absent_s``).
         rng: jitter of the backoff.
     """
 
@@ -96,6 +102,9 @@ class Reflector(Generic[T]):
         clock: Clock | None = None,
         rng: random.Random | None = None,
         page: int = PAGE,
+        is_optional: bool = False,
+        absent_s: float = ABSENT_S,
+        surely_absent_s: float = _SURELY_ABSENT_S,
     ) -> None:
         self.items: dict[ObjectKey, T] = {}
         self.synced = asyncio.Event()
@@ -116,6 +125,10 @@ class Reflector(Generic[T]):
         self._moved = asyncio.Event()
         self._decode = msgspec.json.Decoder(type_).decode
         self._failures = 0
+        self._is_optional = is_optional
+        self._absent_s = absent_s
+        self._surely_absent_s = surely_absent_s
+        self._absent_since: float | None = None
 
     @property
     def seen(self) -> str:
@@ -147,6 +160,9 @@ class Reflector(Generic[T]):
                 problem = error
             except NetloomError as error:
                 problem = error
+            if self._is_optional and isinstance(problem, NotFound) and self._take_absence(problem):
+                await asyncio.sleep(self._absent_s * (1.0 + 0.5 * self._rng.random()))
+                continue
             if self._clock.monotonic() - started >= _SOUND_S:
                 self._failures = 0
             self._tell(problem)
@@ -177,9 +193,27 @@ class Reflector(Generic[T]):
             if self.items.get(key) != item:
                 self._set(key, item)
         self._version = version
+        self._absent_since = None
         self._moved.set()
         self._tell_seen()
         self.synced.set()
+
+    def _take_absence(self, problem: NotFound) -> bool:
+        """The server does not have this kind. Whether that is so for good: then all objects that were known are gone."""
+        now = self._clock.monotonic()
+        is_news = self._absent_since is None
+        since = self._absent_since = now if self._absent_since is None else self._absent_since
+        if self.items and now - since < self._surely_absent_s:
+            return False
+        if is_news or self.items:
+            log.info(
+                "no %s here, asked again every %.0f s: %s", self._resource.plural, self._absent_s, problem
+            )
+        for key in list(self.items):
+            self._set(key, None)
+        self._version = ""
+        self.synced.set()
+        return True
 
     async def _watch(self) -> None:
         async for lines in self._client.watch_chunks(

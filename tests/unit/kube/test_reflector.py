@@ -44,7 +44,7 @@ class Seen:
 
 
 @asynccontextmanager
-async def following(client: KubeClient, seen: Seen, **options: str | int) -> AsyncIterator[Reflector[Thing]]:
+async def following(client: KubeClient, seen: Seen, **options: object) -> AsyncIterator[Reflector[Thing]]:
     reflector = Reflector(client, CONFIG_MAPS, Thing, on_change=seen.on_change, on_bad=seen.on_bad, **options)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(reflector.run())
@@ -245,3 +245,89 @@ async def test_how_far_it_has_read_is_told_after_everything_up_to_there_was_deli
         assert [await next_(), await next_()] == ["bad b", "seen 10"]
         assert reflector.seen == "10"
         task.cancel()
+
+
+def absent(request: web.Request) -> web.Response:
+    return web.json_response(
+        {"kind": "Status", "code": 404, "message": "could not find the requested resource"}, status=404
+    )
+
+
+async def test_a_kind_that_the_server_does_not_have_holds_up_nobody_and_is_said_once(
+    server: ScriptedServer, client: KubeClient, caplog
+):
+    caplog.set_level("INFO", logger="netloom.kube.watch")
+    seen, asked = Seen(), asyncio.Semaphore(0)
+
+    async def refuse(request: web.Request) -> web.Response:
+        asked.release()
+        return absent(request)
+
+    server.handler = refuse
+    async with following(client, seen, is_optional=True, absent_s=0.01) as reflector:
+        await asyncio.wait_for(reflector.synced.wait(), 5)
+        assert reflector.items == {}
+        for _ in range(5):
+            await asyncio.wait_for(asked.acquire(), 5)
+        assert reflector.seen == ""
+        # somebody installs it
+        server.objects = [obj("a", colour="red")]
+        server.handler = None
+        assert await seen.next() == ("a", Thing(Data("red")))
+        server.send("DELETED", obj("a", 4))
+        assert await seen.next() == ("a", None)
+    assert [r.getMessage().partition(",")[0] for r in caplog.records] == ["no configmaps here"]
+
+
+async def test_a_kind_that_must_be_there_is_waited_for(server: ScriptedServer, client: KubeClient):
+    asked = asyncio.Semaphore(0)
+
+    async def refuse(request: web.Request) -> web.Response:
+        asked.release()
+        return absent(request)
+
+    server.handler = refuse
+    async with following(client, Seen()) as reflector:
+        for _ in range(3):
+            await asyncio.wait_for(asked.acquire(), 5)
+        assert not reflector.synced.is_set()
+
+
+async def test_objects_of_a_kind_that_is_not_there_any_more_go_when_that_is_sure(
+    server: ScriptedServer, client: KubeClient
+):
+    """Policies must not go because a server that starts does not know them yet."""
+    clock = HandClock()
+    server.objects = [obj("a", colour="red")]
+    seen, asked = Seen(), asyncio.Semaphore(0)
+
+    async def refuse(request: web.Request) -> web.Response:
+        asked.release()
+        return absent(request)
+
+    async with following(
+        client, seen, is_optional=True, absent_s=0.01, surely_absent_s=20, clock=clock
+    ) as reflector:
+        assert await seen.next() == ("a", Thing(Data("red")))
+        server.handler = refuse
+        server.lines.put_nowait(None)
+        for _ in range(3):
+            await asyncio.wait_for(asked.acquire(), 5)
+        assert key("a") in reflector.items
+        clock.now += 21
+        assert await seen.next() == ("a", None)
+        server.handler = None
+        assert await seen.next() == ("a", Thing(Data("red")))
+
+
+class HandClock:
+    """Time that moves by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def wall(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.now
