@@ -26,7 +26,7 @@ from netloom.model.walk.targets import workload_of
 from netloom.program.nft_rules import Log
 from netloom.units import Addr, Family, ObjectKey, Protocol, family_of
 
-_NAMING_S = 0.05
+_NAMING_S = 0.2
 """So much of each second may go into names: the nearest miss costs a look at every rule about a pod, and there may be thousands."""
 _PROTOCOLS = {protocol.number: protocol for protocol in Protocol}
 _WORDS = {1: "icmp", 58: "icmpv6"}

@@ -10,19 +10,30 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from netloom.api.core import Pod
+from netloom.api.core import Pod, Service
+from netloom.api.selectors import from_labels
 from netloom.errors import NetloomError, NotFound, UsageError
 from netloom.model.routes.local_pods import given_addresses, is_finished
 from netloom.model.walk.cluster import ClusterModel
-from netloom.model.walk.packet import Destination, Origin, PodTarget
+from netloom.model.walk.packet import (
+    AddressTarget,
+    Destination,
+    NameTarget,
+    Origin,
+    PodTarget,
+    ServiceTarget,
+    Target,
+)
+from netloom.model.walk.resolve import Start, resolve
 from netloom.model.walk.targets import read_destination, read_origin, workload_of
-from netloom.observe.check.expectations import End, Everybody, Expectation, Named, Selected
-from netloom.units import ObjectKey, Protocol
+from netloom.observe.check.expectations import Everybody, Expectation, Named, Selected
+from netloom.units import Addr, ObjectKey, Protocol
 
 MOST_CASES = 2000
 _MOST_PODS = 3
 _PROTOCOLS = frozenset(Protocol.__members__)
 
+Place = tuple[Addr, Protocol, int]
 Workload = tuple[str, str, str]
 """Kind, namespace and name; a pod that nothing controls is its own."""
 
@@ -43,9 +54,9 @@ class Case(msgspec.Struct, frozen=True):
     @property
     def text(self) -> str:
         """Who to whom, with the pod where the sender is a workload."""
-        pod = "" if self.origin.pod is None else str(self.origin.pod)
-        via = f" (pod {self.origin.pod.name})" if self.origin.pod is not None and pod != self.sender else ""
-        return f"{self.sender}{via} -> {self.receiver}"
+        pod = self.origin.pod
+        is_said = pod is None or pod.name == self.sender.rpartition("/")[2]
+        return f"{self.sender}{'' if is_said or pod is None else f' (pod {pod.name})'} -> {self.receiver}"
 
 
 class Cases(msgspec.Struct, frozen=True):
@@ -99,16 +110,20 @@ class _Ends:
     def __init__(self, cluster: ClusterModel) -> None:
         self._cluster = cluster
         self._workloads = _workloads(cluster)
+        self._known_places: dict[tuple[str, int], frozenset[Place]] = {}
 
     def cases(self, one: Expectation, others: Sequence[Expectation]) -> Iterator[Case]:
         for receiver, destination in self._receivers(one):
-            for sender, origin, is_drawn in self._senders(one, others):
+            own = self._behind(one, destination)
+            for sender, origin, is_drawn in self._senders(one, others, own):
                 target = destination.target
                 if is_drawn and isinstance(target, PodTarget) and target.key == origin.pod:
                     continue
                 yield Case(sender, receiver, origin, destination, one, is_drawn)
 
-    def _senders(self, one: Expectation, others: Sequence[Expectation]) -> Iterator[tuple[str, Origin, bool]]:
+    def _senders(
+        self, one: Expectation, others: Sequence[Expectation], own: frozenset[Workload]
+    ) -> Iterator[tuple[str, Origin, bool]]:
         for end in one.senders:
             match end:
                 case Named(text):
@@ -122,7 +137,7 @@ class _Ends:
                 case Everybody():
                     named = self._named_elsewhere(one, others) if end.other else frozenset()
                     for workload, pods in self._workloads.items():
-                        if workload not in named:
+                        if workload not in named and workload not in own:
                             yield name_of(workload), self._origin(pods[0]), True
 
     def _receivers(self, one: Expectation) -> Iterator[tuple[str, Destination]]:
@@ -136,12 +151,37 @@ class _Ends:
                         text = f"pod/{pod.key}:{end.port}"
                         yield f"{pod.key}:{end.port}", read_destination(text, self._cluster)
 
+    def _behind(self, one: Expectation, destination: Destination) -> frozenset[Workload]:
+        """The workloads that a receiver consists of: nobody else to themselves."""
+        target = destination.target
+        if isinstance(target, PodTarget):
+            return frozenset((workload_key(self._cluster.view.pods[target.key]),))
+        service = self._service(one, target)
+        selector = None if service is None else service.spec.selector
+        if not selector or service is None:
+            return frozenset()
+        namespace, chosen = service.metadata.namespace, from_labels(selector)
+        return frozenset(
+            workload
+            for workload, pods in self._workloads.items()
+            if workload[1] == namespace and any(chosen.matches(pod.metadata.labels) for pod in pods)
+        )
+
+    def _service(self, one: Expectation, target: Target) -> Service | None:
+        services = self._cluster.view.services
+        if isinstance(target, ServiceTarget):
+            return services.get(target.key)
+        if isinstance(target, NameTarget):
+            name, _, rest = target.name.partition(".")
+            return services.get(ObjectKey(rest.partition(".")[0] or one.namespace, name))
+        return self._cluster.service_with(target.address) if isinstance(target, AddressTarget) else None
+
     def _named_elsewhere(self, one: Expectation, others: Sequence[Expectation]) -> frozenset[Workload]:
         """Workloads that other expectations, or others of its own ends, name as senders to one of its receivers."""
-        mine = {_receiver_key(one, end) for end in one.receivers}
+        mine = self._places(one)
         found: set[Workload] = set()
         for other in others:
-            if mine.isdisjoint(_receiver_key(other, end) for end in other.receivers):
+            if mine.isdisjoint(self._places(other)):
                 continue
             for end in other.senders:
                 if isinstance(end, Named):
@@ -151,6 +191,21 @@ class _Ends:
                 elif isinstance(end, Selected):
                     found |= self._selected(end).keys()
         return frozenset(found)
+
+    def _places(self, one: Expectation) -> frozenset[Place]:
+        """What a pod would connect to: two ways to write the same receiver are the same."""
+        key = (one.file, one.number)
+        if key not in self._known_places:
+            anybody = next((self._origin(pods[0]) for pods in self._workloads.values()), None)
+            starts = [
+                start
+                for _, destination in self._receivers(one)
+                if anybody is not None
+                for start in resolve(self._cluster, anybody, destination)
+            ]
+            packets = [start.packet for start in starts if isinstance(start, Start)]
+            self._known_places[key] = frozenset((p.destination, p.protocol, p.port) for p in packets)
+        return self._known_places[key]
 
     def _selected(self, end: Selected) -> dict[Workload, list[Pod]]:
         found: dict[Workload, list[Pod]] = {}
@@ -192,10 +247,6 @@ class _Ends:
 
     def _origin(self, pod: Pod) -> Origin:
         return read_origin(f"pod/{pod.key}", self._cluster)
-
-
-def _receiver_key(one: Expectation, end: End) -> tuple[str, str]:
-    return (one.namespace if isinstance(end, Named) else "", str(end))
 
 
 def spread(pods: Iterable[Pod]) -> list[Pod]:

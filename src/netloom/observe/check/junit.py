@@ -49,7 +49,7 @@ def _case(file: str, result: Result, *, strict: bool) -> tuple[str, str]:
         kind = "failure"
     elif result.status is not Status.HOLDS:
         kind = "skipped"
-    message = f"{result.status.value}: {result.why}"
+    message = f"{result.status.value}: {result.seen}: {result.why}"
     return kind, _element(name, file, result.ms / 1000, kind, message)
 
 

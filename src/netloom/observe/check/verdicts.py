@@ -50,6 +50,8 @@ class Result(msgspec.Struct, frozen=True):
     sources: tuple[Source, ...] = ()
     place: str = ""
     """File and number of the expectation."""
+    because: str = ""
+    """What its author says of it."""
 
 
 def judge(case: Case, prediction: Prediction, seen: Seen, listens: bool | None) -> Result:
@@ -74,6 +76,7 @@ def judge(case: Case, prediction: Prediction, seen: Seen, listens: bool | None) 
         ms=seen.ms,
         sources=prediction.sources,
         place=expectation.place if expectation is not None else "",
+        because=expectation.because if expectation is not None else "",
     )
 
 
@@ -93,6 +96,8 @@ def _status(
 
 
 def _unasked(expected: Expected | None, prediction: Prediction, seen: Seen) -> tuple[Status, str]:
+    if expected is Expected.DENY and prediction.open_reason:
+        return Status.EMPTY, f"it would not arrive without policies either: {prediction.open_reason}"
     if expected is not None and prediction.verdict is not expected:
         return Status.UNTRUE, f"says the model: {prediction.reason}"
     because = seen.error or "there is no pod to send from"
@@ -109,7 +114,7 @@ def _contradiction(prediction: Prediction, seen: Seen, listens: bool | None) -> 
     if prediction.verdict is Expected.DENY and seen.end is End.REFUSED and listens is False:
         return f"refused by the receiver itself: the packet came through; {model}"
     if prediction.verdict is Expected.ALLOW and seen.end is End.DROPPED:
-        return f"dropped: {_drop_text(seen)}; {model}"
+        return f"{_drop_text(seen, '')}; {model}"
     if prediction.verdict is Expected.ALLOW and seen.end is End.SILENT and listens:
         return f"no answer, though something listens there; {model}"
     if prediction.verdict is None and prediction.open_reason and seen.end is End.ANSWERED:
@@ -123,7 +128,7 @@ def _allow(prediction: Prediction, seen: Seen) -> tuple[Status, str]:
     if seen.end is End.ANSWERED:
         return Status.UNTRUE, f"answered this time, but not always: {prediction.reason}"
     if seen.end is End.DROPPED:
-        return Status.UNTRUE, _drop_text(seen)
+        return Status.UNTRUE, _drop_text(seen, prediction.reason)
     if prediction.verdict is not Expected.ALLOW:
         return Status.UNTRUE, prediction.reason
     if prediction.is_external:
@@ -133,23 +138,23 @@ def _allow(prediction: Prediction, seen: Seen) -> tuple[Status, str]:
 
 def _deny(prediction: Prediction, seen: Seen, listens: bool | None) -> tuple[Status, str]:
     if seen.end is End.ANSWERED:
-        by = f"answered by {seen.pod}: " if seen.pod else ""
-        return Status.UNTRUE, f"{by}{prediction.reason}"
+        return Status.UNTRUE, prediction.reason
     if prediction.open_reason:
         return Status.EMPTY, f"it would not arrive without policies either: {prediction.open_reason}"
     if prediction.verdict is not Expected.DENY:
         return Status.UNTRUE, f"not denied, though {_seen_text(seen)} this time: {prediction.reason}"
     if listens is False:
         return Status.EMPTY, "nothing listens at the receiver: without policies it would be refused"
-    return Status.HOLDS, _drop_text(seen) if seen.drop is not None else prediction.reason
+    return Status.HOLDS, _drop_text(seen, prediction.reason)
 
 
-def _drop_text(seen: Seen) -> str:
-    if seen.drop is None:
-        return ""
+def _drop_text(seen: Seen, otherwise: str) -> str:
+    """Where and why it was dropped; ``otherwise`` where the agent does not say why."""
     drop = seen.drop
+    if drop is None:
+        return otherwise
     to = f"{drop.destination.text} port {drop.destination.port}/{drop.protocol}"
-    return f"dropped on {drop.node} on its way to {to}: {drop.why}"
+    return f"on {drop.node}, on its way to {to}: {drop.why or otherwise}"
 
 
 def _seen_text(seen: Seen) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 
 from netloom.observe.check.run import CheckReport
 from netloom.observe.check.verdicts import Result, Status
 
 _MOST_SHOWN = 20
+_MOST_OF_ONE = 2
 
 
 def render(report: CheckReport, *, verbose: bool) -> str:
@@ -23,23 +25,33 @@ def render(report: CheckReport, *, verbose: bool) -> str:
 
 
 def _group(report: CheckReport, status: Status, *, everything: bool) -> Iterator[str]:
+    """Of each expectation the first few cases."""
     found = [result for result in report.results if result.status is status]
-    shown = found if everything else found[:_MOST_SHOWN]
-    for result in shown:
-        yield from _lines(result)
-    if len(found) > len(shown):
-        yield f"... and {len(found) - len(shown)} more: {status.value}"
+    shown = 0
+    for place, group in itertools.groupby(found, key=lambda result: result.place):
+        results = list(group)
+        most = len(results) if everything else _MOST_OF_ONE if place else _MOST_SHOWN
+        for result in results[: most if everything else min(most, _MOST_SHOWN - shown)]:
+            yield from _lines(result)
+            shown += 1
+        if place and len(results) > most:
+            yield f"{'':15} ... and {len(results) - most} more of this expectation"
+        if shown == _MOST_SHOWN and not everything:
+            yield f"... {len(found)} in all: {status.value}"
+            break
     if shown:
         yield ""
 
 
 def _lines(result: Result) -> Iterator[str]:
-    verb = {"allow": "can reach", "deny": "cannot reach"}.get(result.expected, "reaches?")
+    verb = {"allow": "can reach", "deny": "cannot reach"}.get(result.expected, "now and then reaches")
     sentence = result.text.replace(" -> ", f" {verb} ", 1)
     place = f"   [{result.place}]" if result.place else ""
     yield f"{result.status.value.upper():15} {sentence}{place}"
     time = f" ({result.ms:.0f} ms)" if result.ms else ""
     yield f"{'':15}   {result.seen}{time}{f': {result.why}' if result.why and result.why != result.seen else ''}"
+    if result.because:
+        yield f"{'':15}   expected because {result.because}"
     if result.status is not Status.HOLDS:
         yield from (f"{'':15}   because of {source}" for source in result.sources[:3])
 
