@@ -57,7 +57,7 @@ class Probing:
     def __init__(self, inlet: int, outlet: int) -> None:
         self._inlet = inlet
         self._outlet = outlet
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.PollSelector()  # takes regular files as input, too
         self._attempts: dict[int, Attempt] = {}
         self._resolved: list[tuple[Attempt, Any]] = []
         self._pool = concurrent.futures.ThreadPoolExecutor(_RESOLVERS)
