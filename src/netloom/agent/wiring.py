@@ -26,6 +26,7 @@ from netloom.agent.own_node import OwnNode, answer_at, underlay_mtu
 from netloom.agent.questions import QuestionServer, socket_beside
 from netloom.agent.servers.health import UpdateHealth
 from netloom.agent.servers.node import NodeServers
+from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
@@ -100,6 +101,7 @@ class NodeAgent:
             self._pods,
             follow("namespaces", resources.NAMESPACES, Namespace),
             follow("policies", resources.NETWORK_POLICIES, NetworkPolicy),
+            follow("cluster_policies", resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
             self._nodes,
         )
 

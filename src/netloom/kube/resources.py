@@ -15,6 +15,8 @@ class Resource(msgspec.Struct, frozen=True):
     plural: str
     kind: str
     namespaced: bool
+    is_optional: bool = False
+    """A CustomResourceDefinition: an API server that does not have it answers 404."""
 
     @property
     def api_version(self) -> str:
@@ -52,9 +54,13 @@ DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=Tru
 REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", namespaced=True)
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", namespaced=True)
 CLUSTER_NETWORK_POLICIES = Resource(
-    "policy.networking.k8s.io", "v1alpha2", "clusternetworkpolicies", "ClusterNetworkPolicy", namespaced=False
+    "policy.networking.k8s.io",
+    "v1alpha2",
+    "clusternetworkpolicies",
+    "ClusterNetworkPolicy",
+    namespaced=False,
+    is_optional=True,
 )
-"""A CustomResourceDefinition: an API server that does not have it answers 404."""
 
 ALL = (
     NAMESPACES,

@@ -82,8 +82,8 @@ class Reflector(Generic[T]):
         on_seen: called with the resourceVersion up to which everything has been delivered, after a list and after each
             piece of a watch that arrives; also where there was nothing to deliver (bookmarks, objects that cannot be decoded).
         namespace: only this namespace; empty means all.
-        is_optional: the server may not have this kind (a CustomResourceDefinition that nobody installed): then there are no
-            objects, said once, and it is asked for again every minute (``absent_s``).
+        absent_s: how often a server is asked for an optional kind that it does not have. Then there are no objects, which is
+            said once, and whoever waits for ``synced`` goes on.
         rng: jitter of the backoff.
     """
 
@@ -102,7 +102,6 @@ class Reflector(Generic[T]):
         clock: Clock | None = None,
         rng: random.Random | None = None,
         page: int = PAGE,
-        is_optional: bool = False,
         absent_s: float = ABSENT_S,
         surely_absent_s: float = _SURELY_ABSENT_S,
     ) -> None:
@@ -125,7 +124,7 @@ class Reflector(Generic[T]):
         self._moved = asyncio.Event()
         self._decode = msgspec.json.Decoder(type_).decode
         self._failures = 0
-        self._is_optional = is_optional
+        self._is_optional = resource.is_optional
         self._absent_s = absent_s
         self._surely_absent_s = surely_absent_s
         self._absent_since: float | None = None

@@ -18,6 +18,9 @@ from netloom.testing.scripted_api import ScriptedServer, obj
 from netloom.units import ObjectKey
 
 
+OPTIONAL = msgspec.structs.replace(CONFIG_MAPS, is_optional=True)
+
+
 class Data(msgspec.Struct, frozen=True):
     colour: str = ""
 
@@ -45,7 +48,8 @@ class Seen:
 
 @asynccontextmanager
 async def following(client: KubeClient, seen: Seen, **options: object) -> AsyncIterator[Reflector[Thing]]:
-    reflector = Reflector(client, CONFIG_MAPS, Thing, on_change=seen.on_change, on_bad=seen.on_bad, **options)
+    resource = options.pop("resource", CONFIG_MAPS)
+    reflector = Reflector(client, resource, Thing, on_change=seen.on_change, on_bad=seen.on_bad, **options)
     async with asyncio.TaskGroup() as group:
         task = group.create_task(reflector.run())
         try:
@@ -264,7 +268,7 @@ async def test_a_kind_that_the_server_does_not_have_holds_up_nobody_and_is_said_
         return absent(request)
 
     server.handler = refuse
-    async with following(client, seen, is_optional=True, absent_s=0.01) as reflector:
+    async with following(client, seen, resource=OPTIONAL, absent_s=0.01) as reflector:
         await asyncio.wait_for(reflector.synced.wait(), 5)
         assert reflector.items == {}
         for _ in range(5):
@@ -306,7 +310,7 @@ async def test_objects_of_a_kind_that_is_not_there_any_more_go_when_that_is_sure
         return absent(request)
 
     async with following(
-        client, seen, is_optional=True, absent_s=0.01, surely_absent_s=20, clock=clock
+        client, seen, resource=OPTIONAL, absent_s=0.01, surely_absent_s=20, clock=clock
     ) as reflector:
         assert await seen.next() == ("a", Thing(Data("red")))
         server.handler = refuse
