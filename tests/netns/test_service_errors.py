@@ -166,7 +166,7 @@ class Wire:
 
 
 @both_families
-@pytest.mark.parametrize("word", ["a"])
+@pytest.mark.parametrize("word", ["a", "far"])
 async def test_a_segment_that_conntrack_cannot_place_never_comes_untranslated(family, word):
     """From the backend, far outside of the window: unknown to the client, which would answer with a reset (kubernetes 74839)."""
     w = Words(family)
@@ -182,11 +182,25 @@ async def test_a_segment_that_conntrack_cannot_place_never_comes_untranslated(fa
                 assert [one.source for one in of_client.heard() if one.port == 12345] == [w.address(word)]
                 await put(rig, w, word, port=ECHO)
                 list(of_server.heard())
-                connection = stack.enter_context(
-                    contextlib.closing(Connection(rig.second, w.address("service")))
-                )
+                connection = stack.enter_context(contextlib.closing(Connection(rig.second, w.address("service"))))
                 assert await connection.open()
                 of_server.inject(list(of_server.heard())[-1])
                 assert await connection.talk()
                 assert [one for one in of_client.heard() if one.source_port == ECHO] == []
                 assert [one for one in of_server.heard() if one.flags & _RST] == []
+
+
+@both_families
+async def test_a_segment_that_conntrack_cannot_place_is_not_answered_by_the_node(family):
+    """From the backend to the node's address, which stands for a client outside: the node must not reset what is not its own."""
+    w = Words(family)
+    async with service_rig() as rig, echoing(rig.net.pod_2, family=family):
+        await put(rig, w, "far", port=ECHO)
+        with (
+            contextlib.closing(Wire(rig.net.pod_2, family)) as of_server,
+            contextlib.closing(Connection(rig.client, w.address("balancer"))) as connection,
+        ):
+            assert await connection.open()
+            of_server.inject(list(of_server.heard())[-1])
+            assert await connection.talk()
+            assert [one for one in of_server.heard() if one.flags & _RST] == []

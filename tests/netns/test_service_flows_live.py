@@ -195,9 +195,9 @@ async def test_who_is_no_longer_let_in_is_not_let_go_on(family):
 
 
 @both_families
-@pytest.mark.parametrize("word", ["service", "node"])
+@pytest.mark.parametrize("word", ["service", "balancer", "external", "node"])
 async def test_flows_of_a_service_that_went_while_no_agent_was_there(family, word):
-    """A restart finds them stale."""
+    """A restart finds them stale, at every kind of address."""
     w = Words(family)
     port = 30080 if word == "node" else 80
     async with service_rig() as rig:

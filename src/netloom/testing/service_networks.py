@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import functools
 import ipaddress
 import os
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 
 from netloom.dataplane.nftables.apply import NftablesPlane
+from netloom.dataplane.nftables.ender import own_addresses
 from netloom.linux import netns
 from netloom.linux.conntrack import Conntrack
 from netloom.linux.nft import Nft
@@ -103,7 +105,9 @@ def one_node() -> Iterator[TwoPods]:
 def plane_of(node: Host) -> Iterator[NftablesPlane]:
     """A plane on a node; what it puts in force stays when it is gone, as when an agent dies."""
     with Nft(netns_fd=node.netns_fd) as nft, Conntrack(netns_fd=node.netns_fd) as conntrack:
-        yield NftablesPlane(nft=nft, conntrack=conntrack)
+        yield NftablesPlane(
+            nft=nft, conntrack=conntrack, addresses=functools.partial(own_addresses, node.netns_fd)
+        )
 
 
 @contextlib.contextmanager

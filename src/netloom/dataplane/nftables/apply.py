@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+from collections.abc import Callable
 from typing import Protocol
 
 from netloom.dataplane.nftables import compile as program
@@ -30,7 +31,7 @@ from netloom.model.inputs import NodeFacts
 from netloom.model.state import Delta, NetworkState
 from netloom.program import names
 from netloom.program.nft import Container, Key, Transaction, Value
-from netloom.units import Family
+from netloom.units import Addr, Family
 
 _PIECE = 20_000
 """Most elements of one transaction where the whole needs not be atomic: the kernel does nothing else meanwhile."""
@@ -66,6 +67,7 @@ class NftablesPlane:
     Args:
         nft: the tables to program; None for those of the network namespace that this is called in.
         conntrack: the flows that go with them, where there is no ``ender``; None likewise.
+        addresses: of the node's interfaces, likewise.
         ender: whose ``run`` ends the flows that go with changes; None: they end before ``apply`` is done.
 
     Raises:
@@ -78,10 +80,11 @@ class NftablesPlane:
         nft: Nft | None = None,
         conntrack: Conntrack | None = None,
         ender: FlowEnder | None = None,
+        addresses: Callable[[], tuple[Addr, ...]] | None = None,
     ) -> None:
         self._nft: Nft = nft if nft is not None else KernelNft()
         self._ends_at_once = ender is None
-        self._ender = ender if ender is not None else FlowEnder(conntrack=conntrack)
+        self._ender = ender if ender is not None else FlowEnder(conntrack=conntrack, addresses=addresses)
         self._facts: NodeFacts | None = None
         self._tables: dict[Family, TableState] = {}
 

@@ -6,6 +6,7 @@ In: a frontend of the model, and the slots that it had. Out: an :class:`Entry`, 
 
 from __future__ import annotations
 
+import ipaddress
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -85,8 +86,15 @@ def _staged(frontend: Frontend, previous: Slots) -> Entry:
         outside,
         tuple(stages),
         frontend.affinity_s if slots or outside else 0,
-        frontend.source_ranges or (),
+        _apart(frontend.source_ranges or ()),
     )
+
+
+def _apart(ranges: tuple[Cidr, ...]) -> tuple[Cidr, ...]:
+    """The same addresses in ranges that do not overlap: an interval set takes no others."""
+    v4 = ipaddress.collapse_addresses(one for one in ranges if isinstance(one, ipaddress.IPv4Network))
+    v6 = ipaddress.collapse_addresses(one for one in ranges if isinstance(one, ipaddress.IPv6Network))
+    return (*v4, *v6)
 
 
 def _pool(

@@ -185,7 +185,11 @@ def _explain_range(key: Key, state: NetworkState, table: TableState) -> Explanat
     ends = key[-1]
     if frontend is None or frontend.source_ranges is None or not isinstance(ends, bytes):
         return None
-    cidr = next((c for c in frontend.source_ranges if c[0].packed + c[-1].packed == ends), None)
+    half = len(ends) // 2
+    first, last = (ipaddress.ip_address(end) for end in (ends[:half], ends[half:]))
+    entry = table.entries.get(frontend.key)
+    cidrs = entry.source_ranges if entry is not None else ()
+    cidr = next((c for c in cidrs if (c[0], c[-1]) == (first, last)), None)
     if cidr is None:
         return None
     source = frontend.source.at("spec.loadBalancerSourceRanges")

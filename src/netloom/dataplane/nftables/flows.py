@@ -21,16 +21,19 @@ from netloom.program.conntrack import Flow, FlowFilter
 from netloom.units import Addr, Cidr, Family, Protocol
 
 _PROTOCOLS = {protocol.number: protocol for protocol in Protocol}
-_MOST_LOOKS = 4
-"""Beyond this many frontends one look at all flows of a protocol is cheaper than one for each."""
 
 
 def looks(keys: Collection[FrontendKey]) -> list[FlowFilter]:
-    """Where to look for flows of these frontends."""
-    if len(keys) <= _MOST_LOOKS:
-        return [FlowFilter(key.family, key.protocol.number, key.address, key.port) for key in keys]
-    kinds = sorted({(key.family.value, key.protocol.number) for key in keys})
-    return [FlowFilter(Family(family), protocol) for family, protocol in kinds]
+    """Where to look for flows of these frontends: once for each family and protocol, since each look walks the whole table."""
+    kinds: dict[tuple[str, int], list[FrontendKey]] = {}
+    for key in keys:
+        kinds.setdefault((key.family.value, key.protocol.number), []).append(key)
+    return [
+        FlowFilter(Family(family), protocol, found[0].address, found[0].port)
+        if len(found) == 1
+        else FlowFilter(Family(family), protocol)
+        for (family, protocol), found in sorted(kinds.items())
+    ]
 
 
 def has_ended(flow: Flow, after: Mapping[FrontendKey, Frontend | None], facts: NodeFacts) -> bool:
@@ -93,11 +96,12 @@ def _frontend_keys(flow: Flow, facts: NodeFacts) -> list[FrontendKey]:
 
 
 def _is_service_place(flow: Flow, facts: NodeFacts) -> bool:
+    """Where only Services can have translated: their range, NodePorts, and what led from elsewhere to a pod."""
     destination = flow.original.destination
     first, last = facts.node_port_range
-    return _within(destination, facts.service_cidrs) or (
-        destination in facts.addresses and first <= flow.original.destination_port <= last
-    )
+    if destination in facts.addresses:
+        return first <= flow.original.destination_port <= last
+    return _within(destination, facts.service_cidrs) or _within(flow.reply.source, facts.cluster_cidrs)
 
 
 def _within(address: Addr, ranges: Iterable[Cidr]) -> bool:

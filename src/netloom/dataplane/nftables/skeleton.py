@@ -109,7 +109,7 @@ def base_chains(node: Layout) -> tuple[RuledChain, ...]:
         chain(names.NFT_PREROUTING, jump, Hook("nat", "prerouting", _DSTNAT)),
         chain(names.NFT_OUTPUT, jump, Hook("nat", "output", _DSTNAT)),
         chain(names.NFT_SPOOFED, _spoofed(node), Hook("filter", "prerouting", _RAW)),
-        chain(names.NFT_INPUT, _input(), Hook("filter", "input", _FILTER)),
+        chain(names.NFT_INPUT, _input(node), Hook("filter", "input", _FILTER)),
         chain(names.NFT_FORWARD, _forward(node), Hook("filter", "forward", _FILTER)),
         chain(names.NFT_FILTER_OUTPUT, _filter_output(node), Hook("filter", "output", _FILTER)),
         chain(names.NFT_POSTROUTING, _postrouting(node), Hook("nat", "postrouting", _SRCNAT)),
@@ -217,11 +217,7 @@ def _forward(node: Layout) -> Iterator[Rule]:
     ip = node.family.value
     if node.services:
         yield f"{ip} daddr {_set(node.services)} goto {names.NFT_STRAY}", "a Service address leaves no node"
-    if node.pods:
-        yield (
-            f"{ip} saddr {_set(node.pods)} meta l4proto tcp ct state invalid drop",
-            "untranslated, an answer of a backend would make its client reset the connection",
-        )
+    yield from _unplaced(node)
     yield f"jump {names.NFT_POLICIES}", ""
 
 
@@ -234,7 +230,17 @@ def _spoofed(node: Layout) -> Iterator[Rule]:
     )
 
 
-def _input() -> Iterator[Rule]:
+def _unplaced(node: Layout) -> Iterator[Rule]:
+    """Answers of pods, of this node or others, that conntrack cannot place: nobody would translate them back."""
+    if node.cluster:
+        yield (
+            f"{node.family.value} saddr {_set(node.cluster)} meta l4proto tcp ct state invalid drop",
+            "untranslated, an answer of a backend would make its client reset the connection",
+        )
+
+
+def _input(node: Layout) -> Iterator[Rule]:
+    yield from _unplaced(node)
     yield f"jump {names.NFT_POLICIES}", "what pods send to the node itself"
 
 
@@ -271,6 +277,13 @@ def _postrouting(node: Layout) -> Iterator[Rule]:
         f"ct status dnat {ip} saddr . {ip} daddr @{HAIRPIN.name} goto {names.NFT_NODE_SOURCE}",
         "a pod that reaches itself through a Service",
     )
+    if node.services and node.node_address is not None:
+        own = (*node.pods, ipaddress.ip_network(node.node_address))
+        yield (
+            f"ct status dnat ct original {ip} daddr {_set(node.services)} {ip} saddr != {_set(own)}"
+            f" goto {names.NFT_NODE_SOURCE}",
+            "a ClusterIP asked for from elsewhere: the answer must come back here",
+        )
     if node.pods:
         yield (
             f"{ip} saddr {_set(node.pods)} {ip} daddr != {_set(node.cluster)} {ip} daddr != @{PEERS.name}"
