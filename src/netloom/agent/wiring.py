@@ -21,6 +21,7 @@ from netloom.agent.config import AgentConfig
 from netloom.agent.drained_server import DrainedServer
 from netloom.agent.drained_wait import DrainWaiter
 from netloom.agent.drops import DropWatch
+from netloom.agent.findings import FindingEvents
 from netloom.agent.names import NamesFeed
 from netloom.agent.own_node import OwnNode, answer_at, underlay_mtu
 from netloom.agent.questions import QuestionServer, socket_beside
@@ -45,6 +46,7 @@ from netloom.engine.reconcile import Engine
 from netloom.fabric.hostgw.apply import HostGateway
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
+from netloom.kube.events import EventRecorder
 from netloom.kube.kubeconfig import in_cluster, load
 from netloom.kube.watch import Reflector
 from netloom.linux.nft_events import AccountedNft
@@ -87,6 +89,7 @@ class NodeAgent:
         settings = NameSettings.from_facts(self._cluster)
         self._names = NamesFeed(settings=settings, socket_path=config.dns_feed_socket)
         self._watch(client)
+        self._observe(config.node, client, clock)
         self._tell(config, client, clock)
 
     def _watch(self, client: KubeClient) -> None:
@@ -103,6 +106,20 @@ class NodeAgent:
             follow("policies", resources.NETWORK_POLICIES, NetworkPolicy),
             follow("cluster_policies", resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
             self._nodes,
+        )
+
+    def _observe(self, name: str, client: KubeClient, clock: Clock) -> None:
+        """What this node finds: faults of objects, differences of the kernel, packets that policies dropped."""
+        self._findings = FindingEvents(
+            node=name,
+            nodes=self._nodes.items,
+            cluster=lambda: None if self._engine is None else self._engine.network.policies.cluster,
+            events=EventRecorder(client, "netloom", clock=clock),
+        )
+        self._drift = DriftLog(node=name, clock=clock)
+        self._drops = DropWatch(
+            node=name,
+            namer=DropNamer(node=name, cluster=self._named_by, tables=self._policy_tables, clock=clock),
         )
 
     def _tell(self, config: AgentConfig, client: KubeClient, clock: Clock) -> None:
@@ -133,11 +150,6 @@ class NodeAgent:
             pod_addresses=(POD_GATEWAYS[Family.V4],),
             port=config.drained_port,
             clock=clock,
-        )
-        self._drift = DriftLog(node=name, clock=clock)
-        self._drops = DropWatch(
-            node=name,
-            namer=DropNamer(node=name, cluster=self._named_by, tables=self._policy_tables, clock=clock),
         )
         self._questions = QuestionServer(
             socket_beside(config.cni_socket),
@@ -220,7 +232,7 @@ class NodeAgent:
             names=self._names,
             acks=self._acks,
             clock=self._clock,
-            report=_report,
+            report=self._findings.take,
             others=(self._servers,),
             on_turn=lambda began: self._health.in_force(began=began),
         )
@@ -229,6 +241,7 @@ class NodeAgent:
         )
         tasks.create_task(auditor.run(), name="audit")
         works = (ender, self._names, self._publisher, self._follower, self._gates, self._drained, self._drops)
+        tasks.create_task(self._findings.run(), name="findings")
         for work in works:
             tasks.create_task(work.run(), name=type(work).__name__)
         await self._engine.run(self._pending)

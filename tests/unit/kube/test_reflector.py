@@ -17,7 +17,6 @@ from netloom.kube.watch import Reflector
 from netloom.testing.scripted_api import ScriptedServer, obj
 from netloom.units import ObjectKey
 
-
 OPTIONAL = msgspec.structs.replace(CONFIG_MAPS, is_optional=True)
 
 
