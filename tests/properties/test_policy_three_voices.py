@@ -15,7 +15,7 @@ import msgspec
 from hypothesis import event, given
 from hypothesis import strategies as st
 
-from netloom.api.core import Node, NodeAddress, NodeStatus
+from netloom.api.core import Node, NodeAddress, NodeStatus, Pod
 from netloom.model.facts import facts_of
 from netloom.model.inputs import ClusterView
 from netloom.model.policy.cluster import PolicyCluster
@@ -23,9 +23,15 @@ from netloom.model.policy.judge import Judge
 from netloom.model.policy.policies import Policies
 from netloom.model.policy.state import Action, Direction, PolicyState
 from netloom.model.policy.verdicts import Traffic, decide
+from netloom.model.walk.cluster import ClusterModel
+from netloom.model.walk.packet import AddressTarget, Destination, Origin, OriginKind
+from netloom.model.walk.steps import Outcome
+from netloom.model.walk.walk import walk
 from netloom.testing import policy_universe as u
 from netloom.testing.naive_policy import Packet, Verdict, naive, pod_at
+from netloom.testing.policy_rig import PODS, rig_objects
 from netloom.testing.service_universe import Choose
+from netloom.units import Addr, Protocol
 
 PACKETS = list(u.packets())
 ASKED = 24
@@ -165,7 +171,7 @@ def test_the_two_voices_are_not_deaf():
         u.b.pod("a/q", "10.244.2.2", node="node-2"),
         *(u.b.node(name, *addresses) for name, addresses in u.NODES.items()),
     )
-    traffic = Traffic(ip_address("10.244.1.2"), ip_address("10.244.2.2"), u.Protocol.TCP, 80)
+    traffic = Traffic(ip_address("10.244.1.2"), ip_address("10.244.2.2"), Protocol.TCP, 80)
     isolated = u.b.view(*all_of(view), u.b.network_policy("a/none", {}, "Ingress"))
     for one, wanted in ((view, (True, None)), (isolated, (False, Direction.INGRESS))):
         assert (told(one, traffic).allowed, told(one, traffic).denied_by) == wanted
@@ -175,6 +181,57 @@ def test_the_two_voices_are_not_deaf():
 
 def all_of(view: ClusterView) -> list[Any]:
     return [one for field in view.__struct_fields__ for one in getattr(view, field).values()]
+
+
+def some_rig(choose: Choose) -> ClusterView:
+    """The cluster of the packet tests: routes lead everywhere, so that only policies can stop anything."""
+    objects = rig_objects(
+        {name: choose(u.LABELS) for name in PODS},
+        {name: choose(({"team": "one"}, {"team": "two"}, {})) for name in "abc"},
+        {name: choose(u.NAMED_PORTS) for name in PODS},
+        {name: choose(({"role": "edge"}, {})) for name in ("node-1", "node-2")},
+    )
+    policies = [u.some_network_policy(choose) for _ in range(choose((1, 2, 3, 4)))]
+    return u.b.view(*objects, *policies, *(u.some_cluster_policy(choose) for _ in range(choose((0, 1, 2)))))
+
+
+CLIENTS = {"client": (ip_address("192.0.2.18"), ip_address("2001:db8:c::2"))}
+
+
+def origins(view: ClusterView) -> list[Origin]:
+    found = [
+        Origin(OriginKind.POD, f"pod {pod.key}", addresses_of(pod), pod.spec.node_name, pod.key)
+        for pod in view.pods.values()
+    ]
+    for name, node in view.nodes.items():
+        found.append(Origin(OriginKind.NODE, f"node {name}", addresses_of(node), name.name))
+    return [*found, *(Origin(OriginKind.OUTSIDE, name, addresses) for name, addresses in CLIENTS.items())]
+
+
+def addresses_of(one: Pod | Node) -> tuple[Addr, ...]:
+    if isinstance(one, Pod):
+        return tuple(ip_address(ip.ip) for ip in one.status.pod_ips)
+    return tuple(ip_address(address.address) for address in one.status.addresses)
+
+
+@given(st.data())
+def test_a_walk_ends_where_the_api_says(data):
+    choose = choices(data)
+    view = some_rig(choose)
+    model, places = ClusterModel(view, u.CLUSTER), origins(view)
+    for _ in range(6):
+        sender, receiver = choose(places), choose(places)
+        index, protocol, port = choose((0, 1)), choose((Protocol.TCP, Protocol.UDP)), choose(u.PORTS)
+        source, to = sender.addresses[index], receiver.addresses[index]
+        if source == to or sender.kind is OriginKind.OUTSIDE:
+            continue  # to a walk pods have no way in from outside but Services
+        expected = naive(view, Packet(source, to, protocol, port))
+        destination = Destination("it", AddressTarget(to), port, protocol)
+        outcomes = {branch.ending.outcome for branch in walk(model, sender, destination).branches}
+        wanted = {Outcome.DELIVERED, Outcome.EXTERNAL} if expected.allowed else {Outcome.DROPPED}
+        event(f"walk {'passes' if expected.allowed else 'drops'}")
+        where = f"{source} to {to} {port}/{protocol.word}"
+        assert outcomes <= wanted, f"{where}: {outcomes} {expected}\n{described(view)}"
 
 
 # --- the same in other words -------------------------------------------------------------------------------------------
