@@ -105,7 +105,7 @@ def exit_code(report: PlanReport, fail_on: Sequence[str]) -> int:
 def base_of(options: argparse.Namespace, paths: Sequence[str]) -> tuple[Loaded, ClusterFacts | None]:
     """What is there: of manifests where any are named, else of the cluster, with its settings where they are known."""
     if paths:
-        manifests = read_manifests(paths, options.namespace)
+        manifests = read_manifests(paths, options.namespace or "default")
         estate = applied(Estate(), ((one.ref, one.obj) for one in manifests.given))
         return Loaded(estate, manifests.notes), None
     loaded = asyncio.run(_load(client_of(options)))

@@ -82,6 +82,10 @@ class Reachability:
             self._tables[side] = tuple(self._compute(self.judged[side]))
         return self._tables[side]
 
+    def domain(self, side: int, receiver: End) -> int:
+        """The senders that an end is asked about."""
+        return self._senders[receiver.kind, receiver.family] & self.judged[side].present
+
     def reaches(self, side: int, receiver: End, ports: int) -> int:
         """The senders that reach an end on any of these ports."""
         found = 0
@@ -110,7 +114,7 @@ class Reachability:
             if not judged.present & end.bit:
                 yield {}
                 continue
-            domain = self._senders[end.kind, end.family] & judged.present
+            domain = self.domain(judged.number, end)
             yield _both(
                 self._incoming(judged, end, domain),
                 {self.ports.everything: free, **restricted[end.index]},

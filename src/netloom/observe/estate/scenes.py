@@ -16,7 +16,7 @@ from netloom.model.policy.pods import ContainerPortName, PodFacts, read_dns
 from netloom.model.policy.reading.cluster_policy import read_cluster_policy
 from netloom.model.policy.reading.network_policy import read_network_policy
 from netloom.model.policy.reading.rules import PolicyReading
-from netloom.model.policy.state import NetworkPeers, PodPeers
+from netloom.model.policy.state import NetworkPeers, PodPeers, PortRange
 from netloom.observe.estate.estate import Estate
 from netloom.observe.estate.pods import Addresses, Pods, places_of
 from netloom.observe.estate.services import Door, DoorKey, doors_of, interest_of
@@ -42,15 +42,19 @@ class Surveyed(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
 
 
-def survey(estates: Sequence[Estate], facts: ClusterFacts | None = None) -> Surveyed:
+def survey(
+    estates: Sequence[Estate], facts: ClusterFacts | None = None, *, ports: tuple[PortRange, ...] = ()
+) -> Surveyed:
     """Everything that is asked of reachability: one estate, or one before and one after a change.
 
     Args:
         estates: in this order.
         facts: of the cluster; without them, what its objects tell.
+        ports: that are asked about by number.
     """
     facts = facts or assumed_facts(estates[-1])
-    readings = [tuple(_readings(estate)) for estate in estates]
+    known: dict[int, PolicyReading] = {}
+    readings = [tuple(_readings(estate, known)) for estate in estates]
     families = _families(estates, facts)
     taken = frozenset(a for estate in estates for pod in estate.of(Pod).values() for a in _pod_addresses(pod))
     addresses = Addresses(facts.cluster_cidrs, families, taken)
@@ -61,7 +65,7 @@ def survey(estates: Sequence[Estate], facts: ClusterFacts | None = None) -> Surv
     )
     doors = tuple(doors_of(estate, found, families) for estate, found in zip(estates, pods, strict=True))
     services = [service for estate in estates for service in estate.of(Service).values()]
-    interest = interest_of(services, (door for found in doors for door in found.values()))
+    interest = interest_of(services, (door for found in doors for door in found.values()), ports)
     scenes = [
         _scene(estate, found, read, facts, families)
         for estate, found, read in zip(estates, pods, readings, strict=True)
@@ -80,11 +84,16 @@ def assumed_facts(estate: Estate) -> ClusterFacts:
     )
 
 
-def _readings(estate: Estate) -> Iterator[PolicyReading]:
+def _readings(estate: Estate, known: dict[int, PolicyReading]) -> Iterator[PolicyReading]:
+    """The policies; ``known`` are those read already, by the identity of the object: a change leaves most as they are."""
     for policy in estate.of(NetworkPolicy).values():
-        yield read_network_policy(policy)
+        if id(policy) not in known:
+            known[id(policy)] = read_network_policy(policy)
+        yield known[id(policy)]
     for cluster_policy in estate.of(ClusterNetworkPolicy).values():
-        yield read_cluster_policy(cluster_policy)
+        if id(cluster_policy) not in known:
+            known[id(cluster_policy)] = read_cluster_policy(cluster_policy)
+        yield known[id(cluster_policy)]
 
 
 def _told_apart(estate: Estate) -> Iterator[str]:
@@ -183,8 +192,7 @@ def _range_notes(
         return
     seen = dict.fromkeys(
         (reading.ref, peer.field, cidr)
-        for found in readings
-        for reading in found
+        for reading in {id(reading): reading for found in readings for reading in found}.values()
         for rule in (*(reading.ingress or ()), *(reading.egress or ()))
         for peer in rule.peers or ()
         if isinstance(peer.key, NetworkPeers)
@@ -196,4 +204,5 @@ def _range_notes(
 
 
 def _is_part(cidr: Cidr, whole: Cidr) -> bool:
-    return cidr.version == whole.version and cidr != whole and cidr.subnet_of(whole)  # type: ignore[arg-type] # versions equal
+    is_longer = cidr.version == whole.version and cidr.prefixlen > whole.prefixlen
+    return is_longer and cidr.network_address in whole

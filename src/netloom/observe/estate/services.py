@@ -123,10 +123,12 @@ def doors_of(
     return found
 
 
-def interest_of(services: Iterable[Service], doors: Iterable[Door]) -> Interest:
-    """What Services look at, for the cutting of classes."""
+def interest_of(
+    services: Iterable[Service], doors: Iterable[Door], asked: Iterable[PortRange] = ()
+) -> Interest:
+    """What Services look at, for the cutting of classes; and the ports that are asked about."""
     labels = frozenset(key for service in services for key in service.spec.selector or ())
-    ports: dict[PortRange, None] = {}
+    ports: dict[PortRange, None] = dict.fromkeys(asked)
     ranges: dict[NetworkPeers, None] = {}
     for door in doors:
         ports.update((endpoint.ports, None) for endpoint in door.endpoints)

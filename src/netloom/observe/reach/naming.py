@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -43,7 +43,10 @@ class Namer:
         self._outside = ends.where(lambda end: end.outside is not None)
         self._all = present & ~ends.where(lambda end: end.kind is EndKind.DNS)
         self._dns = ends.where(lambda end: end.kind is EndKind.DNS)
-        self._pods = self._workloads(present & self._pod_ends)
+        self._pods = _workloads(ends, present & self._pod_ends)
+        self._pods_and_hosts = _workloads(ends, present & (self._pod_ends | self._hosts))
+        self._texts: dict[int, str] = {}
+        self._lists: dict[int, tuple[EndName, ...]] = {}
         kinds: dict[str, set[str]] = {}
         for end in self._ends:
             for workload in end.workloads:
@@ -56,30 +59,41 @@ class Namer:
 
     def names(self, mask: int) -> tuple[EndName, ...]:
         """Every end of a set."""
-        found: dict[EndName, None] = {}
-        pods = self._workloads(mask)
-        for workload, places in sorted(pods.items(), key=lambda item: item[0]):
-            found[
-                EndName(workload.kind, workload.name, workload.namespace, self._examples(workload, places))
-            ] = None
-        for place in each_bit(mask):
-            end = self._ends[place]
-            match end.kind:
-                case EndKind.NODE:
-                    found.update((EndName("Node", name), None) for name in end.nodes)
-                case EndKind.OUTSIDE:
-                    found[EndName("outside", str(end.outside))] = None
-                case EndKind.DNS:
-                    found[EndName("dns", "cluster DNS")] = None
-                case _:
-                    pass
-        return tuple(found)
+        if mask not in self._lists:
+            self._lists[mask] = tuple(dict.fromkeys(self._each_name(mask)))
+        return self._lists[mask]
 
-    def text(self, mask: int) -> str:
-        """A set in as few words as tell it exactly, but for long lists, which are cut."""
+    def _each_name(self, mask: int) -> Iterator[EndName]:
+        kin = self._kin(mask)
+        for workload, ends in self._pods_and_hosts:
+            if ends & mask:
+                yield EndName(
+                    workload.kind, workload.name, workload.namespace, self._examples(ends & kin, mask)
+                )
+        for place in each_bit(mask & ~(self._pod_ends | self._hosts)):
+            end = self._ends[place]
+            if end.kind is EndKind.NODE:
+                yield from (EndName("Node", name) for name in end.nodes)
+            elif end.kind is EndKind.DNS:
+                yield EndName("dns", "cluster DNS")
+            elif end.outside is not None:
+                yield EndName("outside", str(end.outside))
+
+    def _kin(self, mask: int) -> int:
+        """All ends of the families in a set."""
         kin = 0
         for ends in self._of_family.values():
             kin |= ends if ends & mask else 0
+        return kin
+
+    def text(self, mask: int) -> str:
+        """A set in as few words as tell it exactly, but for long lists, which are cut."""
+        if mask not in self._texts:
+            self._texts[mask] = self._text(mask)
+        return self._texts[mask]
+
+    def _text(self, mask: int) -> str:
+        kin = self._kin(mask)
         if not self._all & kin & ~mask:
             return "everybody"
         parts = [self._pods_text(mask & self._pod_ends, kin)] if mask & self._pod_ends else []
@@ -98,38 +112,36 @@ class Namer:
             return ["nodes"]
         named = [f"node {name}" for place in each_bit(nodes) for name in self._ends[place].nodes]
         named = ["nodes"] if is_all else named
-        named += [self.workload(workload) for workload in sorted(self._workloads(hosts))]
+        named += [self.workload(workload) for workload, ends in self._pods_and_hosts if ends & hosts]
         return [_listed(named, _MOST_NAMED)] if named else []
 
     def _pods_text(self, mask: int, kin: int) -> str:
         """Who is in it, or, where that is shorter, who is not."""
-        here = self._workloads(mask)
-        there = {
-            workload: kept
-            for workload, places in self._pods.items()
-            if (kept := [place for place in places if kin >> place & 1])
-        }
-        partial = {w for w, places in here.items() if set(places) != set(there.get(w, ()))}
-        missing = sorted(there.keys() - here.keys())
-        if not missing and not partial and len(there) > 1:
+        here: dict[WorkloadRef, tuple[str, ...]] = {}
+        missing: list[WorkloadRef] = []
+        for workload, ends in self._pods:
+            if ends & mask:
+                here[workload] = self._examples(ends & kin, mask)
+            elif ends & kin:
+                missing.append(workload)
+        is_partial = any(here.values())
+        if not missing and not is_partial and len(here) > 1:
             return "all pods"
-        said = self._within(here, missing, partial)
-        if partial or not missing or len(here) <= len(missing):
+        said = self._within(here, missing)
+        if is_partial or not missing or len(here) <= len(missing):
             return said
         negative = self._without(here, missing)
         return negative if len(negative) < len(said) else said
 
-    def _within(
-        self, here: Mapping[WorkloadRef, list[int]], missing: list[WorkloadRef], partial: set[WorkloadRef]
-    ) -> str:
-        spaces, lacking = _by_namespace(sorted(here)), _by_namespace(missing)
-        partly = {workload.namespace for workload in partial}
+    def _within(self, here: Mapping[WorkloadRef, tuple[str, ...]], missing: list[WorkloadRef]) -> str:
+        spaces, lacking = _by_namespace(here), _by_namespace(missing)
+        partly = {workload.namespace for workload, examples in here.items() if examples}
         whole = [s for s in spaces if s not in lacking and s not in partly and len(spaces[s]) > 1]
         parts = [f"all pods of {_listed(whole, _MOST_NAMED)}"] if whole else []
         names: list[str] = []
         for space, workloads in spaces.items():
             left = lacking.get(space, [])
-            if space in whole:
+            if not left and space not in partly and len(workloads) > 1:
                 continue
             if space not in partly and len(workloads) > 2 and len(left) < len(workloads):
                 parts.append(f"all pods of {space} but {_listed([w.name for w in left], _MOST_NAMED)}")
@@ -139,7 +151,7 @@ class Namer:
             parts.append(_listed(names, _MOST_NAMED))
         return _listed(parts, _MOST_NAMED)
 
-    def _without(self, here: Mapping[WorkloadRef, list[int]], missing: list[WorkloadRef]) -> str:
+    def _without(self, here: Iterable[WorkloadRef], missing: list[WorkloadRef]) -> str:
         spaces, lacking = _by_namespace(here), _by_namespace(missing)
         gone = [space for space in lacking if space not in spaces and len(lacking[space]) > 1]
         parts = [f"those of {_listed(gone, _MOST_NAMED)}"] if gone else []
@@ -147,19 +159,16 @@ class Namer:
         parts += [_listed(singles, _MOST_NAMED)] if singles else []
         return f"all pods but {', '.join(parts)}"
 
-    def _named(self, workload: WorkloadRef, places: Iterable[int]) -> str:
-        examples = self._examples(workload, places)
+    def _named(self, workload: WorkloadRef, examples: tuple[str, ...]) -> str:
         return f"{self.workload(workload)} ({', '.join(examples)})" if examples else self.workload(workload)
 
-    def _examples(self, workload: WorkloadRef, places: Iterable[int]) -> tuple[str, ...]:
-        """Some pods, where a set has only some of a workload's."""
-        here = set(places)
-        families = {self._ends[place].family for place in here}
-        whole = {p for p in self._pods.get(workload, ()) if self._ends[p].family in families}
-        if not whole or whole <= here:
+    def _examples(self, whole: int, mask: int) -> tuple[str, ...]:
+        """Some pods, where a set has only some of a workload's ends."""
+        here = whole & mask
+        if here == whole:
             return ()
-        found = (self._ends[place].examples[self._side] for place in sorted(here))
-        return tuple(dict.fromkeys(e.key.name for e in found if e is not None))[:_MOST_PODS]
+        found = (self._ends[place].examples[self._side] for place in each_bit(here))
+        return tuple(dict.fromkeys(one.key.name for one in found if one is not None))[:_MOST_PODS]
 
     def _outside_text(self, mask: int, kin: int) -> str:
         present = list(each_bit(self._outside & kin))
@@ -173,12 +182,14 @@ class Namer:
             return f"internet but {_listed(list(without), _MOST_NAMED)}"
         return _listed(list(dict.fromkeys(str(self._ends[p].outside) for p in there)), _MOST_NAMED)
 
-    def _workloads(self, mask: int) -> dict[WorkloadRef, list[int]]:
-        found: dict[WorkloadRef, list[int]] = {}
-        for place in each_bit(mask):
-            for workload in self._ends[place].workloads:
-                found.setdefault(workload, []).append(place)
-        return found
+
+def _workloads(ends: Ends, mask: int) -> list[tuple[WorkloadRef, int]]:
+    """Workloads in order, with the ends that they are among these."""
+    found: dict[WorkloadRef, int] = {}
+    for place in each_bit(mask):
+        for workload in ends.ends[place].workloads:
+            found[workload] = found.get(workload, 0) | 1 << place
+    return sorted(found.items())
 
 
 def _listed(names: list[str], most: int) -> str:
