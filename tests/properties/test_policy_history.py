@@ -34,12 +34,15 @@ def histories(draw: st.DrawFn) -> list[Event]:
     def choose(options):
         return draw(st.sampled_from(options))
 
+    theme = choose(u.THEMES)
     view = u.some_view(choose) if choose((True, True, False)) else ClusterView()
     events: list[Event] = [
         (thing, False) for field in view.__struct_fields__ for thing in getattr(view, field).values()
     ]
+    if theme is not u.THEMES[0]:
+        events.append((theme[-1](choose), False))
     return events + [
-        (u.some_object(choose), choose((False, False, True))) for _ in range(choose(range(1, 9)))
+        (choose(theme)(choose), choose((False, False, True))) for _ in range(choose(range(1, 9)))
     ]
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import ipaddress
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -149,7 +149,7 @@ def _perhaps(choose: Choose) -> bool:
 
 def _some_rule(choose: Choose, peers: str) -> Spec:
     rule: Spec = {}
-    found = [_some_peer(choose) for _ in range(choose((0, 1, 1, 2)))]
+    found = [some_peer(choose) for _ in range(choose((0, 1, 1, 2)))]
     if found or _perhaps(choose):
         rule[peers] = found
     ports = [_some_port(choose) for _ in range(choose((0, 0, 1, 2)))]
@@ -158,7 +158,8 @@ def _some_rule(choose: Choose, peers: str) -> Spec:
     return rule
 
 
-def _some_peer(choose: Choose) -> Spec:
+def some_peer(choose: Choose) -> Spec:
+    """A peer of a NetworkPolicy."""
     kind = choose(("pods", "pods", "namespaces", "both", "block"))
     if kind == "block":
         return {"ipBlock": choose(BLOCKS)}
@@ -246,13 +247,43 @@ _PROTOCOLS: tuple[list[Spec], ...] = (
 )
 
 
-def some_object(choose: Choose) -> KubeObject:
-    """Anything of this universe."""
-    makers = (
+def node_policy(choose: Choose) -> ClusterNetworkPolicy:
+    """A ClusterNetworkPolicy that is about every pod, and about nodes as peers."""
+    nodes = choose(({}, {"matchLabels": {"role": "edge"}}))
+    spec = {
+        "tier": choose(("Admin", "Baseline")),
+        "priority": 1,
+        "subject": {"namespaces": {}},
+        "egress": [{"action": choose(("Deny", "Accept")), "to": [{"nodes": nodes}]}],
+    }
+    return ClusterNetworkPolicy(metadata=b.meta("nodes"), spec=spec)
+
+
+def peers_policy(choose: Choose) -> NetworkPolicy:
+    """A NetworkPolicy that is about all pods of a namespace with pods of this node, and about pods as peers."""
+    peer = choose(({"podSelector": {}}, {"namespaceSelector": some_selector(choose)}, some_peer(choose)))
+    rule = {"from": [peer]}
+    spec = {"podSelector": {}, "ingress": [rule], "egress": [{"to": [peer], "ports": [{"port": "http"}]}]}
+    return NetworkPolicy(metadata=b.meta(choose(("a/all", "b/all"))), spec=spec)
+
+
+Maker = Callable[[Choose], KubeObject]
+THEMES: tuple[tuple[Maker, ...], ...] = (
+    (
         some_pod, some_pod, some_pod, some_network_policy, some_network_policy, some_network_policy,
         some_cluster_policy, some_cluster_policy, some_namespace, some_node, dns_service,
-    )  # fmt: skip
-    return choose(makers)(choose)
+    ),
+    (some_pod, some_pod, some_pod, peers_policy),
+    (some_namespace, some_namespace, some_pod, peers_policy),
+    (some_node, some_node, some_node, node_policy),
+    (some_pod, some_network_policy, some_cluster_policy),
+)  # fmt: skip
+"""Kinds that concern each other: in a history of everything they seldom meet."""
+
+
+def some_object(choose: Choose) -> KubeObject:
+    """Anything of this universe."""
+    return choose(THEMES[0])(choose)
 
 
 def some_view(choose: Choose) -> ClusterView:

@@ -91,11 +91,9 @@ class LiveSets:
         """What became of the sets since the last time; sets that nobody names are gone."""
         changes: dict[SetKey, SetChange | None] = {}
         for key in self._idle:
-            if key not in self._new:
-                changes[key] = None
+            changes[key] = None
             del self.members[key], self._uses[key]
             self._before.pop(key, None)
-            self._new.discard(key)
             if isinstance(key, PodPeers | EndpointPeers):
                 self._index.remove(key, _selection(key))
         for key in self._new:

@@ -147,11 +147,12 @@ class Policies:
         }
         cluster = self._cluster
         relabelled = {n for n, given in labels.items() if not cluster.has_labels(n, given)}
-        touched = set(read) | {pod.key for name in relabelled for pod in cluster.pods_in(name)}
+        touched = dict.fromkeys(read)
+        touched.update((pod.key, None) for name in relabelled for pod in cluster.pods_in(name))
         for key, pod in read.items():
             for facts in (pod, cluster.pods.get(key)):
                 for address in () if facts is None else facts.addresses:
-                    touched.update(rival.key for rival in cluster.claimants(address))
+                    touched.update((rival.key, None) for rival in cluster.claimants(address))
         before = {key: self._placed(key) for key in touched}
         for name in relabelled:
             cluster.set_namespace(name, labels[name])

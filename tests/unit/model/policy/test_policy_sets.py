@@ -217,6 +217,40 @@ def test_of_two_pods_with_one_address_the_older_has_it():
     assert found.pods[ip_address("10.244.1.3")].pod == ObjectKey("shop", "api")
 
 
+@pytest.mark.parametrize("order", [("shop/old", "shop/young"), ("shop/young", "shop/old")])
+def test_an_address_that_goes_from_one_peer_to_another_stays_in_the_set(order):
+    live = following(f"podSelector: {{}}\n{FROM_API}")
+    address = ip_address("10.244.2.50")
+    live.update(b.changes(b.pod("shop/old", str(address), node="node-2", labels={"role": "api"})))
+    now = {
+        "shop/old": b.pod("shop/old", "10.244.2.51", node="node-2", labels={"role": "api"}),
+        "shop/young": b.pod("shop/young", str(address), node="node-2", labels={"role": "api"}),
+    }
+    delta = live.update(b.changes(*(now[name] for name in order)))
+    assert delta.sets == {
+        API: SetChange(
+            {address: ObjectKey("shop", "young"), ip_address("10.244.2.51"): ObjectKey("shop", "old")}
+        )
+    }
+    assert live.state.sets[API][address] == ObjectKey("shop", "young")
+
+
+def test_nodes_enter_and_leave_sets_by_label_and_address():
+    live = following(
+        "tier: Admin\npriority: 1\nsubject: {namespaces: {}}\negress: [{action: Deny, to: [{nodes: {matchLabels: {zone: '2'}}}]}]"
+    )
+    second = world().nodes[ObjectKey("", "node-2")]
+    (key,) = live.state.sets
+    assert {str(address) for address in live.state.sets[key]} == {"172.30.0.12", "2001:db8:30::12"}
+    more = b.node("node-2", "172.30.0.12", "172.30.0.99", labels={"zone": "2"})
+    delta = live.update(b.changes(more))
+    assert {str(address) for address in delta.sets[key].added} == {"172.30.0.99"}
+    assert {str(address) for address in delta.sets[key].removed} == {"2001:db8:30::12"}
+    assert live.update(b.changes(more)).is_empty
+    assert len(live.update(b.changes(gone=[second])).sets[key].removed) == 2
+    assert not live.update(b.changes(gone=[second])).sets
+
+
 def test_directions_are_chains_of_their_own():
     found = state("podSelector: {}\npolicyTypes: [Ingress, Egress]")
     assert {key.direction for key in found.chains} == set(Direction)
