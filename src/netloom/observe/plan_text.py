@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from netloom.observe.plan import ChangedObject, PlanReport, Row, ServiceRow
+from netloom.observe.plan import ChangedObject, PlanReport
+from netloom.observe.plan_rows import Row
+from netloom.observe.plan_services import ServiceRow
 from netloom.observe.reach.reasons import Reason
 
 _SIGNS = {"created": "+", "changed": "~", "deleted": "-"}
@@ -80,8 +82,8 @@ def _summary(report: PlanReport) -> str:
         if not rows and not services:
             continue
         pairs = sum(row.connections for row in rows)
-        text = f"{pairs:,} {'pair' if pairs == 1 else 'pairs'} {word}"
+        found = [f"{pairs:,} {'pair' if pairs == 1 else 'pairs'}"] if rows else []
         if services:
-            text += f" and {len(services)} {'way' if len(services) == 1 else 'ways'} through Services"
-        parts.append(text)
+            found.append(f"{len(services)} {'way' if len(services) == 1 else 'ways'} through Services")
+        parts.append(f"{' and '.join(found)} {word}")
     return f"{'; '.join(parts)}. Nothing was changed."

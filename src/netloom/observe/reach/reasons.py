@@ -10,7 +10,7 @@ from netloom.model.policy.judge import Judge, Judgement
 from netloom.model.policy.verdicts import Traffic
 from netloom.model.provenance import Source
 from netloom.observe.reach.ends import End, EndKind
-from netloom.observe.reach.judged import Judged
+from netloom.observe.reachability import Reachability
 from netloom.units import Protocol
 
 _MOST_POLICIES = 3
@@ -29,14 +29,15 @@ class Reason(msgspec.Struct, frozen=True):
 class Reasons:
     """Asks about one side."""
 
-    def __init__(self, judged: Judged) -> None:
-        self._number = judged.number
-        self._judge = Judge(judged.cluster)
+    def __init__(self, reach: Reachability, side: int) -> None:
+        self._number = side
+        self._judge = Judge(reach.judged[side].cluster)
+        self._there = {workload for end in reach.ends if end.examples[side] for workload in end.workloads}
 
     def of(self, sender: End, receiver: End, protocol: Protocol | None, port: int) -> tuple[Reason, ...]:
         """What keeps a connection from being made, or, where nothing does, what lets it pass."""
         source, destination = sender.examples[self._number], receiver.examples[self._number]
-        gone = [_absent(end) for end, one in ((sender, source), (receiver, destination)) if one is None]
+        gone = [self._absent(end) for end, one in ((sender, source), (receiver, destination)) if one is None]
         if source is None or destination is None:
             return tuple(gone)
         traffic = Traffic(source.address, destination.address, protocol, port)
@@ -48,13 +49,13 @@ class Reasons:
         ]
         return tuple(r for r in said if not r.is_allowed) or tuple(said)
 
-
-def _absent(end: End) -> Reason:
-    workload = next(iter(end.workloads), None)
-    if workload is None:
-        return Reason("", False, f"{end.kind.value} is not there")
-    source = Source(workload.kind, workload.namespace, workload.name)
-    return Reason("", False, f"{workload.subject} is not there, or its pods are others", (source,))
+    def _absent(self, end: End) -> Reason:
+        workload = next(iter(end.workloads), None)
+        if workload is None:
+            return Reason("", False, f"{end.kind.value} is not there")
+        source = Source(workload.kind, workload.namespace, workload.name)
+        which = "such a pod of " if workload in self._there else ""
+        return Reason("", False, f"{which}{workload.subject} is not there", (source,))
 
 
 def _said(judgement: Judgement, end: End) -> Iterator[Reason]:
