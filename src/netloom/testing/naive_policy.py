@@ -22,6 +22,7 @@ the Kubernetes documentation's page on network policies. What they leave to the 
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Collection, Iterator
 from typing import Any
@@ -37,6 +38,7 @@ from netloom.model.policy.state import Direction
 from netloom.units import Addr, Protocol, parse_addr
 
 Json = Any
+_address = functools.lru_cache(maxsize=4096)(parse_addr)
 NAME_LABEL = "kubernetes.io/metadata.name"
 """Set on every namespace by the API server."""
 
@@ -99,7 +101,7 @@ def addresses_of(pod: Pod) -> list[Addr]:
     if pod.spec.host_network or pod.status.phase in {"Succeeded", "Failed"} or not pod.spec.node_name:
         return []
     texts = [one.ip for one in pod.status.pod_ips] or [pod.status.pod_ip]
-    return [address for address in map(parse_addr, texts) if address is not None]
+    return [address for address in map(_address, texts) if address is not None]
 
 
 class _End:
@@ -308,6 +310,6 @@ def _is_within(address: Addr, text: str) -> bool:
 
 def _node_addresses(node: Node) -> Iterator[Addr]:
     for one in node.status.addresses:
-        address = parse_addr(one.address)
+        address = _address(one.address)
         if address is not None:
             yield address
