@@ -439,3 +439,27 @@ async def test_table():
                 await check(rig, case)
             except AssertionError as error:
                 raise AssertionError(f"{name}: {error}") from error
+
+
+async def test_policies_outlive_the_agent_and_a_restart_finds_what_changed():
+    """With other policies, labels and pods than before, in all of which a restart may go wrong: open, closed, or half of both."""
+    before = with_policies(CLUSTER, NOBODY_IN + policy("b/db", DB_FROM_WEB))
+    other = rig_objects({**LABELS, "a/q": {"app": "web"}, "b/p": {}}, NAMESPACES, NAMED)
+    after = with_policies(other, NOBODY_OUT + policy("b/db", DB_FROM_WEB))
+    questions = "a/p a/q:80 yes\na/p b/q:8080 yes\na/q b/q:8080 yes\nb/p b/q:8080 yes\nb/q a/q:80 yes\nc/p b/q:80 yes\nb/p a/p:80 yes"
+
+    def expected(rig: PolicyRig, view: ClusterView) -> dict[Question, str]:
+        rows = rows_of(rig, questions)
+        return {row.question: row.answerer if naive(view, row.seen).allowed else "" for row in rows}
+
+    async with policy_rig() as rig:
+        await rig.put(before)
+        assert await rig.contradictions(expected(rig, before)) == []
+        for view in (after, with_policies(CLUSTER, ""), before):
+            held = expected(rig, rig.view)
+            assert expected(rig, view) != held
+            with rig.restarted():
+                assert await rig.contradictions(held) == [], "nobody is there, and all stays as it was"
+                await rig.put(view)
+                assert await rig.contradictions(expected(rig, view)) == []
+            assert await rig.contradictions(expected(rig, view)) == []

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -62,6 +62,8 @@ class PolicyRig:
         self.hosts = dict(hosts)
         self.planes = tuple(planes)
         self._states: dict[int, NetworkState] = {}
+        self.view = ClusterView()
+        """What is in force."""
 
     async def put(self, view: ClusterView) -> None:
         """Both planes have in force what the model says of these objects."""
@@ -73,6 +75,17 @@ class PolicyRig:
             else:
                 await plane.start(state, facts)
             self._states[number] = state
+        self.view = view
+
+    @contextlib.contextmanager
+    def restarted(self) -> Iterator[None]:
+        """Agents that have just begun: they know nothing of what the former ones left in the kernel."""
+        with contextlib.ExitStack() as stack:
+            nodes = [self.hosts[f"node-{number}"] for number, _ in enumerate(self.planes, 1)]
+            self.planes = tuple(stack.enter_context(plane_of(node)) for node in nodes)
+            self._states = {}
+            yield
+        self._states = {}
 
     def address(self, name: str, family: Family) -> Addr:
         """An address of a host."""
