@@ -14,13 +14,13 @@ import logging
 import os
 import socket
 import struct
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from netloom.errors import NotFound, StorageError, Unavailable, UsageError
+from netloom.errors import NetloomError, NotFound, StorageError, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ class QuestionServer:
     Args:
         path: where to listen; a socket that a former run left there is replaced.
         answers: by question, what gives its answer: anything that msgspec can write. Must not block.
-        about: the same for questions with further words, which are given to it. May raise UsageError.
+        about: the same for questions with further words, which are given to it; may wait. May raise NetloomError.
         followed: what happens from now on, for questions that are followed; closed when the asker leaves.
     """
 
@@ -60,7 +60,7 @@ class QuestionServer:
         path: Path | str,
         answers: Mapping[str, Callable[[], Any]],
         *,
-        about: Mapping[str, Callable[[str], Any]] = {},
+        about: Mapping[str, Callable[[str], Awaitable[Any]]] = {},
         followed: Mapping[str, Callable[[], AsyncGenerator[Any, None]]] = {},
     ) -> None:
         self._path = Path(path)
@@ -126,18 +126,18 @@ class QuestionServer:
                 return ""
             question = (await reader.readuntil(b"\n")).decode(errors="replace").strip()
             if question not in self._followed:
-                writer.write(msgspec.json.encode(self._answer(question)))
+                writer.write(msgspec.json.encode(await self._answer(question)))
                 await writer.drain()
             return question
 
-    def _answer(self, question: str) -> _Answer:
+    async def _answer(self, question: str) -> _Answer:
         word, _, words = question.partition(" ")
         try:
-            if words and (give_about := self._about.get(word)) is not None:
-                return _Answer(answer=msgspec.Raw(msgspec.json.encode(give_about(words))))
+            if words and (about := self._about.get(word)) is not None:
+                return _Answer(answer=msgspec.Raw(msgspec.json.encode(await about(words))))
             if (give := self._answers.get(question)) is not None:
                 return _Answer(answer=msgspec.Raw(msgspec.json.encode(give())))
-        except UsageError as error:
+        except NetloomError as error:
             return _Answer(error=str(error))
         known = ", ".join(sorted({*self._answers, *self._followed, *(f"{one} ..." for one in self._about)}))
         return _Answer(error=f"no such question: {question[:40]!r}; ask one of: {known}")

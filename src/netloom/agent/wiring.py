@@ -22,6 +22,7 @@ from netloom.agent.drained_server import DrainedServer
 from netloom.agent.drained_wait import DrainWaiter
 from netloom.agent.drops import DropWatch
 from netloom.agent.findings import FindingEvents
+from netloom.agent.kernel import KernelReader
 from netloom.agent.names import NamesFeed
 from netloom.agent.own_node import OwnNode, answer_at, underlay_mtu
 from netloom.agent.questions import QuestionServer, socket_beside
@@ -154,6 +155,7 @@ class NodeAgent:
         self._questions = QuestionServer(
             socket_beside(config.cni_socket),
             {"drift": self._drift.report, "drops": self._drops.report},
+            about={"kernel": KernelReader().answer},
             followed={"drops-follow": self._drops.follow},
         )
         self._servers = NodeServers(

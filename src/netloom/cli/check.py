@@ -13,11 +13,12 @@ from pathlib import Path
 import msgspec
 
 from netloom.agent.questions import follow
+from netloom.cli.errors import only_error
 from netloom.cli.facts import facts_for
 from netloom.cli.nodes import local_sockets
 from netloom.cli.output import Progress
 from netloom.cli.session import add_target, client_of
-from netloom.errors import NetloomError, Untrue, UsageError
+from netloom.errors import Untrue, UsageError
 from netloom.kube.client import KubeClient
 from netloom.observe.check import junit, words
 from netloom.observe.check.dropfeed import DropFeed
@@ -103,21 +104,10 @@ def run(options: argparse.Namespace) -> int:
     try:
         report = asyncio.run(_check(options, expectations, progress))
     except BaseExceptionGroup as group:
-        raise _only_error(group) from None
+        raise only_error(group) from None
     progress.done()
     print(_shown(report, options))
     return 0 if report.is_good(strict=options.strict) else Untrue.exit_code
-
-
-def _only_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What several tasks came to, where that is one of our own errors."""
-    ours, others = group.split(NetloomError)
-    if others is not None or ours is None:
-        return group
-    error: BaseException = ours
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error
 
 
 async def _check(

@@ -12,12 +12,13 @@ from typing import TypeVar
 
 import msgspec
 
+from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.meta import KubeObject
 from netloom.api.networking import NetworkPolicy
 from netloom.api.nulls import without_nulls
-from netloom.errors import Untrue
+from netloom.errors import NotFound, Untrue
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.resources import Resource
@@ -89,6 +90,7 @@ async def load_view(client: KubeClient) -> ClusterView:
         nodes=await _load(client, resources.NODES, Node),
         namespaces=await _load(client, resources.NAMESPACES, Namespace),
         policies=await _load(client, resources.NETWORK_POLICIES, NetworkPolicy),
+        cluster_policies=await _load(client, resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
     )
 
 
@@ -103,7 +105,17 @@ def explain(
         UsageError: an end cannot be read, or leaves open which port is meant.
         NotFound: there is no such object.
     """
-    cluster = ClusterModel(view, facts)
+    return explain_in(ClusterModel(view, facts), source, destination, namespace=namespace)
+
+
+def explain_in(
+    cluster: ClusterModel, source: str, destination: str, *, namespace: str = "default"
+) -> WhyReport:
+    """As :func:`explain`, in a cluster that has been read already.
+
+    Raises:
+        UsageError, NotFound: as for :func:`explain`.
+    """
     origin = read_origin(source, cluster, namespace)
     here = origin.pod.namespace if origin.pod is not None else namespace
     result = walk(cluster, origin, read_destination(destination, cluster, here))
@@ -197,7 +209,12 @@ def _report_steps(steps: tuple[Step, ...]) -> tuple[ReportStep, ...]:
 
 
 async def _load(client: KubeClient, resource: Resource, type_: type[T]) -> dict[ObjectKey, T]:
-    items, _ = await client.list(resource)
+    try:
+        items, _ = await client.list(resource)
+    except NotFound:
+        if not resource.is_optional:
+            raise
+        return {}
     found: dict[ObjectKey, T] = {}
     for item in items:
         try:

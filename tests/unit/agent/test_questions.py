@@ -116,7 +116,7 @@ async def test_the_command_fails_where_something_is_wrong_or_nobody_answers(tmp_
 async def test_a_question_about_something(tmp_path):
     path = tmp_path / "agent.sock"
 
-    def about(words):
+    async def about(words):
         if words == "nonsense":
             raise UsageError("nonsense: cannot be read", "ask better")
         return {"asked": words}

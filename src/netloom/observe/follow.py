@@ -1,0 +1,62 @@
+"""A cluster that is followed: every kind that the network depends on, watched. In: a client. Out: the view now, and word of changes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from netloom.api.cluster_policy import ClusterNetworkPolicy
+from netloom.api.core import Namespace, Node, Pod, Service
+from netloom.api.discovery import EndpointSlice
+from netloom.api.networking import NetworkPolicy
+from netloom.kube import resources
+from netloom.kube.client import KubeClient
+from netloom.kube.watch import Reflector
+from netloom.model.inputs import ClusterView
+from netloom.units import ObjectKey
+
+
+class FollowedCluster:
+    """Watches. ``run`` until cancelled; ``view`` is whole from the first ``changed`` on.
+
+    Args:
+        client: an open client with the right to list and watch.
+    """
+
+    def __init__(self, client: KubeClient) -> None:
+        self._changes = asyncio.Event()
+        self._kinds: dict[str, Reflector[Any]] = {
+            "services": self._follow(client, resources.SERVICES, Service),
+            "slices": self._follow(client, resources.ENDPOINT_SLICES, EndpointSlice),
+            "pods": self._follow(client, resources.PODS, Pod),
+            "nodes": self._follow(client, resources.NODES, Node),
+            "namespaces": self._follow(client, resources.NAMESPACES, Namespace),
+            "policies": self._follow(client, resources.NETWORK_POLICIES, NetworkPolicy),
+            "cluster_policies": self._follow(
+                client, resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy
+            ),
+        }
+
+    @property
+    def view(self) -> ClusterView:
+        """The cluster as it is known now."""
+        return ClusterView(**{name: dict(kind.items) for name, kind in self._kinds.items()})
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for name, kind in self._kinds.items():
+                tasks.create_task(kind.run(), name=f"watch {name}")
+
+    async def changed(self) -> None:
+        """Return when something is not what it was the last time; the first time, when everything has been read."""
+        for kind in self._kinds.values():
+            await kind.synced.wait()
+        await self._changes.wait()
+        self._changes.clear()
+
+    def _follow(self, client: KubeClient, resource: resources.Resource, type_: type[Any]) -> Reflector[Any]:
+        return Reflector(client, resource, type_, on_change=self._note)
+
+    def _note(self, _: ObjectKey, __: object) -> None:
+        self._changes.set()
