@@ -13,8 +13,8 @@ the Kubernetes documentation's page on network policies. What they leave to the 
 - a pod and itself are allowed before anything is asked, whichever of its addresses it uses;
 - a name of a port means every port of that name and protocol that the pod's containers have;
 - of ClusterNetworkPolicies with the same tier and priority the first by name is asked first;
-- a pod that has finished has no address any more; of several pods that claim one address the oldest has it, then the first by
-  namespace and name;
+- a pod that has finished has no address any more; of several pods that claim one address the oldest has it that is not being
+  deleted, then the oldest, then the first by namespace and name;
 - which addresses a domain name has, no object says: it matches nothing;
 - the address of the cluster's DNS, which a server of the node itself answers, is that of a pod as its Service describes it: in its
   namespace, with the labels that it selects (or its own, where it selects nothing) and its ports by their names.
@@ -76,9 +76,10 @@ def naive(view: ClusterView, packet: Packet, dns: Collection[Addr] = ()) -> Verd
 def pod_at(view: ClusterView, address: Addr) -> Pod | None:
     """The pod that has an address in a network of its own."""
 
-    def age(pod: Pod) -> tuple[bool, str, str, str]:
+    def age(pod: Pod) -> tuple[bool, bool, str, str, str]:
         meta = pod.metadata
-        return meta.creation_timestamp is None, meta.creation_timestamp or "", meta.namespace, meta.name
+        created = meta.creation_timestamp
+        return meta.deletion_timestamp is not None, created is None, created or "", meta.namespace, meta.name
 
     found = [pod for pod in view.pods.values() if address in addresses_of(pod)]
     return min(found, key=age) if found else None
