@@ -119,3 +119,11 @@ async def test_a_later_flow_with_the_same_addresses_is_another(conntrack, family
     later = msgspec.structs.replace(flow, id=flow.id ^ 1)
     assert conntrack.delete([later]) == 0
     assert conntrack.dump(FlowFilter(family, 17, None, 54)) == [flow]
+
+
+async def test_a_later_flow_that_goes_elsewhere_is_another_whatever_its_number(conntrack, family):
+    """The kernel may give it the number of the one that has gone: its place in memory is the same, and so is what was sent."""
+    (flow,) = conntrack.dump(FlowFilter(family, 17, None, 54))
+    elsewhere = msgspec.structs.replace(flow.reply, source=flow.reply.source + 7)
+    assert conntrack.delete([msgspec.structs.replace(flow, reply=elsewhere)]) == 0
+    assert conntrack.dump(FlowFilter(family, 17, None, 54)) == [flow]

@@ -101,12 +101,15 @@ class Conntrack:
         Raises:
             KernelError: the kernel refused for another reason than that a flow has gone.
         """
+        # Looked up by what comes back, which says where the flow goes. By what was sent, a client that takes its port again
+        # would be hit: the kernel makes an entry's number from its place in memory and what was sent (Linux 6.18), and gives
+        # the place of an entry that has just gone to the next one.
         requests = [
             Request(
                 _DELETE,
                 0,
                 _generic(flow.family)
-                + nested(_CTA_TUPLE_ORIG, *_tuple(flow.family, flow.protocol, flow.original))
+                + nested(_CTA_TUPLE_REPLY, *_tuple(flow.family, flow.protocol, flow.reply))
                 + attr(_CTA_ID, flow.id.to_bytes(4, "big")),
                 f"delete {flow.family.value} conntrack entry",
             )

@@ -26,7 +26,7 @@ class Flow(msgspec.Struct, frozen=True):
     reply: Tuple
     """What the answer is expected to look like before it is translated back: its source is where the flow really goes."""
     id: int
-    """The kernel's number of the entry: a later flow of the same addresses has another."""
+    """The kernel's number of the entry: a later flow of the same addresses has another, unless its entry took the same place."""
 
     @property
     def is_translated(self) -> bool:
