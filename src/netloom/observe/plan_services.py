@@ -16,6 +16,7 @@ from netloom.observe.plan_sides import GAINED, LOST, Sides, side_of
 from netloom.observe.reach.ends import EndKind
 from netloom.observe.reach.naming import EndName
 
+_OWN_NODE = "at the endpoint's own node"
 _RELAYED = "through other nodes"
 
 
@@ -97,15 +98,15 @@ class ServiceRows:
             both = direct & relayed
             if both:
                 yield effect, both, ""
-            here = direct & ~both
-            if here:
-                yield (
-                    effect,
-                    here,
-                    "at the endpoint's own node" if key.kind.is_outer and old[1] | new[1] else "",
-                )
+            if direct & ~both:
+                yield effect, direct & ~both, _OWN_NODE if self._has_two_ways(key, effect) else ""
             if relayed & ~both:
                 yield effect, relayed & ~both, _RELAYED
+
+    def _has_two_ways(self, key: DoorKey, effect: str) -> bool:
+        """Clients outside come in at whatever node."""
+        door = self._ways[side_of(effect)].doors.get(key)
+        return key.kind.is_outer and door is not None and not door.is_local
 
     def _because(
         self, key: DoorKey, effect: str, senders: int, targets: int, note: str

@@ -145,8 +145,16 @@ def _scene(
         nodes=places,
         readings=readings,
         stand_ins=tuple(_stand_ins(estate, pods, facts, families)),
-        inside=(*facts.cluster_cidrs, *facts.service_cidrs, *nodes),
+        inside=(*facts.cluster_cidrs, *facts.service_cidrs, *nodes, *_strays(pods, facts)),
     )
+
+
+def _strays(pods: Mapping[ObjectKey, PodEnd], facts: ClusterFacts) -> Iterator[Cidr]:
+    """Addresses of pods that are in no range of pods: some networks give any."""
+    for pod in pods.values():
+        for address in pod.addresses:
+            if not any(address in cidr for cidr in facts.cluster_cidrs):
+                yield ipaddress.ip_network(f"{address}/{address.max_prefixlen}")
 
 
 def _stand_ins(

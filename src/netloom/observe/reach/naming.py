@@ -7,8 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from netloom.observe.reach.ends import EndKind, Ends
+from netloom.observe.reach.outside import OutsideClass, span_text
 from netloom.observe.reach.portspace import each_bit
 from netloom.observe.reach.scene import WorkloadRef
+from netloom.units import Family
 
 _MOST_NAMED = 6
 _MOST_PODS = 3
@@ -171,16 +173,26 @@ class Namer:
         return tuple(dict.fromkeys(one.key.name for one in found if one is not None))[:_MOST_PODS]
 
     def _outside_text(self, mask: int, kin: int) -> str:
-        present = list(each_bit(self._outside & kin))
-        there = [place for place in present if mask >> place & 1]
-        if len(there) == len(present):
+        there = self._classes(mask)
+        lacking = self._classes(self._outside & kin & ~mask)
+        if not lacking:
             return "internet"
-        lacking = [place for place in present if place not in there]
-        has_rest = [o for p in there if (o := self._ends[p].outside) is not None and o.is_rest]
-        if has_rest and len(lacking) <= len(there) + 2:
-            without = dict.fromkeys(str(self._ends[place].outside) for place in lacking)
-            return f"internet but {_listed(list(without), _MOST_NAMED)}"
-        return _listed(list(dict.fromkeys(str(self._ends[p].outside) for p in there)), _MOST_NAMED)
+        if any(one.is_rest for one in there) and not any(one.is_rest for one in lacking):
+            return f"internet but {_ranges(lacking)}"
+        return _ranges(there)
+
+    def _classes(self, mask: int) -> list[OutsideClass]:
+        return [one for place in each_bit(mask) if (one := self._ends[place].outside) is not None]
+
+
+def _ranges(classes: Iterable[OutsideClass]) -> str:
+    """Several classes as ranges, each family for itself."""
+    spans: dict[Family, list[tuple[int, int]]] = {}
+    for one in classes:
+        if one.is_rest:
+            return str(one)
+        spans.setdefault(one.family, []).extend(one.spans)
+    return ", ".join(span_text(family, found) for family, found in spans.items())
 
 
 def _workloads(ends: Ends, mask: int) -> list[tuple[WorkloadRef, int]]:

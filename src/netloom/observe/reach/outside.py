@@ -7,7 +7,7 @@ addresses that no rule tells apart. Not here: whose an address is.
 from __future__ import annotations
 
 import ipaddress
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
@@ -42,21 +42,37 @@ class OutsideClass(msgspec.Struct, frozen=True):
         return _address(self.family, min(first + 1, last))
 
     def __str__(self) -> str:
-        if self.is_rest:
-            return "internet"
-        cidrs = self.cidrs()
-        shown = ", ".join(map(str, cidrs[:_MOST_SHOWN]))
-        return shown if len(cidrs) <= _MOST_SHOWN else f"{shown} and {len(cidrs) - _MOST_SHOWN} more ranges"
+        return "internet" if self.is_rest else span_text(self.family, self.spans)
 
-    def cidrs(self) -> list[Cidr]:
-        """The same as ranges."""
-        found: list[Cidr] = []
-        for first, last in self.spans:
-            found += ipaddress.summarize_address_range(
-                _address(self.family, first),
-                _address(self.family, last),
-            )
-        return found
+
+def span_text(family: Family, spans: Iterable[tuple[int, int]]) -> str:
+    """Addresses as ranges, or, where that is shorter, as one range but for others: ``10.0.0.0/8 without 10.1.0.0/16``."""
+    joined: list[tuple[int, int]] = []
+    for first, last in sorted(spans):
+        if joined and first <= joined[-1][1] + 1:
+            joined[-1] = joined[-1][0], max(last, joined[-1][1])
+        else:
+            joined.append((first, last))
+    within = _cidrs(family, joined)
+    low, high = joined[0][0], joined[-1][1]
+    shift = (low ^ high).bit_length()
+    low, high = low >> shift << shift, (high >> shift << shift) + (1 << shift) - 1
+    without = _cidrs(family, _without([(low, high)], joined))
+    if len(without) + 1 < len(within):
+        return f"{_cidrs(family, [(low, high)])[0]} without {_listed(without)}"
+    return _listed(within)
+
+
+def _cidrs(family: Family, spans: Iterable[tuple[int, int]]) -> list[Cidr]:
+    found: list[Cidr] = []
+    for first, last in spans:
+        found += ipaddress.summarize_address_range(_address(family, first), _address(family, last))
+    return found
+
+
+def _listed(cidrs: Sequence[Cidr]) -> str:
+    shown = ", ".join(map(str, cidrs[:_MOST_SHOWN]))
+    return shown if len(cidrs) <= _MOST_SHOWN else f"{shown} and {len(cidrs) - _MOST_SHOWN} more ranges"
 
 
 class AddressSpace:
@@ -100,12 +116,12 @@ class AddressSpace:
         """What is not in the ranges of the cluster, by classes, the rest of the world first."""
         spans: dict[int, list[tuple[int, int]]] = {}
         end = 1 << family.bits
-        holes = [c for c in (*inside, *_NOBODY_SENDS) if family_of(c) is family]
+        gaps = _gaps(c for c in (*inside, *_NOBODY_SENDS) if family_of(c) is family)
         bounds = [*self._starts[family], end]
         for (first, after), member in zip(pairwise(bounds), self._memberships[family], strict=True):
             if first < end:
                 spans.setdefault(member, []).append((first, min(after, end) - 1))
-        cut = {member: list(_without(given, holes)) for member, given in spans.items()}
+        cut = {member: list(_without(given, gaps)) for member, given in spans.items()}
         sizes = {member: sum(b - a + 1 for a, b in given) for member, given in cut.items() if given}
         ordered = sorted(sizes, key=lambda member: (-sizes[member], cut[member]))
         return [
@@ -114,13 +130,23 @@ class AddressSpace:
         ]
 
 
-def _without(spans: Iterable[tuple[int, int]], holes: Iterable[Cidr]) -> Iterator[tuple[int, int]]:
-    gaps = sorted((int(hole.network_address), int(hole.broadcast_address)) for hole in holes)
+def _gaps(holes: Iterable[Cidr]) -> list[tuple[int, int]]:
+    """In order, none overlaps another."""
+    found: list[tuple[int, int]] = []
+    for low, high in sorted((int(hole.network_address), int(hole.broadcast_address)) for hole in holes):
+        if found and low <= found[-1][1] + 1:
+            found[-1] = found[-1][0], max(high, found[-1][1])
+        else:
+            found.append((low, high))
+    return found
+
+
+def _without(spans: Iterable[tuple[int, int]], gaps: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
     for first, last in spans:
         at = first
-        for low, high in gaps:
-            if high < at or low > last:
-                continue
+        for low, high in gaps[bisect_left(gaps, first, key=lambda gap: gap[1]) :]:
+            if low > last:
+                break
             if low > at:
                 yield at, low - 1
             at = max(at, high + 1)
