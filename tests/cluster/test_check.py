@@ -1,4 +1,4 @@
-"""``netloom check``, ``netloom drops`` and what they say of policies that are in force: real clusters, real packets."""
+"""``netloom check``, ``netloom drops`` and ``netloom why --live``, of policies that are in force: real clusters, real packets."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -146,3 +146,41 @@ def test_a_drop_is_told_with_names_while_it_happens(tiers):
     shown = tiers.command.netloom("drops", "-n", tiers.namespace, "--name", tiers.cluster).stdout
     assert f"{tiers.namespace}/{front} -> " in shown
     assert "isolated by NetworkPolicy" in shown
+
+
+def test_why_holds_the_kernels_and_a_packet_against_the_model(tiers):
+    def why(source):
+        words = ("why", "--live", "--probe", "--name", tiers.cluster, "-n", tiers.namespace, "-o", "json")
+        done = tiers.command.netloom(*words, f"deploy/{source}", "svc/db:5432", check=False)
+        return done.returncode, json.loads(done.stdout)
+
+    code, told = why("api")
+    assert code == 0
+    assert told["why"]["verdict"] == "DELIVERED"
+    assert {one["stage"] for one in told["live"]["comparisons"]} == {"service", "policy", "route"}
+    assert [one["problem"] for one in told["live"]["comparisons"] if one["problem"]] == []
+    assert told["live"]["unread"] == []
+    assert told["live"]["probe"]["status"] == "holds"
+    code, told = why("front")
+    assert code == 8
+    assert told["why"]["verdict"] == "DROPPED"
+    assert [one["problem"] for one in told["live"]["comparisons"] if one["problem"]] == []
+    assert told["live"]["probe"]["seen"] == "dropped"
+
+
+def test_why_is_asked_again_with_each_change(tiers):
+    words = ("why", "--watch", "--name", tiers.cluster, "-n", tiers.namespace, "-o", "json")
+    asking = tiers.command.start(tiers.command.netloom_path, *words, "deploy/front", "svc/db:5432")
+    try:
+        assert asking.fact()["verdict"] == "DROPPED"
+        tiers("label", "deployment", "front", "unrelated=change")
+        allow = [
+            {"op": "replace", "path": "/spec/ingress/0/from/0/podSelector/matchLabels/app", "value": "front"}
+        ]
+        tiers("patch", "networkpolicy", "db", "--type=json", "-p", json.dumps(allow))
+        assert asking.fact()["verdict"] == "DELIVERED"
+        allow[0]["value"] = "api"
+        tiers("patch", "networkpolicy", "db", "--type=json", "-p", json.dumps(allow))
+        assert asking.fact()["verdict"] == "DROPPED"
+    finally:
+        asking.end()
