@@ -11,6 +11,7 @@ PACE_S = 0.01
 SHORT, LONG = 4, 4
 seen = {"short": 0, "long": 0, "connections": 0, "pods": {}, "failures": []}
 stop = asyncio.Event()
+BEGAN = time.monotonic()
 
 
 async def answer(reader, writer, kind):
@@ -42,7 +43,9 @@ async def client(kind):
                 await pause()
             writer.close()
         except (OSError, EOFError, TimeoutError) as error:
-            seen["failures"].append(f"{kind} {step}: {type(error).__name__} {error}")
+            own = f"from port {writer.get_extra_info('sockname')[1]}" if step == "request" else ""
+            at = f"{time.monotonic() - BEGAN:.2f} s"
+            seen["failures"].append(f"{kind} {step} {own} after {at}: {type(error).__name__} {error}")
             await pause()
 
 

@@ -19,10 +19,15 @@ ROLLOUTS = 25
 PAGE = Path(__file__).parents[2] / "docs/rollouts.md"
 
 
+def blocks():
+    """The YAML of the page."""
+    found = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    return [list(yaml.safe_load_all(block)) for block in found]
+
+
 def manifests():
     """The Deployment and the Service of the page."""
-    blocks = re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    documents = list(yaml.safe_load_all(blocks[0]))
+    documents = blocks()[0]
     assert [d["kind"] for d in documents] == ["Deployment", "Service"]
     return documents
 
@@ -84,6 +89,46 @@ def test_fifty_rollouts_under_load_lose_no_request(shop, half):
         assert one["short"] > 20 * ROLLOUTS
         assert one["long"] > 20 * ROLLOUTS
         assert len(one["pods"]) > ROLLOUTS, "the load saw the pods change"
+
+
+def by_itself(deployment):
+    """The page's other hook: each pod asks for itself."""
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (hook,) = blocks()[1]
+    assert "exec" in hook["lifecycle"]["preStop"]
+    container |= hook
+
+
+def test_pods_that_ask_for_themselves_lose_no_request(shop):
+    """Although they are behind two Services, of which each has clients."""
+    with without_node(shop, "node-1"):
+        first = deploy(shop, by_itself)
+        second = shop.service("also", {"port": 80, "targetPort": "http"}, selector={"app": "cart"})[
+            "clusterIP"
+        ]
+        scripts = [*start_load(shop, first, ["node-1"]), *start_load(shop, second, ["node-2"])]
+        for _ in range(5):
+            roll(shop)
+        seen = end_load(scripts)
+    assert [one["failures"] for one in seen] == [[], []]
+    assert answers(shop, "200") >= 15, "each old pod has asked, and has been answered"
+
+
+def answers(place, code):
+    """How many hooks the agents have answered so since they started."""
+    total = 0
+    for node in ("node-1", "node-2", "node-3"):
+        page = metrics(place, node)
+        found = re.findall(rf'^netloom_drained_answers_total{{code="{code}"}} (\d+)', page, re.MULTILINE)
+        total += sum(map(int, found))
+    return total
+
+
+def metrics(place, node):
+    (pid,) = (pid for name, pid in processes(place.command, place.cluster) if name == f"nl-{node}-agent")
+    own = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+    words = ["nsenter", "--target", str(pid), *own, "--net", "curl", "-sS", "http://127.0.0.1:10249/metrics"]
+    return place.command._run(words, check=True, timeout=20).stdout
 
 
 def as_usual(deployment):

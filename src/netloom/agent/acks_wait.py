@@ -22,6 +22,7 @@ from netloom.clock import Clock
 from netloom.errors import NetloomError, NotFound, Unavailable
 from netloom.kube.client import KubeClient
 from netloom.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
+from netloom.kube.versions import is_number
 from netloom.kube.watch import Reflector
 from netloom.units import ObjectKey
 
@@ -43,6 +44,11 @@ class Report(msgspec.Struct, frozen=True):
     wanted: tuple[Wanted, ...] = ()
     """Empty where a Pod had no address in time."""
     lacking: tuple[Lack, ...] = ()
+
+    @property
+    def is_comparable(self) -> bool:
+        """Whether the API server's resourceVersions are numbers; otherwise only equal ones count."""
+        return all(is_number(want.version) for want in self.wanted)
 
 
 class Waiter:

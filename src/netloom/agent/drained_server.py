@@ -189,6 +189,9 @@ class DrainedServer:
         self._waited_s.observe(self._clock.monotonic() - began)
         if status is not HTTPStatus.OK:
             log.warning("pre-stop hook of %s: %s", peer, "; ".join((answer.reason, *answer.lacking)))
+        elif answer.pods:
+            what, of = ", ".join(answer.pods), ", ".join(answer.services)
+            log.info("drained of new connections after %.3f s: %s of %s", answer.waited_s, what, of)
         async with asyncio.timeout(_WRITE_S):
             writer.write(_response(status, answer))
             await writer.drain()

@@ -92,5 +92,9 @@ def text_of(report: Report) -> str:
         )
     if not report.wanted:
         return "\n".join([f"{report.subject} has no address yet ({report.waited_s:.3f} s)", *lines])
+    if not report.is_comparable:
+        lines.append(
+            "the API server's resourceVersions are no numbers: a node that is further on cannot be told"
+        )
     head = f"{report.subject} is not in force everywhere ({report.waited_s:.3f} s)"
     return "\n".join([head, *map(str, report.lacking), *lines])

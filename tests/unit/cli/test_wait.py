@@ -48,3 +48,12 @@ def test_the_report_names_who_lacks_what_and_who_was_not_waited_for():
     assert text_of(done) == "Service shop/cart is in force on node-1 (0.010 s)"
     none = Report("Pod shop/web", in_force=False, waited_s=1.0, nodes=("node-1",))
     assert "no address" in text_of(none)
+
+
+def test_versions_that_cannot_be_compared_are_said_so():
+    def report(version):
+        want = Wanted("Service shop/cart", "services", version)
+        return Report("Service shop/cart", in_force=False, waited_s=1.0, wanted=(want,))
+
+    assert "no numbers" in text_of(report("a7"))
+    assert "no numbers" not in text_of(report("7"))
