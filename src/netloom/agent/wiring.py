@@ -85,7 +85,12 @@ class NodeAgent:
             acks=self._acks,
         )
         self._admission.remember(self._store.leases())
-        verbs = Verbs(store=self._store, network=self.pod_network, admit=self._admission.admit)
+        verbs = Verbs(
+            store=self._store,
+            network=self.pod_network,
+            admit=self._admission.admit,
+            released=self._admission.released,
+        )
         self._cni = CniServer(config.cni_socket, verbs)
         settings = NameSettings.from_facts(self._cluster)
         self._names = NamesFeed(settings=settings, socket_path=config.dns_feed_socket)

@@ -47,6 +47,7 @@ class Verbs:
         network: gives what is known now; None while the node's ranges are not known yet (then ADD says "try again").
         admit: called with a pod (namespace/name; empty where the runtime names none) and the addresses that it will have,
             before its interface is made; returns when its policies are in force, and raises NetloomError where they cannot be.
+        released: called with the same, when that interface is gone (or was not made) and before others may get the addresses.
     """
 
     def __init__(
@@ -55,10 +56,12 @@ class Verbs:
         store: AddressStore,
         network: Callable[[], PodNetwork | None],
         admit: Callable[[str, tuple[Addr, ...]], Awaitable[None]] | None = None,
+        released: Callable[[str, tuple[Addr, ...]], None] | None = None,
     ) -> None:
         self._store = store
         self._network = network
         self._admit = admit
+        self._released = released
         self._turns: dict[Attachment, tuple[asyncio.Lock, int]] = {}
 
     async def answer(self, variables: Mapping[str, str], config: bytes, netns_fd: int | None) -> Answer:
@@ -89,7 +92,7 @@ class Verbs:
                 return result.NOTHING
         async with self._turn(request.attachment):
             if request.command == "DEL":
-                await netns.run_in_async(None, lambda: self._delete(request.attachment))
+                await self._delete(request.attachment)
                 return result.NOTHING
             fd = _pod_netns(request, netns_fd)
             if request.command == "ADD":
@@ -120,9 +123,21 @@ class Verbs:
             made = _interface(request, network, addresses)
             await netns.run_in_async(None, lambda: attach.attach(netns_fd, made))
         except BaseException:
+            self._tell(Lease(request.attachment, addresses, request.pod))
             await asyncio.shield(netns.run_in_async(None, lambda: self._store.release(request.attachment)))
             raise
         return made
+
+    async def _delete(self, attachment: Attachment) -> None:
+        # The address last: while the interface is there, nobody else may get it.
+        lease = await netns.run_in_async(None, lambda: self._detach(attachment))
+        if lease is not None:
+            self._tell(lease)
+            await netns.run_in_async(None, lambda: self._store.release(attachment))
+
+    def _tell(self, lease: Lease) -> None:
+        if self._released is not None:
+            self._released(lease.pod, lease.addresses)
 
     # --- on a thread that dies
 
@@ -130,10 +145,9 @@ class Verbs:
         network = self._known_network()
         return network, self._store.reserve(request.attachment, network.ranges, request.pod)
 
-    def _delete(self, attachment: Attachment) -> None:
-        # The address last: while the interface is there, nobody else may get it.
+    def _detach(self, attachment: Attachment) -> Lease | None:
         attach.detach(names.pod_link(attachment.container, attachment.interface))
-        self._store.release(attachment)
+        return self._store.find(attachment)
 
     def _check(self, request: CniRequest, netns_fd: int) -> None:
         lease = self._store.find(request.attachment)
@@ -168,7 +182,7 @@ class Verbs:
         for attachment in sorted({lease.attachment for lease in leases} - valid):
             try:
                 async with self._turn(attachment):
-                    await netns.run_in_async(None, lambda a=attachment: self._delete(a))  # type: ignore[misc]
+                    await self._delete(attachment)
             except NetloomError as error:
                 failed.append(error)
         keep = frozenset(names.pod_link(a.container, a.interface) for a in valid)
