@@ -17,6 +17,7 @@ from netloom.api.coordination import Lease
 from netloom.api.core import Node
 from netloom.kube.resources import LEASES, NODES
 from netloom.kube.versions import is_number, reached
+from netloom.model.inputs import Changes
 from netloom.units import ObjectKey
 
 NAMESPACE = "kube-system"
@@ -25,8 +26,8 @@ SELECTOR = f"{LABEL}=in-force"
 _PREFIX = "netloom.io/"
 _LONGEST_NAME = 253
 
-KINDS = ("services", "slices", "pods", "nodes", "namespaces", "policies")
-"""What is told of, as field names of ``model.inputs.Changes``; the annotation is `netloom.io/<kind>`."""
+KINDS = Changes.__struct_fields__
+"""What is told of; the annotation is `netloom.io/<kind>`."""
 
 Versions = Mapping[str, str]
 """By kind, the resourceVersion up to which every event is in force."""
@@ -84,7 +85,7 @@ def body(node: str, uid: str, versions: Versions, *, renewed: str) -> dict[str, 
             "namespace": key.namespace,
             "name": key.name,
             "labels": {LABEL: "in-force"},
-            "annotations": {f"{_PREFIX}{kind}": versions[kind] for kind in KINDS if kind in versions},
+            "annotations": {f"{_PREFIX}{kind}": versions[kind] for kind in KINDS if versions.get(kind)},
             "ownerReferences": [
                 {"apiVersion": NODES.api_version, "kind": NODES.kind, "name": node, "uid": uid}
             ],
