@@ -39,6 +39,8 @@ BENCHES = {
     "rootless": Bench("program", rootless=True),
     "change": Bench("change"),
     "dns": Bench("names"),
+    "policies": Bench("policies"),
+    "plan": Bench("plan"),
 }
 _TIMEOUT_S = 420.0
 

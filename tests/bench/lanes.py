@@ -139,16 +139,21 @@ def _slice(of: Service, address: Addr, ports: Iterable[Port]) -> EndpointSlice:
     return endpoint_slice(f"bench/{name}-abcde", name, endpoint(str(address), node="node-1"), ports=entries)
 
 
-async def _program(
-    net: TwoPods, services: Sequence[Service], pieces: Sequence[EndpointSlice], size: int
-) -> None:
-    facts = NodeFacts(
+def facts(net: TwoPods) -> NodeFacts:
+    """What the node of a lane is."""
+    return NodeFacts(
         name="node-1",
         addresses=net.node.addresses[:1],
         pod_cidrs=pod_cidrs(1)[:1],
         cluster_cidrs=CLUSTER_CIDRS[:1],
         service_cidrs=(ipaddress.ip_network("10.96.0.0/16"),),
     )
+
+
+async def _program(
+    net: TwoPods, services: Sequence[Service], pieces: Sequence[EndpointSlice], size: int
+) -> None:
+    node = facts(net)
     crowd = population.view(size - len(services))
     view = ClusterView(
         services={**crowd.services, **{one.key: one for one in services}},
@@ -158,7 +163,7 @@ async def _program(
     there = net.node.netns_fd
     with Nft(netns_fd=there) as nft, Conntrack(netns_fd=there) as conntrack:
         plane = NftablesPlane(nft=nft, ender=FlowEnder(conntrack=conntrack))
-        await plane.start(Network.compute(view, facts), facts)
+        await plane.start(Network.compute(view, node), node)
 
 
 def drive(mode: str, targets: Sequence[Target], *, slice_ms: int, rounds: int, cpu: int) -> list[list[float]]:

@@ -31,7 +31,9 @@ def run() -> list[Row]:
     """The rows."""
     namespaces = rooms.either(100, 5)
     began = time.perf_counter()
-    estate = applied(Estate(), ((ref, msgspec.convert(raw, type_)) for ref, raw, type_ in _objects(namespaces)))
+    estate = applied(
+        Estate(), ((ref, msgspec.convert(raw, type_)) for ref, raw, type_ in _objects(namespaces))
+    )
     made_s = time.perf_counter() - began
     policies = len(estate.objects["NetworkPolicy"])
     workloads = len(estate.objects["Deployment"])
@@ -117,7 +119,10 @@ def _rules(n: int, w: int) -> Spec:
     return {
         "podSelector": {"matchLabels": {"app": f"w-{w}"}},
         "ingress": [
-            {"from": [{"podSelector": {"matchLabels": {"app": f"w-{(w + 1) % 10}"}}}], "ports": [{"port": "http"}]},
+            {
+                "from": [{"podSelector": {"matchLabels": {"app": f"w-{(w + 1) % 10}"}}}],
+                "ports": [{"port": "http"}],
+            },
             {"from": [others, block], "ports": [{"port": 8000 + w, "endPort": 8100 + w}]},
         ],
     }
@@ -127,11 +132,23 @@ def _more(n: int, w: int) -> Spec:
     """Half of these say where a workload may go."""
     selector = {"matchLabels": {"app": f"w-{w}"}}
     if w % 2:
-        to = [{"namespaceSelector": {"matchLabels": {"tier": "back"}}}, {"ipBlock": {"cidr": f"203.0.{n % 9}.0/24"}}]
+        to = [
+            {"namespaceSelector": {"matchLabels": {"tier": "back"}}},
+            {"ipBlock": {"cidr": f"203.0.{n % 9}.0/24"}},
+        ]
         rule = {"to": to, "ports": [{"port": "http"}, {"protocol": "UDP", "port": 53}, {"port": 9000 + n}]}
-        return {"podSelector": selector, "policyTypes": ["Egress"], "egress": [rule, {"to": [{"podSelector": {}}]}]}
-    return {"podSelector": selector, "ingress": [{"from": [{"namespaceSelector": {}}], "ports": [{"port": 9090}]}]}
+        return {
+            "podSelector": selector,
+            "policyTypes": ["Egress"],
+            "egress": [rule, {"to": [{"podSelector": {}}]}],
+        }
+    return {
+        "podSelector": selector,
+        "ingress": [{"from": [{"namespaceSelector": {}}], "ports": [{"port": 9090}]}],
+    }
 
 
 def _role(w: int) -> Spec:
-    return {"matchExpressions": [{"key": "role", "operator": "In", "values": [f"r{w % 4}", f"r{(w + 1) % 4}"]}]}
+    return {
+        "matchExpressions": [{"key": "role", "operator": "In", "values": [f"r{w % 4}", f"r{(w + 1) % 4}"]}]
+    }

@@ -79,10 +79,14 @@ class Rig:
     def hold(self, services: int, pods: Sequence[str] = ()) -> None:
         """Start anew with this many Services in the store, and pods: the real API server and the DNS process, no agent."""
         rooms.say(f"filling a store with {services:,} Services")
+        self.hold_filled(lambda path: population.fill(path, services, pods))
+
+    def hold_filled(self, fill: Callable[[Path], None]) -> None:
+        """Start anew with a store that this fills: the real API server and the DNS process, no agent."""
         listeners = self._anew()
         for old in self.root.glob("store.db*"):
             old.unlink()
-        rooms.aside(lambda: population.fill(self.paths.store, services, pods), type(None))
+        rooms.aside(lambda: fill(self.paths.store), type(None))
         self._fork("apiserver", None)
         self._let_go(listeners)
 
