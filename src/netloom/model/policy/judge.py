@@ -54,10 +54,16 @@ class Judgement(msgspec.Struct, frozen=True):
 
 
 class Judge:
-    """Judges packets in one cluster; asks it anew each time, so the cluster may change in between."""
+    """Judges packets in one cluster; asks it anew each time, so the cluster may change in between.
 
-    def __init__(self, cluster: PolicyCluster) -> None:
+    Args:
+        cluster: whom policies are about.
+        explains: looks for the nearest miss, which is most of the work where there are many rules.
+    """
+
+    def __init__(self, cluster: PolicyCluster, *, explains: bool = True) -> None:
         self._cluster = cluster
+        self._explains = explains
 
     def both(self, traffic: Traffic) -> tuple[Judgement, Judgement]:
         """At the sender, and at the receiver."""
@@ -83,7 +89,7 @@ class Judge:
         rule = deciding_rule(chain, direction, traffic, far_end.members, is_own_node=is_own_node)
         action = chain.default if rule is None else rule.action
         miss = None
-        if rule is None and action is Action.DENY:
+        if self._explains and rule is None and action is Action.DENY:
             isolating = [reading for reading in readings if reading.source in chain.isolating]
             miss = nearest_miss(self._cluster, direction, isolating, pod, traffic)
         return Judgement(

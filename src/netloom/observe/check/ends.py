@@ -6,7 +6,9 @@ pods; everybody is one pod of every workload. Not here: what should become of a 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -89,15 +91,20 @@ def cases_of(expectations: Sequence[Expectation], cluster: ClusterModel, most: i
 
 def all_pairs(cluster: ClusterModel, most: int = MOST_CASES) -> Cases:
     """Every workload to every port of every other one, and to every Service; of very many each nth."""
-    workloads = _workloads(cluster)
-    found: list[Case] = []
-    for index, (sender, pods) in enumerate(workloads.items()):
-        for number, (receiver, targets) in enumerate(workloads.items()):
-            if sender != receiver:
-                target = targets[(index + number) % len(targets)]
-                found += _pod_cases(cluster, pods[number % len(pods)], sender, target, receiver)
-        found += _service_cases(cluster, pods[0], sender)
-    return _thinned(found, most)
+    workloads = list(_workloads(cluster).items())
+    receivers = [*_pod_receivers(workloads), *_service_receivers(cluster)]
+    own = sum(receiver.workload >= 0 for receiver in receivers)
+    total = len(workloads) * len(receivers) - own
+    step = max(1, -(-total // most))
+    while math.gcd(step, len(receivers) or 1) > 1 < step:
+        step += 1  # otherwise only some of the receivers would ever be chosen
+    chosen = (divmod(index, len(receivers)) for index in range(0, len(workloads) * len(receivers), step))
+    cases = (
+        _case(cluster, workloads, sender, receivers[number])
+        for sender, number in chosen
+        if receivers[number].workload != sender
+    )
+    return Cases(tuple(case for case in cases if case is not None), total)
 
 
 def _thinned(found: list[Case], most: int) -> Cases:
@@ -279,29 +286,44 @@ def _workloads(cluster: ClusterModel) -> dict[Workload, list[Pod]]:
     return dict(sorted(found.items()))
 
 
-def _pod_cases(
-    cluster: ClusterModel, sender: Pod, workload: Workload, target: Pod, receiver: Workload
-) -> Iterator[Case]:
-    ports = {(p.container_port, p.protocol): None for c in target.spec.containers for p in c.ports}
-    for number, protocol in ports:
-        if protocol in _PROTOCOLS and 0 < number < 65536:
-            text = f"pod/{target.key}:{number}/{protocol.lower()}"
-            case = _case(cluster, sender, workload, text, f"{name_of(receiver)}:{number}/{protocol.lower()}")
-            yield from case
+class _Receiver(NamedTuple):
+    """A port of a workload, or of a Service."""
+
+    workload: int
+    """Which of the workloads; -1 for a Service."""
+    text: str
+    """Of a workload: the port alone."""
 
 
-def _service_cases(cluster: ClusterModel, sender: Pod, workload: Workload) -> Iterator[Case]:
+_Workloads = list[tuple[Workload, list[Pod]]]
+
+
+def _pod_receivers(workloads: _Workloads) -> Iterator[_Receiver]:
+    for number, (_, pods) in enumerate(workloads):
+        ports = {(p.container_port, p.protocol): None for c in pods[0].spec.containers for p in c.ports}
+        for port, protocol in ports:
+            if protocol in _PROTOCOLS and 0 < port < 65536:
+                yield _Receiver(number, f"{port}/{protocol.lower()}")
+
+
+def _service_receivers(cluster: ClusterModel) -> Iterator[_Receiver]:
     for key, service in sorted(cluster.view.services.items()):
-        if service.spec.type == "ExternalName" or not service.spec.selector:
-            continue
-        for port in service.spec.ports:
-            text = f"svc/{key}:{port.port}/{port.protocol.lower()}"
-            yield from _case(cluster, sender, workload, text, text)
+        if service.spec.type != "ExternalName" and service.spec.selector:
+            for port in service.spec.ports:
+                yield _Receiver(-1, f"svc/{key}:{port.port}/{port.protocol.lower()}")
 
 
-def _case(cluster: ClusterModel, sender: Pod, workload: Workload, text: str, receiver: str) -> Iterator[Case]:
+def _case(cluster: ClusterModel, workloads: _Workloads, sender: int, receiver: _Receiver) -> Case | None:
+    """Pods are taken in turn, so that some pairs are on one node and some are not; None for what cannot be named, and so not be tried."""
+    workload, pods = workloads[sender]
+    text = shown = receiver.text
+    if receiver.workload >= 0:
+        other, targets = workloads[receiver.workload]
+        text = f"pod/{targets[(sender + receiver.workload) % len(targets)].key}:{receiver.text}"
+        shown = f"{name_of(other)}:{receiver.text}"
+    pod = pods[(max(receiver.workload, 0)) % len(pods)]
     try:
-        origin = read_origin(f"pod/{sender.key}", cluster)
-        yield Case(name_of(workload), receiver, origin, read_destination(text, cluster), is_drawn=True)
+        origin = read_origin(f"pod/{pod.key}", cluster)
+        return Case(name_of(workload), shown, origin, read_destination(text, cluster), is_drawn=True)
     except NetloomError:
-        return  # what cannot be named cannot be tried: a port without a number, an object that is going
+        return None

@@ -84,7 +84,7 @@ def mutations(
     parts: Iterable[Part], subjects: Sequence[Subject], cluster: PolicyCluster
 ) -> Iterator[Mutation]:
     """Each part taken away in turn; ``cluster`` is changed meanwhile, and afterwards what it was."""
-    judge = Judge(cluster)
+    judge = Judge(cluster, explains=False)
     base: dict[Point, Judgement] = {
         point: judge.judge(*point) for subject in subjects for point in subject.points
     }

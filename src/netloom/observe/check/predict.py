@@ -17,6 +17,7 @@ from netloom.model.policy.judge import Judge, Judgement
 from netloom.model.policy.state import Action, Direction
 from netloom.model.policy.verdicts import Traffic
 from netloom.model.provenance import Source
+from netloom.model.state import NetworkState
 from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.packet import NameTarget, Packet
 from netloom.model.walk.resolve import Start, resolve
@@ -60,8 +61,9 @@ class Predictor:
     """Predicts, in one cluster at one moment."""
 
     def __init__(self, cluster: ClusterModel) -> None:
-        self._cluster = cluster
-        self._open = _OpenCluster(cluster.view, cluster.facts)
+        without = msgspec.structs.replace(cluster.view, policies={}, cluster_policies={})
+        self._open = _OpenCluster(without, cluster.facts)
+        self._cluster = _BoundCluster(cluster, self._open)
 
     @cached_property
     def policies(self) -> PolicyCluster:
@@ -102,6 +104,18 @@ class Predictor:
             pod = self._cluster.pod_at(packet.destination)
             if pod is not None:
                 yield pod.key, packet.destination, packet.port, packet.protocol
+
+
+class _BoundCluster(ClusterModel):
+    """The same cluster. What policies come to on each node is left out: a walk asks the judge."""
+
+    def __init__(self, cluster: ClusterModel, without: ClusterModel) -> None:
+        super().__init__(cluster.view, cluster.facts)
+        self._without = without
+
+    def state(self, node: str) -> NetworkState:
+        """Without policies."""
+        return self._without.state(node)
 
 
 class _OpenCluster(ClusterModel):
