@@ -42,6 +42,22 @@ metadata: {name: web}
 spec: {type: NodePort, selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}
 """
 
+GUARD = """
+apiVersion: policy.networking.k8s.io/v1alpha2
+kind: ClusterNetworkPolicy
+metadata: {name: NAME}
+spec:
+  tier: Admin
+  priority: 10
+  subject: {namespaces: {matchLabels: {guarded: "yes"}}}
+  ingress:
+  - {name: monitors, action: Accept, from: [{namespaces: {matchLabels: {role: monitor}}}]}
+  egress:
+  - action: Deny
+    to: [{networks: [192.0.2.0/24]}]
+    protocols: [{tcp: {destinationPort: {range: {start: 1, end: 1023}}}}]
+"""
+
 
 def program() -> str:
     for candidate in (os.environ.get("NETLOOM_KUBECTL"), ".cache/bin/kubectl", shutil.which("kubectl")):
@@ -272,6 +288,60 @@ def test_describe_and_explain(kubectl: Kubectl) -> None:
     assert "Status:       Active" in kubectl("describe", "namespace", kubectl.namespace)
     assert "FIELD: containers <[]Container>" in kubectl("explain", "pod.spec.containers")
     assert "networking.k8s.io" in kubectl("explain", "networkpolicy.spec")
+
+
+def test_cluster_network_policies(kubectl: Kubectl) -> None:
+    guard, name = GUARD.replace("NAME", kubectl.namespace), kubectl.namespace
+    kind = "clusternetworkpolicy.policy.networking.k8s.io"
+    assert f"{kind}/{name} created" in kubectl("apply", "-f", "-", stdin=guard)
+    assert f"{kind}/{name} unchanged" in kubectl("apply", "-f", "-", stdin=guard)
+    assert f"{kind}/{name} configured" in kubectl("apply", "-f", "-", stdin=guard.replace("10", "20"))
+    header, row = kubectl("get", "cnp", name).splitlines()
+    assert header.split() == ["NAME", "TIER", "PRIORITY", "AGE"]
+    assert row.split()[:3] == [name, "Admin", "20"]
+    more = '{"spec": {"egress": [{"action": "Deny", "to": [{"nodes": {}}]}]}}'
+    kubectl("patch", "cnp", name, "--type=merge", "-p", more)
+    live = kubectl.get("cnp", name)
+    assert live["metadata"]["generation"] == 3
+    assert live["spec"]["egress"] == [{"action": "Deny", "to": [{"nodes": {}}]}]
+    assert "status" not in live
+    condition = {"type": "Programmed", "status": "True", "reason": "Done", "message": "", "lastTransitionTime": "2026-01-02T03:04:05Z"}  # fmt: skip
+    status = json.dumps({"status": {"conditions": [condition]}, "spec": {"priority": 7}})
+    kubectl("patch", "cnp", name, "--subresource=status", "--type=merge", "-p", status)
+    live = kubectl.get("cnp", name)
+    assert (live["spec"]["priority"], live["metadata"]["generation"]) == (20, 3)
+    assert live["status"]["conditions"] == [condition]
+    assert "serverside-applied" in kubectl(
+        "apply", "--server-side", "--force-conflicts", "-f", "-", stdin=guard
+    )
+    assert "FIELD: tcp <ClusterNetworkPolicyProtocolTCP>" in kubectl(
+        "explain", "cnp.spec.egress.protocols.tcp"
+    )
+    assert "priority\t<integer> -required-" in kubectl("explain", "cnp.spec")
+    misspelt = kubectl.refused("apply", "-f", "-", stdin=guard.replace("priority", "prority"))
+    assert 'unknown field "spec.prority"' in misspelt
+    wrong = kubectl.refused("apply", "-f", "-", stdin=guard.replace("priority: 10", "priority: 1001"))
+    assert f'The ClusterNetworkPolicy "{name}" is invalid: spec.priority: Invalid value: 1001:' in wrong
+    row = "clusternetworkpolicies cnp policy.networking.k8s.io/v1alpha2 false ClusterNetworkPolicy"
+    resources = kubectl("api-resources", "--no-headers").splitlines()
+    assert row in [" ".join(line.split()) for line in resources]
+    assert "Tier:" in kubectl("describe", "cnp", name)
+    kubectl("delete", "cnp", name)
+    assert "NotFound" in kubectl.refused("get", "cnp", name)
+
+
+def test_bad_network_policies_are_refused_in_the_words_of_any_server(kubectl: Kubectl) -> None:
+    head = (
+        "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: a}\nspec: {podSelector: {}, "
+    )
+    told = kubectl.refused("create", "-f", "-", stdin=head + "ingress: [{ports: [{port: 90, endPort: 80}]}]}")
+    assert (
+        "spec.ingress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`" in told
+    )
+    told = kubectl.refused("create", "-f", "-", stdin=head + "ingress: [{from: [{}]}]}")
+    assert "spec.ingress[0].from[0]: Required value: must specify a peer" in told
+    told = kubectl.refused("create", "-f", "-", stdin=head + "ingres: []}")
+    assert 'unknown field "spec.ingres"' in told
 
 
 def test_watch_and_wait(kubectl: Kubectl) -> None:

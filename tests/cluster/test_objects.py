@@ -259,6 +259,7 @@ def test_tables_explain_and_resources(place):
         "deployments.apps",
         "replicasets.apps",
         "networkpolicies.networking.k8s.io",
+        "clusternetworkpolicies.policy.networking.k8s.io",
     }
     assert wanted <= set(kinds)
     assert "containerPort" in place("explain", "pod.spec.containers.ports")
