@@ -22,7 +22,6 @@ from netloom.testing.policy_universe import CLUSTER, some_object, some_view
 from netloom.testing.service_universe import Choose
 from netloom.units import Addr, ObjectKey, Protocol, family_of
 
-
 NAIVELY = 20
 """Packets of each cluster of which the naive reading is asked, too: it takes its time."""
 

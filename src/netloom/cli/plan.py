@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from netloom.cli.facts import facts_for
 from netloom.cli.output import add_output, emit
 from netloom.cli.session import add_target, client_of
 from netloom.errors import Untrue, UsageError
@@ -109,19 +110,12 @@ def base_of(options: argparse.Namespace, paths: Sequence[str]) -> tuple[Loaded, 
         estate = applied(Estate(), ((one.ref, one.obj) for one in manifests.given))
         return Loaded(estate, manifests.notes), None
     loaded = asyncio.run(_load(client_of(options)))
-    return loaded, None if options.kubeconfig else _local_facts(options.name)
+    return loaded, None if options.kubeconfig else facts_for(options)(loaded.estate.view())
 
 
 async def _load(client: KubeClient) -> Loaded:
     async with client:
         return await load_estate(client)
-
-
-def _local_facts(name: str) -> ClusterFacts:
-    from netloom.local import cluster  # noqa: PLC0415 - not needed for other clusters
-    from netloom.local.settings import cluster_facts  # noqa: PLC0415 - as above
-
-    return cluster_facts(cluster.settings_of(cluster.existing(name)))
 
 
 def _change(given: Manifests, deletions: Iterable[str], namespace: str) -> tuple[Change, tuple[str, ...]]:

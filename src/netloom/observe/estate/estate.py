@@ -160,10 +160,11 @@ class _LastApplied(msgspec.Struct):
 
 def _service(old: Service, new: Service) -> Service:
     spec, was = new.spec, old.spec
-    is_served = spec.type != "ExternalName" and spec.cluster_ip != "None" and was.cluster_ip != "None"
-    if is_served and not spec.cluster_ip:
-        ips = spec.cluster_ips or was.cluster_ips
-        spec = msgspec.structs.replace(spec, cluster_ip=was.cluster_ip, cluster_ips=ips)
+    is_kept = spec.type != "ExternalName" and not spec.cluster_ip and was.cluster_ip != "None"
+    if is_kept:
+        spec = msgspec.structs.replace(spec, cluster_ip=was.cluster_ip)
+    if spec.cluster_ip == was.cluster_ip and not spec.cluster_ips:
+        spec = msgspec.structs.replace(spec, cluster_ips=was.cluster_ips)
     if not spec.ip_families:
         spec = msgspec.structs.replace(spec, ip_families=was.ip_families)
     if spec.type in ("NodePort", "LoadBalancer"):

@@ -111,11 +111,10 @@ def _keys(reading: PolicyReading) -> Iterator[str]:
 
 def _families(estates: Sequence[Estate], facts: ClusterFacts) -> tuple[Family, ...]:
     """Those that pods have; IPv6 only where something asks for it."""
+    pods = (pod for estate in estates for pod in estate.of(Pod).values())
     if any(estate.is_live for estate in estates):
-        found = {family_of(cidr) for cidr in facts.cluster_cidrs}
-        found |= {
-            family_of(a) for estate in estates for pod in estate.of(Pod).values() for a in _pod_addresses(pod)
-        }
+        found = {family_of(address) for pod in pods for address in _pod_addresses(pod)}
+        found = found or {family_of(cidr) for cidr in facts.cluster_cidrs}
     else:
         found = {Family.V4}
         services = (service for estate in estates for service in estate.of(Service).values())
