@@ -34,7 +34,7 @@ from netloom.testing.service_universe import Choose
 from netloom.units import Addr, Protocol
 
 PACKETS = list(u.packets())
-ASKED = 24
+ASKED = 16
 """Asked of each cluster: a cluster costs far more than a packet."""
 DNS = u.FACTS.dns_addresses
 
