@@ -222,26 +222,29 @@ def test_rolling_update_under_short_connections(place, record_property):
     assert sum(failed.values()) <= answered // 50, failed
 
 
-def test_a_policy_is_stored_and_why_says_that_it_is_not_enforced(place):
+def test_a_policy_closes_and_why_names_it(place):
     place.deploy("web")
     place.service("web")
     pod = client(place)
+    why = ("why", "--name", place.cluster, f"{place.namespace}/{pod}", f"{place.namespace}/web:80")
+    reach = 'tell(until(lambda a: a[0][0] not in "TE", lambda: answer_of("web", 80, timeout=1))[0])'
+    assert place.python(pod, reach) == place.pod("web")
+    assert place.command.netloom(*why).returncode == 0
     place.apply(
         {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "NetworkPolicy",
             "metadata": {"name": "closed"},
-            "spec": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
+            "spec": {"podSelector": {"matchLabels": {"app": "web"}}},
         }
     )
-    assert place.get("networkpolicy", "closed")["spec"]["podSelector"] == {}
-    code = 'tell(until(lambda a: a[0][0] != "E", lambda: answer_of("web", 80)))'
-    assert place.python(pod, code)[0] == place.pod("web")
-    said = place.command.netloom(
-        "why", "--name", place.cluster, f"{place.namespace}/{pod}", f"{place.namespace}/web:80", check=False
-    )
-    assert "closed" in said.stdout
-    assert "this release enforces none" in said.stdout
+    code = 'tell(until(lambda a: a[0] == "TimeoutError", lambda: answer_of("web", 80, timeout=1))[0])'
+    assert place.python(pod, code) == "TimeoutError"
+    said = place.command.netloom(*why, check=False)
+    assert said.returncode == 8
+    assert f"{place.namespace}/closed" in said.stdout
+    place("delete", "networkpolicy", "closed")
+    assert place.python(pod, reach) == place.pod("web")
 
 
 def test_why_agrees_with_packets(place):

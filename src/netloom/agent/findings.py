@@ -11,6 +11,7 @@ import asyncio
 import bisect
 import hashlib
 import logging
+import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -126,8 +127,8 @@ class FindingEvents:
         name = None if reading is None or finding in reading.findings else _port_name(reading, source.field)
         if reading is None or name is None:
             return _TOLD[source.kind][1] if self._is_chosen(source) else None
-        pod = next(iter(sorted(self._puzzled(reading, name), key=lambda pod: pod.key)), None)
-        if pod is None or pod.node != self._node:
+        pod = min(self._puzzled(reading, name), key=lambda pod: pod.key, default=None)
+        if pod is None or pod.node != self._node or not _is_about(finding, pod.key):
             return None
         return NAMED_PORT_AMBIGUOUS if named_ports(pod, name) else NAMED_PORT_MISSING
 
@@ -155,6 +156,11 @@ class FindingEvents:
     def _can_tell(self, node: str) -> bool:
         place = bisect.bisect_left(self._speakers, node)
         return place < len(self._speakers) and self._speakers[place] == node
+
+
+def _is_about(finding: Finding, pod: ObjectKey) -> bool:
+    """There is one finding for all pods of a node under the same policies; the first pod of the cluster is in one of these."""
+    return re.search(rf"\bPod {re.escape(str(pod))}(?![-.\w])", finding.problem) is not None
 
 
 def _words(finding: Finding) -> str:

@@ -124,6 +124,15 @@ async def test_a_port_that_no_pod_has_is_told_by_the_node_of_the_first_pod():
     )
 
 
+async def test_pods_of_one_node_under_different_policies_are_one_matter():
+    other = NAMED.replace("name: web", "name: other").replace("uid-web", "uid-other").replace("http", "https")
+    other = other.replace("podSelector: {}", "podSelector: {matchLabels: {app: a}}")
+    pods = [b.pod("shop/a", "10.244.1.1", node="node-1", labels={"app": "a"}), pod("b", 2, "node-1")]
+    told = flat(await told_by(loaded(f"{NAMED}---{other}", *pods)))
+    assert [subject for subject, *_ in told] == ["NetworkPolicy shop/other", "NetworkPolicy shop/web"]
+    assert all("Pod shop/a has" in message for *_, message in told)
+
+
 async def test_a_name_that_means_two_ports():
     found = await told_by(loaded(NAMED, pod("a", 1, "node-2", ("http", 80), ("http", 81))))
     assert [reason for _, reason, _ in found["node-2"]] == ["NamedPortAmbiguous"]
