@@ -19,12 +19,17 @@ def test_addresses_and_ports_that_were_given_stay():
     given = """
 kind: Service
 metadata: {name: web}
-spec: {type: NodePort, clusterIP: 10.96.4.4, clusterIPs: [10.96.4.4], ipFamilies: [IPv4], ports: [{port: 80, nodePort: 31000}]}
+spec: {type: NodePort, clusterIP: 10.96.4.4, clusterIPs: [10.96.4.4], ipFamilies: [IPv4], ports: [{port: 80, targetPort: 80, nodePort: 31000}]}
 """
     written = "kind: Service\nmetadata: {name: web}\nspec: {type: NodePort, ports: [{port: 80}, {port: 81}]}"
     spec = service_after(given, written).spec
     assert (spec.cluster_ip, spec.cluster_ips, spec.ip_families) == ("10.96.4.4", ("10.96.4.4",), ("IPv4",))
     assert [port.node_port for port in spec.ports] == [31000, 0]
+    assert [port.target_port for port in spec.ports] == [80, None], "the server's own choice is no change"
+    assert (
+        service_after(given, written.replace("port: 81", "port: 80, protocol: UDP")).spec.ports[1].node_port
+        == 0
+    )
     inner = service_after(given, written.replace("NodePort", "ClusterIP")).spec
     assert [port.node_port for port in inner.ports] == [0, 0]
     assert (

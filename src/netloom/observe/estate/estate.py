@@ -167,13 +167,20 @@ def _service(old: Service, new: Service) -> Service:
         spec = msgspec.structs.replace(spec, cluster_ips=was.cluster_ips)
     if not spec.ip_families:
         spec = msgspec.structs.replace(spec, ip_families=was.ip_families)
-    if spec.type in ("NodePort", "LoadBalancer"):
-        numbers = {(port.port, port.protocol): port.node_port for port in was.ports}
-        spec = msgspec.structs.replace(spec, ports=tuple(_with_node_port(p, numbers) for p in spec.ports))
-    return msgspec.structs.replace(new, spec=spec, status=old.status)
+    given = {(port.port, port.protocol): port for port in was.ports}
+    has_node_ports = spec.type in ("NodePort", "LoadBalancer")
+    ports = tuple(
+        _filled(p, given.get((p.port, p.protocol)), has_node_ports=has_node_ports) for p in spec.ports
+    )
+    return msgspec.structs.replace(new, spec=msgspec.structs.replace(spec, ports=ports), status=old.status)
 
 
-def _with_node_port(port: ServicePort, numbers: Mapping[tuple[int, str], int]) -> ServicePort:
-    if port.node_port:
+def _filled(port: ServicePort, old: ServicePort | None, *, has_node_ports: bool) -> ServicePort:
+    """With what the API server chose where the manifest leaves it open: a NodePort, and the target that is the port itself."""
+    if old is None:
         return port
-    return msgspec.structs.replace(port, node_port=numbers.get((port.port, port.protocol), 0))
+    if has_node_ports and not port.node_port:
+        port = msgspec.structs.replace(port, node_port=old.node_port)
+    if port.target_port is None and old.target_port == port.port:
+        port = msgspec.structs.replace(port, target_port=old.target_port)
+    return port
