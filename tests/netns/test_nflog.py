@@ -46,7 +46,9 @@ async def test_a_dropped_packet_says_who_wanted_what_of_whom(family):
     with two_pods_one_node() as net, Nflog(GROUP, netns_fd=net.node.netns_fd) as nflog:
         source, target = net.a.address_of(family), net.b.address_of(family)
         async with net.b.serve(80, family=family), net.b.serve(81, family=family):
-            assert await net.a.reaches(target, 80)
+            assert await net.a.reaches(
+                target, 80, timeout_s=TEN_S
+            )  # the first SYN may meet a link that is only coming up
             assert nflog.pending() == []
             await rules(net.node.netns_fd, denying(family, 80))
             asked = asyncio.ensure_future(net.a.ask(target, 80, source=(source, 40123)))
@@ -60,7 +62,7 @@ async def test_a_dropped_packet_says_who_wanted_what_of_whom(family):
             assert logged.in_interface != logged.out_interface > 0
             assert len(logged.data) <= 128
             assert await asked is None
-            assert await net.a.reaches(target, 81)
+            assert await net.a.reaches(target, 81, timeout_s=TEN_S)
 
 
 async def test_a_flood_is_bounded_and_what_was_missed_is_counted():

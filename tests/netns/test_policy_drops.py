@@ -134,7 +134,7 @@ async def test_what_is_allowed_is_no_drop():
     async with observed(policy("shop/db", ONLY_API.replace("role: api", "role: web"))) as seen:
         web, db = seen.net
         async with db.serve(5432), db.serve(5433):
-            assert await web.reaches(db, 5432)
+            assert await web.reaches(db, 5432, timeout_s=WAIT_S)
             assert not await web.reaches(db, 5433)
             drop = await seen.drop(lambda _: True)
         assert drop.destination.port == 5433
