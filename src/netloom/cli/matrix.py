@@ -7,7 +7,7 @@ import argparse
 import msgspec
 
 from netloom.cli.output import emit
-from netloom.cli.plan import base_of
+from netloom.cli.plan import base_of, uncollected
 from netloom.cli.session import add_target
 from netloom.observe.matrix import matrix, read_port
 from netloom.observe.matrix_pages import render_html, render_svg
@@ -51,8 +51,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show it."""
     port = read_port(options.port) if options.port else None
-    loaded, facts = base_of(options, options.filename)
-    found = matrix(loaded.estate, facts, namespace=options.namespace, port=port)
+    with uncollected():
+        loaded, facts = base_of(options, options.filename)
+        found = matrix(loaded.estate, facts, namespace=options.namespace, port=port)
     found = msgspec.structs.replace(found, notes=tuple(dict.fromkeys((*loaded.notes, *found.notes))))
     match options.output:
         case "html":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Iterable, Sequence
+import contextlib
+import gc
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -85,14 +87,27 @@ def run(options: argparse.Namespace) -> int:
         )
     if [*options.filename, *options.delete, *options.base].count(STDIN) > 1:
         raise UsageError("plan: standard input can be read once only", f"give {STDIN} once")
-    loaded, facts = base_of(options, options.base)
-    given = read_manifests(options.filename, options.namespace)
-    change, notes = _change(given, options.delete, options.namespace)
-    report = plan(loaded.estate, change, facts)
+    with uncollected():
+        loaded, facts = base_of(options, options.base)
+        given = read_manifests(options.filename, options.namespace)
+        change, notes = _change(given, options.delete, options.namespace)
+        report = plan(loaded.estate, change, facts)
     notes = tuple(dict.fromkeys((*loaded.notes, *given.notes, *notes, *report.notes)))
     report = msgspec.structs.replace(report, notes=notes)
     emit(report, options.output, render_plan(report, everything=options.all))
     return exit_code(report, options.fail_on)
+
+
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Without the search for cycles: nearly all that is made here is needed to the end, and the search takes a tenth of the time."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def exit_code(report: PlanReport, fail_on: Sequence[str]) -> int:
