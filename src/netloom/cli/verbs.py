@@ -23,7 +23,9 @@ VERBS = (
     Verb("kubeconfig", "netloom.cli.kubeconfig", "print a cluster's kubeconfig, or the path to it"),
     Verb("exec", "netloom.cli.exec", "run a program inside a pod"),
     Verb("why", "netloom.cli.why", "say what happens to a packet, and which object and field is responsible"),
-    Verb("plan", "netloom.cli.plan", "say who would gain or lose reachability by a change, before it is made"),
+    Verb(
+        "plan", "netloom.cli.plan", "say who would gain or lose reachability by a change, before it is made"
+    ),
     Verb("matrix", "netloom.cli.matrix", "show who reaches whom, as a table, as JSON, or as a page"),
     Verb(
         "drift",
