@@ -226,9 +226,6 @@ async def test_connections_through_services_end_too():
         assert await talks.alive() == {"web", "itself"}
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a segment in the other direction is tracked anew and lets both through"
-)
 @both_families
 async def test_a_server_that_goes_on_speaking_brings_no_denied_connection_back(family):
     """Its segments look like the first of a connection in the other direction, which nobody denies."""

@@ -205,13 +205,21 @@ CASES = {
         (*service("a/q", external_traffic_policy="Local"),),
     ),
     "a pod and itself": Case(
+        NOBODY_IN + NOBODY_OUT,
+        """
+        a/q    service:80   yes behind a/q:8080
+        a/q    a/q:80       yes
+        a/p    service:80   no  behind a/q:8080
+        """,
+        (*service("a/q"),),
+    ),
+    "a pod and itself, and a tier": Case(
         NOBODY_IN + NOBODY_OUT
         + tier("all", """{tier: Admin, priority: 1, subject: {namespaces: {}},
           ingress: [{action: Deny, from: [{namespaces: {}}]}],
           egress: [{action: Deny, to: [{networks: [0.0.0.0/0, "::/0"]}]}]}"""),
         """
-        a/q    service:80   yes behind a/q:8080
-        a/q    a/q:80       yes
+        a/q    service:80   no  behind a/q:8080
         a/p    service:80   no  behind a/q:8080
         node-1 service:80   yes behind a/q:8080
         node-1 b/p:80       yes

@@ -89,9 +89,6 @@ async def test_what_has_no_ports_matches_no_rule_that_asks_for_some(family):
             assert found == [is_allowed, True, True], policies
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a flow of ICMP is not deleted: EINVAL, and the plane has to be started again"
-)
 @both_families
 async def test_a_flow_without_ports_ends_when_a_policy_denies_it(family):
     async with policy_rig() as rig:

@@ -98,9 +98,6 @@ async def test_nobody_gets_what_a_pod_sends_with_the_address_of_another(family):
     assert len(before) >= len(FORGED) * 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what a pod sends to its node with a link-local address is asked no policy"
-)
 async def test_a_policy_for_a_pod_holds_for_its_link_local_address_too():
     """Such an address is no other's, but the policies of the pod are not asked about it: it may reach nobody but its next hop."""
     own = parse_addr("fe80::5")

@@ -45,6 +45,8 @@ _IP = {Family.V4: (1, 2), Family.V6: (3, 4)}
 _PROTO_NUM = 1
 _PROTO_SRC_PORT = 2
 _PROTO_DST_PORT = 3
+_ICMP = {1: (4, 5, 6), 58: (7, 8, 9)}
+"""Echo and its like have an identifier, a type and a code instead of ports."""
 # Bits of CTA_FILTER: which parts of the tuple given must be equal.
 _MATCH_DESTINATION = 1 << 1
 _MATCH_PROTOCOL = 1 << 3
@@ -164,12 +166,19 @@ def _fits(flow: Flow, wanted: FlowFilter) -> bool:
 def _tuple(family: Family, protocol: int, one: Tuple) -> Iterator[bytes]:
     source, destination = _IP[family]
     yield nested(_TUPLE_IP, attr(source, one.source.packed), attr(destination, one.destination.packed))
-    yield nested(
-        _TUPLE_PROTO,
-        attr(_PROTO_NUM, u8(protocol)),
-        attr(_PROTO_SRC_PORT, be16(one.source_port)),
-        attr(_PROTO_DST_PORT, be16(one.destination_port)),
-    )
+    if protocol in _ICMP:
+        identifier, kind, code = _ICMP[protocol]
+        rest: tuple[bytes, ...] = (
+            attr(identifier, be16(one.source_port)),
+            attr(kind, u8(one.destination_port >> 8)),
+            attr(code, u8(one.destination_port & 0xFF)),
+        )
+    else:
+        rest = (
+            attr(_PROTO_SRC_PORT, be16(one.source_port)),
+            attr(_PROTO_DST_PORT, be16(one.destination_port)),
+        )
+    yield nested(_TUPLE_PROTO, attr(_PROTO_NUM, u8(protocol)), *rest)
 
 
 def _flow(family: Family, body: bytes) -> Flow | None:
@@ -191,8 +200,12 @@ def _read_tuple(family: Family, payload: bytes) -> tuple[int, Tuple] | None:
     source, destination = (_address(ip.get(kind, b"")) for kind in _IP[family])
     if source is None or destination is None or _PROTO_NUM not in proto:
         return None
+    protocol = proto[_PROTO_NUM][0]
+    if protocol in _ICMP:
+        identifier, kind, code = (int.from_bytes(proto.get(one, b""), "big") for one in _ICMP[protocol])
+        return protocol, Tuple(source, destination, identifier, kind << 8 | code)
     ports = (int.from_bytes(proto.get(kind, b""), "big") for kind in (_PROTO_SRC_PORT, _PROTO_DST_PORT))
-    return proto[_PROTO_NUM][0], Tuple(source, destination, *ports)
+    return protocol, Tuple(source, destination, *ports)
 
 
 def _address(packed: bytes) -> Addr | None:

@@ -32,6 +32,7 @@ from netloom.program.nft_rules import (
     Limit,
     Log,
     Look,
+    PairIn,
     PortIn,
     ProtocolIs,
     Side,
@@ -189,6 +190,12 @@ def _tuple_in(family: Family, one: TupleIn) -> Iterator[Expression]:
     yield _lookup(one.set)
 
 
+def _pair_in(family: Family, one: PairIn) -> Iterator[Expression]:
+    yield _address(family, Side.SOURCE, _REGISTERS_32)
+    yield _address(family, Side.DESTINATION, _REGISTERS_32 + family.bits // 32)
+    yield "lookup", attr(1, string(one.set)) + attr(2, be32(_REGISTERS_32))
+
+
 def _protocol_is(_: Family, one: ProtocolIs) -> Iterator[Expression]:
     yield _protocol(_REGISTER)
     yield _compare(u8(one.protocol.number))
@@ -229,6 +236,7 @@ def _do(_: Family, one: Do) -> Iterator[Expression]:
 _encoders: dict[type, Callable[[Family, Any], Iterator[Expression]]] = {
     AddressIn: _address_in,
     TupleIn: _tuple_in,
+    PairIn: _pair_in,
     ProtocolIs: _protocol_is,
     PortIn: _port_in,
     Count: _count,

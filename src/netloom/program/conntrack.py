@@ -8,7 +8,10 @@ from netloom.units import Addr, Family
 
 
 class Tuple(msgspec.Struct, frozen=True):
-    """One direction of a flow, as its packets look. Ports are 0 for protocols without ports."""
+    """One direction of a flow, as its packets look. Ports are 0 for protocols without ports.
+
+    Of ICMP it is the identifier in place of the first port, and type and code, a byte each, in place of the second.
+    """
 
     source: Addr
     destination: Addr

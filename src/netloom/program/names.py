@@ -92,6 +92,8 @@ NFT_POLICY_PREFIX = "policy-"
 NFT_POLICY_INGRESS = "policy-ingress"
 NFT_POLICY_EGRESS = "policy-egress"
 """Maps from a pod's address to its chain."""
+NFT_POLICED = "policed"
+"""Pods that are in one of them."""
 NFT_PEERS_PREFIX = "peers-"
 """Set of policy peers: this and a digest of what selects them."""
 NFT_LOG_GROUP = 2010

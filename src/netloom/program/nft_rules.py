@@ -34,6 +34,12 @@ class TupleIn(msgspec.Struct, frozen=True):
     set: str
 
 
+class PairIn(msgspec.Struct, frozen=True):
+    """Source and destination address are in a set of such pairs."""
+
+    set: str
+
+
 class ProtocolIs(msgspec.Struct, frozen=True):
     """The transport protocol."""
 
@@ -77,7 +83,7 @@ class Do(msgspec.Struct, frozen=True):
     verdict: Verdict
 
 
-Statement = AddressIn | TupleIn | ProtocolIs | PortIn | Count | Log | Limit | Look | Do
+Statement = AddressIn | TupleIn | PairIn | ProtocolIs | PortIn | Count | Log | Limit | Look | Do
 
 
 def rule(family: Family, chain: str, statements: Iterable[Statement], comment: str = "") -> AddRule:
@@ -93,6 +99,8 @@ def text(family: Family, statement: Statement) -> str:
             words = f"{family.value} {side.value} @{name}"
         case TupleIn(name):
             words = f"{family.value} daddr . meta l4proto . th dport @{name}"
+        case PairIn(name):
+            words = f"{family.value} saddr . {family.value} daddr @{name}"
         case ProtocolIs(protocol):
             words = f"meta l4proto {protocol.word}"
         case PortIn(first, last):
@@ -114,7 +122,7 @@ def sets_of(statements: Iterable[object]) -> set[str]:
     """Names of the sets and maps that a rule looks into."""
     found: set[str] = set()
     for one in statements:
-        if isinstance(one, AddressIn | TupleIn):
+        if isinstance(one, AddressIn | TupleIn | PairIn):
             found.add(one.set)
         elif isinstance(one, Look):
             found.add(one.map)

@@ -10,7 +10,7 @@ the Kubernetes documentation's page on network policies. What they leave to the 
 - pods in a node's network are the node: no policy is about them, and no peer but one of addresses means them;
 - what a node sends to its own pods is allowed before anything is asked, cluster-wide policies too; what a pod sends to its node is
   egress like any other;
-- a pod and itself are allowed before anything is asked, whichever of its addresses it uses;
+- no NetworkPolicy keeps a pod from itself, whichever of its addresses it uses; cluster-wide policies are asked;
 - a name of a port means every port of that name and protocol that the pod's containers have;
 - of ClusterNetworkPolicies with the same tier and priority the first by name is asked first;
 - a pod that has finished has no address any more; of several pods that claim one address the oldest has it that is not being
@@ -128,14 +128,14 @@ class _End:
         pod = self._pod
         if pod is None:
             return None
-        if self._other_pod is pod:
-            return None  # a pod cannot block itself
         node = next((n for n in self._view.nodes.values() if n.metadata.name == pod.spec.node_name), None)
         if self._is_ingress and node is not None and self._other in _node_addresses(node):
             return None  # NetworkPolicySpec.ingress: the source is the pod's local node
         said = self._first_word(pod, "Admin")
         if said in {None, "Pass"}:
             said = self._network_policies(pod)
+            if said is not None and self._other_pod is pod:
+                said = "Accept"  # a pod cannot block itself
         if said is None:
             said = self._first_word(pod, "Baseline")
         return None if said in {None, "Pass", "Accept"} else said

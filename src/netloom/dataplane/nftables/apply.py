@@ -15,7 +15,7 @@ from typing import Protocol
 
 from netloom.dataplane.nftables import compile as program
 from netloom.dataplane.nftables.compile import TableState
-from netloom.dataplane.nftables.containers import OURS, POLICY_EGRESS, POLICY_INGRESS
+from netloom.dataplane.nftables.containers import OURS, POLICED, POLICY_EGRESS, POLICY_INGRESS
 from netloom.dataplane.nftables.ender import Conntrack, FlowEnder
 from netloom.dataplane.nftables.policy.flows import may_deny
 from netloom.dataplane.nftables.policy.reconcile import (
@@ -225,7 +225,9 @@ class NftablesPlane:
             chains={name: comments for name, comments in chains.items() if is_policy_chain(name)},
             sets={name: await read(one) for name, one in wanted.items() if name in there},
             strange_sets=frozenset(there - wanted.keys()),
-            verdicts={container: await read(container) for container in (POLICY_INGRESS, POLICY_EGRESS)},
+            verdicts={
+                container: await read(container) for container in (POLICY_INGRESS, POLICY_EGRESS, POLICED)
+            },
         )
 
     async def _put_policies(self, table: TableState, present: PresentPolicies) -> None:

@@ -80,6 +80,8 @@ PEERS = Container(names.NFT_PEERS, (Field.ADDRESS,))
 POLICY_INGRESS = Container(names.NFT_POLICY_INGRESS, (Field.ADDRESS,), verdicts=True)
 POLICY_EGRESS = Container(names.NFT_POLICY_EGRESS, (Field.ADDRESS,), verdicts=True)
 """Pods of this node to the chain of their policies (``policy``)."""
+POLICED = Container(names.NFT_POLICED, (Field.ADDRESS,))
+"""Those pods."""
 
 CONTAINERS = (
     *SERVICE.containers,
@@ -89,11 +91,12 @@ CONTAINERS = (
     PEERS,
     POLICY_INGRESS,
     POLICY_EGRESS,
+    POLICED,
 )
 OURS = tuple(
     container
     for container in CONTAINERS
-    if not container.most_written and container not in (POLICY_INGRESS, POLICY_EGRESS)
+    if not container.most_written and container not in (POLICY_INGRESS, POLICY_EGRESS, POLICED)
 )
 """Those that are ours alone to write, and have to do with Services, pods and nodes; policies have sets of their own besides."""
 

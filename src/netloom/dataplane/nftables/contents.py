@@ -12,7 +12,14 @@ from collections.abc import Collection, Iterator, Mapping
 import msgspec
 
 from netloom.dataplane.nftables.compile import TableState, elements
-from netloom.dataplane.nftables.containers import OURS, POLICY_EGRESS, POLICY_INGRESS, SOURCE_RANGES, keyed
+from netloom.dataplane.nftables.containers import (
+    OURS,
+    POLICED,
+    POLICY_EGRESS,
+    POLICY_INGRESS,
+    SOURCE_RANGES,
+    keyed,
+)
 from netloom.dataplane.nftables.element_ops import Elements
 from netloom.dataplane.nftables.policy.sets import container_of
 from netloom.dataplane.nftables.policy.table import verdicts
@@ -22,8 +29,8 @@ from netloom.program.nft import Container, Key, Value
 from netloom.units import Family, Protocol
 
 _PROTOCOLS = {protocol.number: protocol for protocol in Protocol}
-_FIXED = (*OURS, POLICY_INGRESS, POLICY_EGRESS)
-_VERDICTS = (POLICY_INGRESS.name, POLICY_EGRESS.name)
+_FIXED = (*OURS, POLICY_INGRESS, POLICY_EGRESS, POLICED)
+_VERDICTS = (POLICY_INGRESS.name, POLICY_EGRESS.name, POLICED.name)
 
 Containers = Mapping[str, Container]
 """By name."""

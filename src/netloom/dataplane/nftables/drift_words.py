@@ -9,7 +9,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from netloom.dataplane.nftables.compile import TableState
-from netloom.dataplane.nftables.containers import POLICY_EGRESS, POLICY_INGRESS
+from netloom.dataplane.nftables.containers import POLICED, POLICY_EGRESS, POLICY_INGRESS
 from netloom.dataplane.nftables.contents import frontend_key, peer_sets
 from netloom.dataplane.nftables.drift import Difference, Drift, DriftKind, Meanings
 from netloom.dataplane.nftables.explain import Explanation, explain
@@ -67,6 +67,10 @@ def meanings(state: NetworkState, table: TableState) -> Meanings:
 def _policy_element(one: Difference, state: PolicyState, table: TableState) -> Explanation | None:
     """Which pod is under which policies, or who is a peer of whose rules."""
     name = one.container.name
+    if name == POLICED.name:
+        pod = state.pods.get(ipaddress.ip_address(one.key[0]))
+        keys = [] if pod is None else [key for key in (pod.ingress, pod.egress) if key is not None]
+        return None if pod is None else Explanation(f"Pod {pod.pod} is under policies", _policies(keys[0]))
     if name in (POLICY_INGRESS.name, POLICY_EGRESS.name):
         pod = state.pods.get(ipaddress.ip_address(one.key[0]))
         key = None if pod is None else pod.ingress if name == POLICY_INGRESS.name else pod.egress

@@ -155,8 +155,10 @@ class FlowEnder:
             if facts is not None and taken:
                 here = await self._here(facts)
                 await self._end(flows.looks(taken), lambda flow: flows.has_ended(flow, taken, here))
-            looks = [FlowFilter(family, None) for family in policies]
-            await self._end(looks, lambda flow: is_denied(flow, policies[flow.family]))
+            if policies:
+                own = await netns.run_in_async(None, self._addresses)
+                looks = [FlowFilter(family, None) for family in policies]
+                await self._end(looks, lambda flow: is_denied(flow, policies[flow.family], own))
         except BaseException:
             self._changed = taken | self._changed
             self._policies = policies | self._policies

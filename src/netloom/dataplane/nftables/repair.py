@@ -12,7 +12,7 @@ from netloom.dataplane.nftables import compile as program
 from netloom.dataplane.nftables import drift
 from netloom.dataplane.nftables.apply import NftablesPlane
 from netloom.dataplane.nftables.compile import TableState
-from netloom.dataplane.nftables.containers import POLICY_EGRESS, POLICY_INGRESS
+from netloom.dataplane.nftables.containers import POLICED, POLICY_EGRESS, POLICY_INGRESS
 from netloom.dataplane.nftables.contents import containers_of, frontend_key, peer_sets, wanted
 from netloom.dataplane.nftables.drift import Difference, Drift
 from netloom.dataplane.nftables.drift_words import meanings
@@ -109,6 +109,7 @@ class Repairs:
         policies = {name for family in wrong for name in peer_sets(self._plane.tables[family])} | {
             POLICY_INGRESS.name,
             POLICY_EGRESS.name,
+            POLICED.name,
         }
         touched = any(one.container.name in policies for found in wrong.values() for one in found)
         policy = PolicyDelta(pods=state.policy.pods) if touched else PolicyDelta()

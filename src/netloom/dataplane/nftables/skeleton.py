@@ -28,6 +28,7 @@ from netloom.dataplane.nftables.containers import (
     KEYED,
     NODE_PORT,
     PEERS,
+    POLICED,
     POLICY_EGRESS,
     POLICY_INGRESS,
     SERVICE,
@@ -222,12 +223,26 @@ def _forward(node: Layout) -> Iterator[Rule]:
 
 
 def _spoofed(node: Layout) -> Iterator[Rule]:
-    # the route back to a pod's address leads to its own interface; what asks for a neighbour has another source, or none
-    free = " ip6 saddr != { ::, fe80::/10 }" if node.family is Family.V6 else ""
-    yield (
-        f'iifname "{names.POD_LINK_PREFIX}*"{free} fib saddr . iif oif missing counter drop',
-        "a pod sends with its own address only",
-    )
+    # the route back to a pod's address leads to its own interface
+    pods = f'iifname "{names.POD_LINK_PREFIX}*"'
+    free = ""
+    if node.family is Family.V6:
+        # what asks for a neighbour, or joins a group, has a link-local source or none; nothing else may
+        free = " ip6 saddr != { ::, fe80::/10 }"
+        link_local = f"{pods} ip6 saddr {{ ::, fe80::/10 }}"
+        yield f"{link_local} meta l4proto != ipv6-icmp counter drop", "no policy knows a link-local address"
+        yield f"{link_local} icmpv6 type != {{ {', '.join(_NEIGHBOURS)} }} counter drop", ""
+    yield f"{pods}{free} fib saddr . iif oif missing counter drop", "a pod sends with its own address only"
+
+
+_NEIGHBOURS = (
+    "nd-router-solicit",
+    "nd-neighbor-solicit",
+    "nd-neighbor-advert",
+    "mld-listener-report",
+    "mld-listener-done",
+    "mld2-listener-report",
+)
 
 
 def _unplaced(node: Layout) -> Iterator[Rule]:
@@ -250,7 +265,12 @@ def _policies(node: Layout) -> Iterator[Rule]:
         "ct state established,related return",
         "what its first packet was allowed holds for all of a connection",
     )
-    yield f"{ip} saddr . {ip} daddr @{HAIRPIN.name} return", "a pod and itself"
+    # of a connection that was cut, the server's next segment would else begin one the other way round
+    for side in ("saddr", "daddr"):
+        yield (
+            f"{ip} {side} @{POLICED.name} tcp flags & (fin | syn | rst | ack) != syn counter drop",
+            "no connection of a pod under policies begins in its middle",
+        )
     yield f"{ip} saddr vmap @{POLICY_EGRESS.name}", ""
     yield f"{ip} daddr vmap @{POLICY_INGRESS.name}", ""
 

@@ -28,6 +28,9 @@ def rules(node):
 
 def test_both_families_have_the_same_rules_after_renaming():
     v4, v6 = (rules(layout(DUAL, family)) for family in Family)
+    # IPv6 asks for neighbours with packets of its own, from link-local addresses
+    assert v4.pop(names.NFT_SPOOFED)[-1] == 'iifname "nl*" fib saddr . iif oif missing counter drop'
+    assert len(v6.pop(names.NFT_SPOOFED)) == 3
     renaming = (
         ("10.96.0.0/16", "2001:db8:96::/112"),
         ("10.244.0.0/16", "2001:db8::/40"),
@@ -40,7 +43,6 @@ def test_both_families_have_the_same_rules_after_renaming():
         ("ip daddr", "ip6 daddr"),
         ("ip saddr", "ip6 saddr"),
         ("dnat ip to", "dnat ip6 to"),
-        ('"nl*" fib', '"nl*" ip6 saddr != { ::, fe80::/10 } fib'),
     )
     for texts in v4.values():
         for index in range(len(texts)):

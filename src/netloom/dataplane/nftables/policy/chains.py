@@ -3,7 +3,7 @@
 In: the model's chain of rules. Out: one kernel chain for each tier that it has, with rules made of statements. A rule that accepts
 returns, so that the other end's policies are asked next; one that denies drops; one that passes goes to the next tier.
 
-Traffic of the node itself and a pod's traffic to itself never come here (``skeleton``): the model allows both.
+What the node itself sends never comes here (``skeleton``): the model allows it.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from netloom.program.nft_rules import (
     Do,
     Limit,
     Log,
+    PairIn,
     PortIn,
     ProtocolIs,
     Side,
@@ -77,10 +78,14 @@ Said = tuple[tuple[Statement, ...], str]
 
 
 def _rules(family: Family, key: ChainKey, one: Rule, following: str) -> Iterator[Said]:
-    if isinstance(one.peers, Special):
-        return
+    if one.peers is Special.OWN_NODE:
+        return  # what the node itself sends never comes here
     side = Side.SOURCE if key.direction is Direction.INGRESS else Side.DESTINATION
-    peers = () if one.peers is None else (AddressIn(side, container_of(one.peers).name),)
+    peers: tuple[Statement, ...] = ()
+    if isinstance(one.peers, Special):
+        peers = (PairIn(names.NFT_HAIRPIN),)
+    elif one.peers is not None:
+        peers = (AddressIn(side, container_of(one.peers).name),)
     for match in _matches(one):
         # the ports first: to compare two numbers is cheaper than to look into a set
         statements = (*match, *peers)

@@ -1,10 +1,12 @@
 """Which established flows the policies of a node deny now. Pure.
 
 In: the table of policies as the kernel has it, and a flow. Out: whether its first packet would be dropped today. What the node
-itself sends, and what a pod sends to itself, is never denied; of a flow between two pods each node judges its own end.
+itself sends is never denied; of a flow between two pods each node judges its own end.
 """
 
 from __future__ import annotations
+
+from collections.abc import Collection
 
 from netloom.dataplane.nftables.policy.table import PolicyTable
 from netloom.model.policy.state import Action, Chain, ChainKey, Direction, PolicyDelta, Rule, SetKey, Special
@@ -12,15 +14,13 @@ from netloom.program.conntrack import Flow
 from netloom.units import Addr
 
 
-def is_denied(flow: Flow, table: PolicyTable) -> bool:
-    """Whether a flow may not go on."""
+def is_denied(flow: Flow, table: PolicyTable, own: Collection[Addr] = ()) -> bool:
+    """Whether a flow may not go on; ``own`` are the addresses of the node itself."""
     client, server = flow.original.source, flow.reply.source
-    if client == server:
-        return False
     sender, receiver = table.pods.get(client), table.pods.get(server)
     if sender is not None and sender.egress is not None and _is_refused(flow, sender.egress, table):
         return True
-    if receiver is None or receiver.ingress is None or client in table.own_node:
+    if receiver is None or receiver.ingress is None or client in table.own_node or client in own:
         return False
     return _is_refused(flow, receiver.ingress, table)
 
@@ -52,9 +52,12 @@ def _verdict(flow: Flow, direction: Direction, chain: Chain, table: PolicyTable)
 
 def _matches(flow: Flow, direction: Direction, rule: Rule, table: PolicyTable) -> bool:
     other = flow.original.source if direction is Direction.INGRESS else flow.reply.source
-    if isinstance(rule.peers, Special):
+    if rule.peers is Special.OWN_NODE:
         return False
-    if rule.peers is not None and not _is_in(other, rule.peers, table):
+    if isinstance(rule.peers, Special):
+        if flow.original.source != flow.reply.source:
+            return False
+    elif rule.peers is not None and not _is_in(other, rule.peers, table):
         return False
     if rule.ports is None and not rule.endpoints:
         return True

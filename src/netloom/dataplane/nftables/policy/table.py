@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from netloom.dataplane.nftables.containers import POLICY_EGRESS, POLICY_INGRESS
+from netloom.dataplane.nftables.containers import POLICED, POLICY_EGRESS, POLICY_INGRESS
 from netloom.dataplane.nftables.policy.chains import Program, chain_name, program_of
 from netloom.dataplane.nftables.policy.sets import container_of, elements_of
 from netloom.model.policy.state import Chain as ModelChain
@@ -181,8 +181,9 @@ def clear(chains: Iterable[str]) -> list[Op]:
 
 def verdicts(pods: Mapping[Addr, PolicyPod]) -> dict[Container, dict[Key, Value]]:
     """What leads from these pods to their chains."""
-    found: dict[Container, dict[Key, Value]] = {POLICY_INGRESS: {}, POLICY_EGRESS: {}}
+    found: dict[Container, dict[Key, Value]] = {POLICY_INGRESS: {}, POLICY_EGRESS: {}, POLICED: {}}
     for address, pod in pods.items():
+        found[POLICED][address.packed,] = None
         for container, key in ((POLICY_INGRESS, pod.ingress), (POLICY_EGRESS, pod.egress)):
             if key is not None:
                 found[container][address.packed,] = Verdict("jump", chain_name(key))
@@ -194,10 +195,10 @@ def change_verdicts(
 ) -> list[Op]:
     """From some verdicts to others; a key is never overwritten."""
     ops: list[Op] = []
-    for container in (POLICY_INGRESS, POLICY_EGRESS):
+    for container in (POLICY_INGRESS, POLICY_EGRESS, POLICED):
         was, now = before.get(container, {}), after.get(container, {})
-        gone = [key for key, value in was.items() if now.get(key) != value]
-        come = [(key, value) for key, value in now.items() if was.get(key) != value]
+        gone = [key for key, value in was.items() if key not in now or now[key] != value]
+        come = [(key, value) for key, value in now.items() if key not in was or was[key] != value]
         if gone:
             ops.append(DeleteElements(container, tuple(sorted(gone))))
         if come:
