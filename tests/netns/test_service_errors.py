@@ -182,7 +182,9 @@ async def test_a_segment_that_conntrack_cannot_place_never_comes_untranslated(fa
                 assert [one.source for one in of_client.heard() if one.port == 12345] == [w.address(word)]
                 await put(rig, w, word, port=ECHO)
                 list(of_server.heard())
-                connection = stack.enter_context(contextlib.closing(Connection(rig.second, w.address("service"))))
+                connection = stack.enter_context(
+                    contextlib.closing(Connection(rig.second, w.address("service")))
+                )
                 assert await connection.open()
                 of_server.inject(list(of_server.heard())[-1])
                 assert await connection.talk()

@@ -93,7 +93,12 @@ def planned(before: Estate, apply: str = "", delete: Iterable[str] = ()) -> Plan
 
 def said(report: PlanReport) -> list[str]:
     """Every row as a sentence, in order of the alphabet."""
-    rows: tuple[Row | ServiceRow, ...] = (*report.lost, *report.gained, *report.services_lost, *report.services_gained)
+    rows: tuple[Row | ServiceRow, ...] = (
+        *report.lost,
+        *report.gained,
+        *report.services_lost,
+        *report.services_gained,
+    )
     return sorted(sentence(row) for row in rows)
 
 
