@@ -125,13 +125,28 @@ def attach(pod_netns: int, wanted: PodInterface) -> None:
     """
     with contextlib.ExitStack() as resources, contextlib.ExitStack() as undo:
         host = resources.enter_context(Rtnl())
+        links = (rtmsg.RTNLGRP_LINK,)
+        notices = resources.enter_context(NetlinkSocket(NETLINK_ROUTE, groups=links))
         netns.enter(pod_netns)
+        pod_notices = resources.enter_context(NetlinkSocket(NETLINK_ROUTE, groups=links))
+        new_routes = resources.enter_context(NetlinkSocket(NETLINK_ROUTE, groups=(rtmsg.RTNLGRP_IPV6_ROUTE,)))
         pod = resources.enter_context(Rtnl())
         _add_pair(host, pod_netns, wanted)
         undo.callback(host.delete_link, wanted.host_link)
         host.batch(_host_requests(wanted, host.index(wanted.host_link)))
         pod.batch(_pod_requests(wanted, pod.index(wanted.interface), pod.index("lo")))
+        # the first packets would be lost otherwise, and TCP tries again after a second
+        host.wait_running(wanted.host_link, notices)
+        pod.wait_running(wanted.interface, pod_notices)
+        _wait_local(wanted, new_routes)
         undo.pop_all()
+
+
+def _wait_local(wanted: PodInterface, new_routes: NetlinkSocket) -> None:
+    """Wait until the pod takes packets to its IPv6 addresses for its own, which the kernel sees to a little later."""
+    missing = {address for address in wanted.addresses if family_of(address) is Family.V6}
+    while missing:
+        missing -= {rtmsg.became_local(message) for message in new_routes.receive()}
 
 
 def _add_pair(host: Rtnl, pod_netns: int, wanted: PodInterface) -> None:

@@ -35,6 +35,7 @@ RTM_NEWROUTE, RTM_DELROUTE, RTM_GETROUTE = 24, 25, 26
 RTM_NEWNEIGH, RTM_DELNEIGH, RTM_GETNEIGH = 28, 29, 30
 
 RTNLGRP_LINK = 1
+RTNLGRP_IPV6_ROUTE = 11
 
 _IFINFO = struct.Struct("=BxHiII")
 _IFADDR = struct.Struct("=BBBBi")
@@ -42,6 +43,7 @@ _RTMSG = struct.Struct("=BBBBBBBBI")
 _NDMSG = struct.Struct("=BxxxiHBB")
 
 _IFF_UP = 1
+_IFF_RUNNING = 0x40
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 5, 10, 18
 _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_NET_NS_FD, _IFLA_EXT_MASK, _IFLA_LINK_NETNSID = 20, 26, 28, 29, 37
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
@@ -53,6 +55,7 @@ _RTEXT_FILTER_SKIP_STATS = 8
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD, _IFA_F_TENTATIVE = 0x02, 0x40
 
+_RTN_LOCAL = 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
 _RTN_UNICAST = 1
 _RTNH_F_ONLINK = 4
@@ -145,6 +148,7 @@ def read_link(message: Message) -> Link:
         mac=found.get(_IFLA_ADDRESS, b"").hex(":"),
         mtu=_number(found, _IFLA_MTU) or 0,
         up=bool(flags & _IFF_UP),
+        running=bool(flags & _IFF_RUNNING),
         kind=kind,
         master=_number(found, _IFLA_MASTER),
         peer_index=_number(found, _IFLA_LINK) if kind == "veth" else None,
@@ -325,3 +329,14 @@ def _number(found: Mapping[int, bytes], kind: int) -> int | None:
 
 def _addr(packed: bytes | None) -> Addr | None:
     return None if packed is None else ipaddress.ip_address(packed)
+
+
+def became_local(message: Message) -> Addr | None:
+    """The address that this notice of a route makes the namespace's own; None for other notices.
+
+    The kernel does that for an IPv6 address some time after it was added; packets to it are dropped until then.
+    """
+    if message.type != RTM_NEWROUTE or len(message.body) < 12 or message.body[7] != _RTN_LOCAL:
+        return None
+    packed = attributes(message.body, 12).get(_RTA_DST, b"")
+    return ipaddress.ip_address(packed) if len(packed) in (4, 16) else None

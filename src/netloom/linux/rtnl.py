@@ -67,6 +67,19 @@ class Rtnl:
                 return None
             raise
 
+    def wait_running(self, name: str, notices: NetlinkSocket) -> None:
+        """Wait until packets pass an interface that has just been set up; until then the kernel drops them.
+
+        Args:
+            name: of the interface.
+            notices: a socket of the same namespace that listens to ``RTNLGRP_LINK``, made before it was set up.
+
+        Raises:
+            Unavailable: it did not within the socket's timeout.
+        """
+        while (link := self.find_link(name)) is not None and not link.running:
+            notices.receive()
+
     def index(self, name: str) -> int:
         """The number of an interface.
 

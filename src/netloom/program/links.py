@@ -22,6 +22,8 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     mac: str = ""
     mtu: int = 0
     up: bool = False
+    running: bool = False
+    """Packets pass: the other side is up, too, and the kernel has taken note of it, which it does a little later."""
     kind: str = ""
     master: int | None = None
     peer_index: int | None = None

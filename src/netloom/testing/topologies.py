@@ -17,7 +17,8 @@ import msgspec
 
 from netloom.cni import attach
 from netloom.cni.attach import PodInterface
-from netloom.linux import netns, sysctl
+from netloom.linux import netns, rtmsg, sysctl
+from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket
 from netloom.linux.rtnl import Rtnl
 from netloom.program.routes import Route
 from netloom.program.sysctl import Setting
@@ -110,8 +111,8 @@ def client_router_node() -> Iterator[ClientRouterNode]:
             rtnl.add_veth("outside", peer="eth0", peer_netns_fd=client.netns_fd)
             rtnl.add_veth("inside", peer="eth0", peer_netns_fd=node.netns_fd)
         gateways = _addresses("172.30.0.1", "2001:db8:30::1")
-        _configure(router, "outside", router.addresses, prefixes=(24, 64))
-        _configure(router, "inside", gateways, prefixes=(24, 64))
+        _configure(router, "outside", router.addresses, prefixes=(24, 64), wait=False)
+        _configure(router, "inside", gateways, prefixes=(24, 64), wait=False)
         _configure(client, "eth0", client.addresses, prefixes=(24, 64))
         _configure_node(node, 1)
         _route(client, _everything(), router.addresses)
@@ -167,11 +168,20 @@ def _configure_node(node: Host, number: int) -> None:
     _configure(node, "eth0", node_addresses(number), prefixes=(24, 64))
 
 
-def _configure(host: Host, device: str, addresses: tuple[Addr, ...], *, prefixes: tuple[int, int]) -> None:
-    with Rtnl(host.netns_fd) as rtnl:
+def _configure(
+    host: Host, device: str, addresses: tuple[Addr, ...], *, prefixes: tuple[int, int], wait: bool = True
+) -> None:
+    """``wait``: until packets pass, which asks for the other side to be up already."""
+    group = (rtmsg.RTNLGRP_LINK,)
+    with (
+        NetlinkSocket(NETLINK_ROUTE, netns_fd=host.netns_fd, groups=group) as notices,
+        Rtnl(host.netns_fd) as rtnl,
+    ):
         rtnl.set_up(device)
         for address, prefix in zip(addresses, prefixes, strict=True):
             rtnl.add_address(device, ipaddress.ip_interface(f"{address}/{prefix}"))
+        if wait:
+            rtnl.wait_running(device, notices)
 
 
 def _route(host: Host, cidrs: tuple[Cidr, ...], gateways: tuple[Addr, ...], *, device: str = "eth0") -> None:
