@@ -19,6 +19,7 @@ from netloom.kube.manifests import Manifest
 from netloom.kube.manifests import load as load_manifests
 from netloom.local import cluster, ready
 from netloom.local.paths import ClusterPaths
+from netloom.local.ready_services import services
 from netloom.local.settings import ClusterSettings, checked
 
 READY_S = 60.0
@@ -170,6 +171,7 @@ async def _make_ready(
         ready_s = time.monotonic() - began
         await apply(client, manifests, progress)
         await ready.workloads(client, manifests, step=progress.step, timeout_s=timeout_s)
+        await services(client, manifests, step=progress.step, clock=SystemClock(), timeout_s=timeout_s)
     return ready_s
 
 
