@@ -30,7 +30,7 @@ lint: setup-test ## format, lint, types, architecture
 fmt: setup-test ## write the format
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
-test-unit: setup-test ## pure logic, within 30 s
+test-unit: setup-test ## pure logic, about a minute
 	@$(PYTEST) -n 2 -m "not netns and not cluster" tests
 
 test-netns: setup-test ## real packets in namespaces that the tests make
