@@ -56,6 +56,13 @@ class Admission:
                 key = _key(lease.pod)
                 self._given[key] = ("", self._given.get(key, ("", ()))[1] + lease.addresses)
 
+    def orphans(self, leases: Iterable[Lease]) -> list[Lease]:
+        """Those whose pod the API server has no more; to be asked when all pods have been seen.
+
+        Nobody knows the labels of such a pod, so nobody knows its policies: what is left of its network has to go.
+        """
+        return [lease for lease in leases if lease.pod and _key(lease.pod) not in self._pods]
+
     def pod_changed(self, key: ObjectKey, pod: Pod | None) -> None:
         """A pod of any node is now this, or None: gone."""
         before = self._pods.get(key)

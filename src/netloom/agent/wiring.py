@@ -33,7 +33,7 @@ from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
 from netloom.clock import Clock
-from netloom.cni.attach import prepare_node
+from netloom.cni.attach import detach, prepare_node
 from netloom.cni.ipam.store import AddressStore
 from netloom.cni.server import CniServer
 from netloom.cni.verbs import PodNetwork, Verbs
@@ -50,13 +50,14 @@ from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
 from netloom.kube.kubeconfig import in_cluster, load
 from netloom.kube.watch import Reflector
+from netloom.linux import netns
 from netloom.linux.nft_events import AccountedNft
 from netloom.model.inputs import NodeFacts
 from netloom.model.names.records import NameSettings
 from netloom.model.provenance import Finding
 from netloom.observe.drift import DriftLog
 from netloom.observe.drops import Cluster, DropNamer
-from netloom.program.names import POD_GATEWAYS
+from netloom.program.names import POD_GATEWAYS, pod_link
 from netloom.units import Family, ObjectKey
 
 log = logging.getLogger(__name__)
@@ -226,6 +227,10 @@ class NodeAgent:
         for reflector in self._reflectors:
             await reflector.synced.wait()
         await self._own.known.wait()
+        for orphan in self._admission.orphans(self._store.leases()):
+            link = pod_link(orphan.attachment.container, orphan.attachment.interface)
+            log.warning("pod %s is gone: its interface %s is taken away", orphan.pod, link)
+            await netns.run_in_async(None, functools.partial(detach, link))
         facts = self._own.facts
         assert facts is not None  # noqa: S101 - the event says so
         self._mtu = underlay_mtu(facts.addresses) - self._fabric.overhead

@@ -184,6 +184,17 @@ async def test_after_a_restart_what_was_given_counts_besides_what_the_status_say
     assert bench.addresses() == {}
 
 
+async def test_a_lease_of_a_pod_that_went_before_the_start_is_an_orphan():
+    leases = [
+        Lease(Attachment("c1", "eth0"), (A,), "shop/cart"),
+        Lease(Attachment("c2", "eth0"), (B,), "shop/old"),
+        Lease(Attachment("c3", "eth0"), (C,)),
+    ]
+    bench = Bench(*leases)
+    bench.see(pod())
+    assert bench.admission.orphans(leases) == [leases[1]]
+
+
 async def test_an_attempt_that_failed_leaves_nothing():
     bench = Bench()
     bench.see(pod())
