@@ -20,7 +20,8 @@ from typing import Any
 
 import msgspec
 
-from netloom.errors import NetloomError, NotFound, StorageError, Unavailable
+from netloom.errors import NetloomError, NotFound, Unavailable
+from netloom.linux.unix_sockets import listen
 
 log = logging.getLogger(__name__)
 
@@ -77,20 +78,7 @@ class QuestionServer:
         Raises:
             StorageError: the socket cannot be made there.
         """
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.setblocking(False)
-            self._path.unlink(missing_ok=True)
-            listener.bind(str(self._path))
-            self._path.chmod(0o600)  # before listen(): nobody can connect until then
-            listener.listen(_MOST_CONNECTIONS)
-        except OSError as error:
-            listener.close()
-            raise StorageError(
-                f"agent socket {self._path}: {error.strerror or error}",
-                "see that its directory exists and is writable, and that the path has at most 107 bytes",
-            ) from error
-        self._listener = listener
+        self._listener = listen(self._path, what="agent socket", backlog=_MOST_CONNECTIONS)
 
     async def run(self) -> None:
         """Answer until cancelled.

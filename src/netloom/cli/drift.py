@@ -8,9 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from netloom.agent.questions import ask, socket_beside
-from netloom.cli.output import add_cluster, add_output, emit
-from netloom.errors import NotFound, Unavailable, Untrue, UsageError
+from netloom.agent.questions import ask
+from netloom.cli.nodes import add_nodes, sockets_of
+from netloom.cli.output import add_output, emit
+from netloom.errors import Unavailable, Untrue
 from netloom.observe.drift import DriftReport
 
 _EPILOG = """Asks the agent of each node what it has found since it started. An agent hears of each change that others make to its
@@ -36,36 +37,18 @@ class NodeDrift(msgspec.Struct, frozen=True):
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("--node", action="append", default=[], help="only this node; may be repeated")
-    add_cluster(parser)
-    parser.add_argument("--socket", metavar="PATH", help="ask the agent behind this socket")
+    add_nodes(parser)
     add_output(parser)
     parser.epilog = _EPILOG
 
 
 def run(options: argparse.Namespace) -> int:
     """Ask, and show."""
-    if options.socket and options.node:
-        raise UsageError("--socket and --node: a socket is one node's", "give one of them")
-    sockets = {"": Path(options.socket)} if options.socket else _sockets(options.name, options.node)
-    found = asyncio.run(_ask_all(sockets))
+    found = asyncio.run(_ask_all(sockets_of(options)))
     emit(found, options.output, "\n\n".join(map(text_of, found)))
     if any(one.report is not None and one.report.unrepaired for one in found):
         return Untrue.exit_code
     return Unavailable.exit_code if any(one.problem for one in found) else 0
-
-
-def _sockets(cluster_name: str, wanted: list[str]) -> dict[str, Path]:
-    from netloom.local import cluster  # noqa: PLC0415 - not needed with --socket
-
-    paths = cluster.running(cluster_name)
-    nodes = sorted(
-        (path.name for path in (paths.root / "nodes").iterdir()), key=lambda name: (len(name), name)
-    )
-    for name in wanted:
-        if name not in nodes:
-            raise NotFound(f"node {name} of cluster {cluster_name}", f"its nodes are {', '.join(nodes)}")
-    return {name: socket_beside(paths.node(name).cni_socket) for name in wanted or nodes}
 
 
 async def _ask_all(sockets: dict[str, Path]) -> tuple[NodeDrift, ...]:

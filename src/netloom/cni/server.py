@@ -22,7 +22,8 @@ from netloom.cni import result
 from netloom.cni.codes import CniError, Code
 from netloom.cni.request import VERSIONS
 from netloom.cni.result import Answer
-from netloom.errors import NetloomError, StorageError
+from netloom.errors import NetloomError
+from netloom.linux.unix_sockets import listen
 
 log = logging.getLogger(__name__)
 
@@ -71,20 +72,7 @@ class CniServer:
         Raises:
             StorageError: the socket cannot be made there.
         """
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            listener.setblocking(False)
-            self._path.unlink(missing_ok=True)
-            listener.bind(str(self._path))
-            self._path.chmod(0o600)  # before listen(): nobody can connect until then
-            listener.listen(_MAX_CONNECTIONS)
-        except OSError as error:
-            listener.close()
-            raise StorageError(
-                f"CNI socket {self._path}: {error.strerror or error}",
-                "see that its directory exists and is writable, and that the path has at most 107 bytes",
-            ) from error
-        self._listener = listener
+        self._listener = listen(self._path, what="CNI socket", backlog=_MAX_CONNECTIONS)
 
     async def run(self) -> None:
         """Answer calls until cancelled; calls that are being done are finished, but their shims hear nothing any more."""

@@ -116,14 +116,3 @@ def text(family: Family, statement: Statement) -> str:
         case Do(verdict):
             words = str(verdict)
     return words
-
-
-def sets_of(statements: Iterable[object]) -> set[str]:
-    """Names of the sets and maps that a rule looks into."""
-    found: set[str] = set()
-    for one in statements:
-        if isinstance(one, AddressIn | TupleIn | PairIn):
-            found.add(one.set)
-        elif isinstance(one, Look):
-            found.add(one.map)
-    return found
