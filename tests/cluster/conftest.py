@@ -113,9 +113,11 @@ class Process:
         line, self._rest = self._rest.split(b"\n", 1)
         return line.decode()
 
-    def fact(self, timeout=30):
-        """The next line, as JSON."""
-        return json.loads(self.line(timeout))
+    def fact(self, wanted=lambda told: True, timeout=30):
+        """The next line, as JSON; the next one that is wanted."""
+        while not wanted(told := json.loads(self.line(timeout))):
+            pass
+        return told
 
     def until(self, wanted, timeout=30):
         """Read lines until one has this text in it; that line."""

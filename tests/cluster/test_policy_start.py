@@ -65,11 +65,11 @@ class Prober:
     def enter(self):
         """Wait until it is in all pods."""
         for _ in range(self._count):
-            self._process.fact(60)
+            self._process.fact(timeout=60)
 
     def facts(self):
         self._process.say("facts\n")
-        return self._process.fact(60)
+        return self._process.fact(timeout=60)
 
     def until(self, wanted, seconds=60):
         """Its facts, as soon as they are so."""
