@@ -13,6 +13,7 @@ from netloom.api.core import Node
 from netloom.errors import UsageError
 from netloom.model.inputs import ClusterFacts, NodeFacts
 from netloom.model.routes.peers import first_of_each_family, read_node
+from netloom.model.routes.ways import UNDERLAY_ANNOTATION, Underlay, read_underlay
 from netloom.model.services.texts import read_range
 from netloom.model.services.topology import ZONE_LABEL
 from netloom.units import Addr, Cidr
@@ -40,6 +41,11 @@ def facts_of(node: Node, cluster: ClusterFacts) -> NodeFacts:
         node_port_range=cluster.node_port_range,
         zone=node.metadata.labels.get(ZONE_LABEL, ""),
         node_port_cidrs=read_node_port_addresses(cluster.node_port_addresses, own),
+        fabric=cluster.fabric,
+        direct=cluster.direct,
+        tunnel_port=cluster.tunnel_port,
+        vni=cluster.vni,
+        underlay=read_underlay(node.metadata.annotations.get(UNDERLAY_ANNOTATION, "")) or Underlay(),
     )
 
 

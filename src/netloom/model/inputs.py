@@ -10,6 +10,7 @@ from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
+from netloom.model.routes.ways import FabricKind, Underlay
 from netloom.units import Addr, Cidr, ObjectKey
 
 
@@ -58,6 +59,16 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Node label ``topology.kubernetes.io/zone``; empty where it has none."""
     node_port_cidrs: tuple[Cidr, ...] | None = None
     """NodePorts are served at those of the node's addresses that lie in one of these; None: at all but loopback."""
+    fabric: FabricKind = FabricKind.HOSTGW
+    """What joins the nodes."""
+    direct: bool = True
+    """Whether peers on one of this node's own networks get plain routes although the fabric encapsulates (never: wireguard)."""
+    tunnel_port: int = 0
+    """UDP port of the tunnels; 0: the fabric's own."""
+    vni: int = 4096
+    """VXLAN network identifier, 24 bits (RFC 7348 section 5)."""
+    underlay: Underlay = Underlay()
+    """How this node is connected."""
 
 
 class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,3 +81,11 @@ class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
     node_port_range: tuple[int, int] = (30000, 32767)
     node_port_addresses: tuple[str, ...] = ()
     """CIDRs, or the one word ``primary``: the node's own InternalIPs (kube-proxy ``--nodeport-addresses``). Empty: all."""
+    fabric: FabricKind = FabricKind.HOSTGW
+    """What joins the nodes."""
+    direct: bool = True
+    """Whether peers on one of this node's own networks get plain routes although the fabric encapsulates (never: wireguard)."""
+    tunnel_port: int = 0
+    """UDP port of the tunnels; 0: the fabric's own."""
+    vni: int = 4096
+    """VXLAN network identifier, 24 bits (RFC 7348 section 5)."""

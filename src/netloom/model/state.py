@@ -10,6 +10,7 @@ import msgspec
 from netloom.model.policy.differences import difference as policy_difference
 from netloom.model.policy.state import PolicyDelta, PolicyState
 from netloom.model.provenance import Finding, Source
+from netloom.model.routes.ways import DEFAULT_MTU, Way
 from netloom.model.services.frontends import Backend, Frontend, FrontendKey, HealthCheck
 from netloom.units import Addr, Cidr, ObjectKey, Protocol
 
@@ -18,12 +19,19 @@ V = TypeVar("V")
 
 
 class PeerRoute(msgspec.Struct, frozen=True, gc=False):
-    """The pods of another node, and the node's address that they are behind."""
+    """The pods of another node, the node's address that they are behind, and the way to it.
+
+    Where the way is a tunnel, ``via`` is where the outer packet goes, of whatever family. ``key`` is the node's public key where
+    the way is encrypted. ``mtu`` in bytes is what a pod's packet may measure on this way, as far as both ends' networks tell.
+    """
 
     destination: Cidr
     via: Addr
     node: str
     source: Source
+    way: Way = Way.DIRECT
+    key: str = ""
+    mtu: int = DEFAULT_MTU
 
 
 class LocalPod(msgspec.Struct, frozen=True, gc=False):

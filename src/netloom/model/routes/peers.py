@@ -14,6 +14,18 @@ from netloom.api.core import Node
 from netloom.model.claims import Seniority, seniority
 from netloom.model.inputs import NodeFacts
 from netloom.model.provenance import Finding, Source, source_of
+from netloom.model.routes.ways import (
+    DEFAULT_MTU,
+    KEY_ANNOTATION,
+    TUNNELS,
+    UNDERLAY_ANNOTATION,
+    Way,
+    is_near,
+    outer_family,
+    overhead,
+    read_key,
+    read_underlay,
+)
 from netloom.model.state import PeerRoute
 from netloom.units import Addr, Cidr, Family, family_of, parse_addr, parse_cidr
 
@@ -27,6 +39,10 @@ class NodeRanges(msgspec.Struct, frozen=True):
     """Field and range, in the order of ``spec.podCIDRs``."""
     addresses: tuple[Addr, ...]
     findings: tuple[Finding, ...]
+    key: str = ""
+    """Public key (``ways.KEY_ANNOTATION``); empty where it has none."""
+    mtu: int = DEFAULT_MTU
+    """Of its own network, bytes."""
 
 
 def read_node(node: Node) -> NodeRanges:
@@ -58,7 +74,24 @@ def read_node(node: Node) -> NodeRanges:
             )
         else:
             addresses.append(address)
-    return NodeRanges(subject, seniority(node.metadata), tuple(cidrs), tuple(addresses), tuple(findings))
+    key, mtu = _read_annotations(node, subject, findings)
+    return NodeRanges(
+        subject, seniority(node.metadata), tuple(cidrs), tuple(addresses), tuple(findings), key, mtu
+    )
+
+
+def _read_annotations(node: Node, subject: Source, findings: list[Finding]) -> tuple[str, int]:
+    """Public key and MTU; what is unreadable counts as not there."""
+    said = node.metadata.annotations
+    key, underlay = read_key(said.get(KEY_ANNOTATION, "")), read_underlay(said.get(UNDERLAY_ANNOTATION, ""))
+    hint = "remove the annotation: the node's agent writes it anew"
+    if not key and said.get(KEY_ANNOTATION):
+        problem = "is no public key (32 bytes in base64)"
+        findings.append(Finding(subject.at(f"metadata.annotations[{KEY_ANNOTATION}]"), problem, hint))
+    if underlay is None and UNDERLAY_ANNOTATION in said:
+        problem = "does not say how the node is connected"
+        findings.append(Finding(subject.at(f"metadata.annotations[{UNDERLAY_ANNOTATION}]"), problem, hint))
+    return key, DEFAULT_MTU if underlay is None else underlay.mtu
 
 
 def first_of_each_family(addresses: Iterable[Addr]) -> dict[Family, Addr]:
@@ -86,30 +119,71 @@ def peer_routes(
         if node.subject.name == facts.name:
             continue
         findings.extend(node.findings)
-        via_of = first_of_each_family(node.addresses)
         for field, cidr in node.cidrs:
             source = node.subject.at(field)
-            via = via_of.get(family_of(cidr))
             if holder := taken.holder(cidr):
                 findings.append(
                     Finding(source, f"{cidr} overlaps with {holder}", "give each node a range of its own")
                 )
-            elif via is None:
-                problem = f"no InternalIP of the family of {cidr}"
+                continue
+            route = _route_to(cidr, node, source, facts)
+            if isinstance(route, Finding):
+                findings.append(route)
+                continue
+            taken.add(cidr, f"{cidr} of {node.subject.subject}")
+            routes[cidr] = route
+            if route.way is Way.BLOCKED:
+                problem = f"its key is not known, so nothing is sent to its pods in {cidr}: they are reached encrypted only"
+                hint = "its agent writes the annotation; look at its log"
                 findings.append(
-                    Finding(node.subject.at("status.addresses"), problem, "let the node report one")
+                    Finding(node.subject.at(f"metadata.annotations[{KEY_ANNOTATION}]"), problem, hint)
                 )
-            elif via in facts.addresses:
-                problem = f"InternalIP {via} is also the address of {facts.name}"
-                findings.append(
-                    Finding(
-                        node.subject.at("status.addresses"), problem, "give each node an address of its own"
-                    )
-                )
-            else:
-                taken.add(cidr, f"{cidr} of {node.subject.subject}")
-                routes[cidr] = PeerRoute(cidr, via, node.subject.name, source)
     return routes, tuple(findings)
+
+
+def _route_to(cidr: Cidr, node: NodeRanges, source: Source, facts: NodeFacts) -> PeerRoute | Finding:
+    """The way to one range of a node, or what keeps us from having one."""
+    addresses = node.subject.at("status.addresses")
+    way, via = _way_to(cidr, node, facts)
+    if via is None:
+        wanted = (
+            f"the family of {cidr}"
+            if way is Way.DIRECT
+            else f"family {outer_family(facts.addresses).address_type}"
+        )
+        return Finding(addresses, f"no InternalIP of {wanted}", "let the node report one")
+    if via in facts.addresses:
+        problem = f"InternalIP {via} is also the address of {facts.name}"
+        return Finding(addresses, problem, "give each node an address of its own")
+    segments = facts.underlay.segments
+    if way is Way.DIRECT and segments and not is_near(via, segments):
+        problem = (
+            f"{via} is on no network of {facts.name}, so its pods in {cidr} cannot be reached by plain routes"
+        )
+        return Finding(
+            addresses, problem, "put the nodes on one segment, or choose a fabric that encapsulates"
+        )
+    mtu = min(facts.underlay.mtu, node.mtu) - overhead(way, family_of(via))
+    key = node.key if way is Way.WIREGUARD else ""
+    return PeerRoute(cidr, via, node.subject.name, source, way, key, mtu)
+
+
+def _way_to(cidr: Cidr, node: NodeRanges, facts: NodeFacts) -> tuple[Way, Addr | None]:
+    """The way to a range of a node, and the node's address on that way where it has one.
+
+    Plain routes need an address of the range's own family on a network in common. A node whose own networks are not known is
+    taken to share them all where the fabric knows only plain routes, and none where it can do without.
+    """
+    of_family = first_of_each_family(node.addresses)
+    plain, outer = of_family.get(family_of(cidr)), of_family.get(outer_family(facts.addresses))
+    tunnel = TUNNELS.get(facts.fabric)
+    if tunnel is None:
+        return Way.DIRECT, plain
+    if tunnel is Way.WIREGUARD:
+        return (Way.WIREGUARD if node.key else Way.BLOCKED), outer
+    if facts.direct and plain is not None and is_near(plain, facts.underlay.segments):
+        return Way.DIRECT, plain
+    return tunnel, outer
 
 
 def _given_cidrs(node: Node) -> Sequence[tuple[str, str]]:
