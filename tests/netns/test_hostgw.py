@@ -11,7 +11,9 @@ from netloom.fabric.face import Fabric
 from netloom.fabric.hostgw.apply import HostGateway
 from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket
 from netloom.linux.rtnl import Rtnl
+from netloom.model.inputs import NodeFacts
 from netloom.model.provenance import Source
+from netloom.model.routes.ways import Segment, Underlay
 from netloom.model.state import PeerRoute
 from netloom.program.routes import Route
 from netloom.testing.hosts import Host
@@ -32,6 +34,13 @@ def peers_of(node: Host, number: int) -> dict:
     }
 
 
+def facts_of(node: Host) -> NodeFacts:
+    """The node with its networks."""
+    with Rtnl(node.netns_fd) as rtnl:
+        at = [a for a in rtnl.addresses() if a.device == "eth0"]
+    return NodeFacts(name=node.name, underlay=Underlay(tuple(Segment(a.device, a.interface) for a in at)))
+
+
 @pytest.mark.parametrize("family", list(Family), ids=lambda f: f.value)
 async def test_pods_reach_each_other_while_it_is_in_force_and_only_then(family: Family):
     with two_nodes(routed=False) as net:
@@ -39,8 +48,8 @@ async def test_pods_reach_each_other_while_it_is_in_force_and_only_then(family: 
         async with net.pod_2.serve(80, family=family):
             target = net.pod_2.address_of(family)
             assert not await net.pod_1.reaches(target, 80)
-            await fabrics[0].start(peers_of(net.node_2, 2))
-            await fabrics[1].start(peers_of(net.node_1, 1))
+            await fabrics[0].start(peers_of(net.node_2, 2), facts_of(net.node_1))
+            await fabrics[1].start(peers_of(net.node_1, 1), facts_of(net.node_2))
             reply = await net.pod_1.ask(target, 80)
             assert reply is not None
             assert reply.peer == net.pod_1.address_of(family)
@@ -51,11 +60,11 @@ async def test_pods_reach_each_other_while_it_is_in_force_and_only_then(family: 
 async def test_a_restart_touches_nothing_that_is_right():
     with two_nodes(routed=False) as net:
         wanted = peers_of(net.node_2, 2)
-        await HostGateway(netns_fd=net.node_1.netns_fd).start(wanted)
+        await HostGateway(netns_fd=net.node_1.netns_fd).start(wanted, facts_of(net.node_1))
         with NetlinkSocket(NETLINK_ROUTE, netns_fd=net.node_1.netns_fd, groups=ROUTE_GROUPS) as events:
-            await HostGateway(netns_fd=net.node_1.netns_fd).start(wanted)
+            await HostGateway(netns_fd=net.node_1.netns_fd).start(wanted, facts_of(net.node_1))
             assert events.receive(wait=False) == []
-            await HostGateway(netns_fd=net.node_1.netns_fd).start({})
+            await HostGateway(netns_fd=net.node_1.netns_fd).start({}, facts_of(net.node_1))
             assert events.receive(wait=False) != []
 
 
@@ -68,7 +77,7 @@ async def test_a_restart_removes_what_is_stale_and_replaces_what_changed_and_lea
         changed = Route(destination=v4, via=elsewhere, device="eth0", protocol=201)
         foreign = Route(destination=ipaddress.ip_network("10.99.0.0/16"), via=via, device="eth0", protocol=4)
         rtnl.change_routes(replace=[stale, changed, foreign])
-        await HostGateway(netns_fd=net.node_1.netns_fd).start(peers_of(net.node_2, 2))
+        await HostGateway(netns_fd=net.node_1.netns_fd).start(peers_of(net.node_2, 2), facts_of(net.node_1))
         live = {r.destination: r for r in rtnl.routes(201)}
         assert set(live) == {v4, v6}
         assert live[v4].via == via
@@ -79,7 +88,7 @@ async def test_changes_touch_only_their_peers():
     with two_nodes(routed=False) as net, Rtnl(net.node_1.netns_fd) as rtnl:
         fabric = HostGateway(netns_fd=net.node_1.netns_fd)
         wanted = peers_of(net.node_2, 2)
-        await fabric.start(wanted)
+        await fabric.start(wanted, facts_of(net.node_1))
         (v4, v6) = pod_cidrs(2)
         await fabric.apply({v4: None})
         assert [r.destination for r in rtnl.routes(201)] == [v6]
@@ -96,7 +105,7 @@ async def test_a_node_on_another_segment_is_logged_and_the_others_are_routed(cap
         source = Source("Node", "", "node-9")
         wanted[far] = PeerRoute(far, ipaddress.ip_address("198.51.100.9"), "node-9", source)
         with caplog.at_level(logging.WARNING):
-            await HostGateway(netns_fd=net.node_1.netns_fd).start(wanted)
+            await HostGateway(netns_fd=net.node_1.netns_fd).start(wanted, facts_of(net.node_1))
         assert far not in {r.destination for r in rtnl.routes(201)}
         assert len(rtnl.routes(201)) == 2
         assert "node-9" in caplog.text

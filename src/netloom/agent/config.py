@@ -10,6 +10,7 @@ from netloom.agent.servers.node import ServerSettings
 from netloom.agent.servers.sockets import Place, parse_place
 from netloom.errors import UsageError
 from netloom.model.inputs import ClusterFacts
+from netloom.model.routes.ways import FabricKind
 from netloom.units import Addr, Cidr, parse_addr, parse_cidr
 
 PRIMARY = "primary"
@@ -44,13 +45,29 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Where ``/metrics`` is answered: to this node only, unless you say otherwise. Empty: nowhere."""
     drained_port: int = 9253
     """Port of pre-stop hooks, at 127.0.0.1 for the node itself and at 169.254.1.1 for its pods. 0: nowhere."""
+    fabric: FabricKind = FabricKind.HOSTGW
+    """What joins the nodes; the same on all nodes: ``hostgw``, ``l2``, ``vxlan``, ``udp`` or ``wireguard``."""
+    direct: bool = True
+    """``vxlan`` and ``udp``: whether peers on one of this node's own networks get plain routes all the same."""
+    tunnel_port: int = 0
+    """UDP port of the tunnels, the same on all nodes; 0: 4789 for vxlan, 8285 for udp, 51820 for wireguard."""
+    vni: int = 4096
+    """VXLAN network identifier, 1 to 16777215."""
 
     def cluster_facts(self) -> ClusterFacts:
         """The settings of the cluster that the model depends on.
 
         Raises:
-            UsageError: a range or an address is none; names the field.
+            UsageError: a range, an address or a number is none; names the field.
         """
+        if not 0 <= self.tunnel_port <= 65535:
+            raise UsageError(
+                f"agent configuration: tunnel_port: {self.tunnel_port} is no UDP port", "1 to 65535"
+            )
+        if not 1 <= self.vni < 1 << 24:
+            raise UsageError(
+                f"agent configuration: vni: {self.vni} is no VXLAN network identifier", "1 to 16777215"
+            )
         return ClusterFacts(
             cluster_cidrs=_cidrs("cluster_cidrs", self.cluster_cidrs),
             service_cidrs=_cidrs("service_cidrs", self.service_cidrs),
@@ -58,6 +75,10 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             cluster_domain=self.cluster_domain,
             node_port_range=self.node_port_range,
             node_port_addresses=_node_port_addresses(self.node_port_addresses),
+            fabric=self.fabric,
+            direct=self.direct,
+            tunnel_port=self.tunnel_port,
+            vni=self.vni,
         )
 
     def server_settings(self) -> ServerSettings:

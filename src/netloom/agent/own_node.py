@@ -11,10 +11,14 @@ import ipaddress
 import logging
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from netloom.api.core import Node
+from netloom.errors import KernelError
 from netloom.linux.rtnl import Rtnl
 from netloom.model.facts import facts_of
 from netloom.model.inputs import ClusterFacts, NodeFacts
+from netloom.model.routes.ways import Underlay
 from netloom.units import Addr, ObjectKey
 
 log = logging.getLogger(__name__)
@@ -29,15 +33,24 @@ class OwnNode:
         name: of the Node.
         cluster: settings of the cluster.
         on_change: called with new facts, but for the first.
+        underlay: reads from the kernel how a node with these addresses is connected.
     """
 
-    def __init__(self, name: str, *, cluster: ClusterFacts, on_change: Callable[[NodeFacts], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        cluster: ClusterFacts,
+        on_change: Callable[[NodeFacts], None],
+        underlay: Callable[[tuple[Addr, ...]], Underlay],
+    ) -> None:
         self.name = name
         self.known = asyncio.Event()
         """Set once there are facts."""
         self._key = ObjectKey("", name)
         self._cluster = cluster
         self._on_change = on_change
+        self._underlay = underlay
         self._node: Node | None = None
         self._facts: NodeFacts | None = None
         self._version = ""
@@ -70,7 +83,17 @@ class OwnNode:
         if node is None:
             log.warning("Node %s has been deleted; this node goes on as it was", self.name)
             return
+        self._take(node)
+
+    def underlay_changed(self) -> None:
+        """The kernel has to be asked again how this node is connected."""
+        if self._node is not None:
+            self._take(self._node)
+
+    def _take(self, node: Node) -> None:
         facts = facts_of(node, self._cluster)
+        # the kernel's word counts: the annotation is for the others, and may be of before
+        facts = msgspec.structs.replace(facts, underlay=self._look(facts))
         if not facts.pod_cidrs or not facts.addresses:
             if self._facts is not None:
                 log.warning(
@@ -86,6 +109,13 @@ class OwnNode:
         else:
             self._on_change(facts)
 
+    def _look(self, facts: NodeFacts) -> Underlay:
+        try:
+            return self._underlay(facts.addresses)
+        except KernelError as error:
+            log.warning("Node %s: how it is connected cannot be read: %s", self.name, error)
+            return facts.underlay if self._facts is None else self._facts.underlay
+
 
 def answer_at(addresses: Iterable[Addr]) -> None:
     """Put addresses on this node at which its own servers are reached without translation.
@@ -97,11 +127,3 @@ def answer_at(addresses: Iterable[Addr]) -> None:
         for address in addresses:
             if address not in present:
                 rtnl.add_address(LOOPBACK, ipaddress.ip_interface(address))
-
-
-def underlay_mtu(addresses: Iterable[Addr]) -> int:
-    """MTU of the device that carries the node's own address; 1500 where none does."""
-    wanted = set(addresses)
-    with Rtnl() as rtnl:
-        carriers = {a.device for a in rtnl.addresses() if a.interface.ip in wanted}
-        return min((link.mtu for link in rtnl.links() if link.name in carriers), default=1500)

@@ -21,13 +21,16 @@ from netloom.agent.config import AgentConfig
 from netloom.agent.drained_server import DrainedServer
 from netloom.agent.drained_wait import DrainWaiter
 from netloom.agent.drops import DropWatch
+from netloom.agent.fabrics import fabric_of
 from netloom.agent.findings import FindingEvents
 from netloom.agent.kernel import KernelReader
 from netloom.agent.names import NamesFeed
-from netloom.agent.own_node import OwnNode, answer_at, underlay_mtu
+from netloom.agent.node_notes import NodeNotes
+from netloom.agent.own_node import OwnNode, answer_at
 from netloom.agent.questions import QuestionServer, socket_beside
 from netloom.agent.servers.health import UpdateHealth
 from netloom.agent.servers.node import NodeServers
+from netloom.agent.underlay import UnderlayWatch, look
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
@@ -44,7 +47,6 @@ from netloom.dataplane.nftables.policy.table import PolicyTable
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending
 from netloom.engine.reconcile import Engine
-from netloom.fabric.hostgw.apply import HostGateway
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
@@ -55,6 +57,7 @@ from netloom.linux.nft_events import AccountedNft
 from netloom.model.inputs import NodeFacts
 from netloom.model.names.records import NameSettings
 from netloom.model.provenance import Finding
+from netloom.model.routes.ways import UNDERLAY_ANNOTATION, outer_family, pod_mtu, write_underlay
 from netloom.observe.drift import DriftLog
 from netloom.observe.drops import Cluster, DropNamer
 from netloom.program.names import POD_GATEWAYS, pod_link
@@ -71,14 +74,15 @@ class NodeAgent:
     def __init__(self, *, config: AgentConfig, client: KubeClient, clock: Clock) -> None:
         self._cluster = config.cluster_facts()
         self._clock = clock
-        self._own = OwnNode(config.node, cluster=self._cluster, on_change=self._refit)
+        self._own = OwnNode(config.node, cluster=self._cluster, on_change=self._refit, underlay=look)
+        self._notes = NodeNotes(client=client, node=config.node)
+        self._underlay = UnderlayWatch(self._own.underlay_changed)
         self._pending = Pending(clock=clock)
         self._acks = Acks()
         self._health = UpdateHealth(clock=clock)
         self._engine: Engine | None = None
         self._plane: NftablesPlane | None = None
-        self._mtu = 0
-        self._fabric = HostGateway()
+        self._fabric = fabric_of(self._cluster)
         self._store = AddressStore(config.address_store)
         self._admission = Admission(
             node=config.node,
@@ -194,7 +198,8 @@ class NodeAgent:
         if engine is None or not engine.is_in_force or not self._names.is_connected:
             return None
         facts = engine.facts
-        return PodNetwork(ranges=facts.pod_cidrs, node_addresses=facts.addresses, mtu=self._mtu)
+        mtu = pod_mtu(facts.fabric, outer_family(facts.addresses), facts.underlay.mtu)
+        return PodNetwork(ranges=facts.pod_cidrs, node_addresses=facts.addresses, mtu=mtu)
 
     def _named_by(self) -> Cluster | None:
         """What drops are named by."""
@@ -233,7 +238,7 @@ class NodeAgent:
             await netns.run_in_async(None, functools.partial(detach, link))
         facts = self._own.facts
         assert facts is not None  # noqa: S101 - the event says so
-        self._mtu = underlay_mtu(facts.addresses) - self._fabric.overhead
+        self._notes.say(UNDERLAY_ANNOTATION, write_underlay(facts.underlay))
         nft = AccountedNft()
         ender = FlowEnder(clock=self._clock)
         plane = self._plane = NftablesPlane(nft=nft, ender=ender)
@@ -252,7 +257,17 @@ class NodeAgent:
             plane=plane, nft=nft, turns=self._engine, report=self._drift.take, clock=self._clock
         )
         tasks.create_task(auditor.run(), name="audit")
-        works = (ender, self._names, self._publisher, self._follower, self._gates, self._drained, self._drops)
+        works = (
+            self._underlay,
+            self._notes,
+            ender,
+            self._names,
+            self._publisher,
+            self._follower,
+            self._gates,
+            self._drained,
+            self._drops,
+        )
         tasks.create_task(self._findings.run(), name="findings")
         for work in works:
             tasks.create_task(work.run(), name=type(work).__name__)
@@ -269,14 +284,16 @@ class NodeAgent:
 
     def _node_changed(self, key: ObjectKey, node: Node | None) -> None:
         self._own.changed(key, node)
+        self._notes.node_changed(key, node)
         self._follower.nodes_changed()
         self._publisher.look()
 
     def _refit(self, facts: NodeFacts) -> None:
         """The Node says something else; the turn that its change is waiting for programs this node anew."""
         if self._engine is not None:
-            self._mtu = underlay_mtu(facts.addresses) - self._fabric.overhead
+            self._notes.say(UNDERLAY_ANNOTATION, write_underlay(facts.underlay))
             self._engine.refit(facts)
+            self._pending.wake()
 
 
 async def serve(config: AgentConfig, *, clock: Clock) -> None:

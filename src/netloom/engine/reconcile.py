@@ -179,7 +179,7 @@ class Engine:
 
     async def _apply_all(self) -> None:
         state = self._network.state
-        await self._fabric.start(state.routes)
+        await self._fabric.start(state.routes, self._facts)
         await self._plane.start(state, self._facts)
         for other in self._others:
             other.start(state, self._facts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from netloom.model.inputs import NodeFacts
 from netloom.model.state import PeerRoute
 from netloom.units import Cidr
 
@@ -12,12 +13,10 @@ from netloom.units import Cidr
 class Fabric(Protocol):
     """One fabric on one node."""
 
-    @property
-    def overhead(self) -> int:
-        """Bytes that the fabric adds to each packet; the pods' MTU is the underlay's less this."""
+    async def start(self, routes: Mapping[Cidr, PeerRoute], facts: NodeFacts) -> None:
+        """Bring the kernel to these peers from whatever a former run left, for a node that is this now.
 
-    async def start(self, routes: Mapping[Cidr, PeerRoute]) -> None:
-        """Bring the kernel to these peers from whatever a former run left; what is right already is not touched.
+        What is right already is not touched. Called again whenever the node itself has changed.
 
         Raises:
             KernelError: the kernel refused; peers done before stay done, and calling again is safe.

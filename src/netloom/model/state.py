@@ -33,6 +33,11 @@ class PeerRoute(msgspec.Struct, frozen=True, gc=False):
     key: str = ""
     mtu: int = DEFAULT_MTU
 
+    @property
+    def is_plain(self) -> bool:
+        """Pods' packets travel as they are: the peer's node itself has the way back to the pods of this one, too."""
+        return self.way is Way.DIRECT
+
 
 class LocalPod(msgspec.Struct, frozen=True, gc=False):
     """An address of a pod on this node (never a host-network pod)."""

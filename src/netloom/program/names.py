@@ -18,6 +18,9 @@ POD_LINK_PREFIX = "nl"
 FABRIC_ROUTE_PROTOCOL = 201
 """Routes to the pods of other nodes. Routing protocol numbers above 192 are free for the administrator (rt_protos)."""
 
+FABRIC_LINK_PREFIX = "nl-"
+"""Interfaces of fabrics: this, and a word."""
+
 POD_ROUTE_PROTOCOL = 202
 """Routes to the pods of this node; a number of their own, so that a fabric's reconciliation never sees them."""
 
@@ -41,6 +44,11 @@ def is_pod_link(name: str) -> bool:
     """True for a name that :func:`pod_link` can give."""
     digits = name.removeprefix(POD_LINK_PREFIX)
     return len(name) == 15 and digits != name and all(c in "0123456789abcdef" for c in digits)
+
+
+def is_own_link(name: str) -> bool:
+    """True for an interface that netloom made on a node: a pod's, or one of a fabric (``nl-vxlan``, ``nl-bridge`` ...)."""
+    return is_pod_link(name) or name.startswith(FABRIC_LINK_PREFIX)
 
 
 def pod_mac(address: Addr) -> str:

@@ -2,6 +2,7 @@
 
 from netloom.agent.own_node import OwnNode
 from netloom.model.inputs import ClusterFacts
+from netloom.model.routes.ways import Underlay
 from netloom.testing.builders import load_view
 from netloom.units import ObjectKey, parse_addr, parse_cidr
 
@@ -21,7 +22,8 @@ status: {{addresses: [{{type: InternalIP, address: {address}}}]}}
 
 def own_node():
     told = []
-    return OwnNode("node-1", cluster=ClusterFacts(), on_change=told.append), told
+    underlay = Underlay(mtu=1400)
+    return OwnNode("node-1", cluster=ClusterFacts(), on_change=told.append, underlay=lambda _: underlay), told
 
 
 def test_facts_are_known_when_they_are_complete():

@@ -69,12 +69,10 @@ class FakePlane:
 
 
 class FakeFabric:
-    overhead = 0
-
     def __init__(self):
         self.routes = {}
 
-    async def start(self, routes: Mapping):
+    async def start(self, routes: Mapping, facts):
         self.routes = dict(routes)
 
     async def apply(self, changes):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 
-from netloom.fabric.hostgw.compile import Segment, compile_peers
+from netloom.fabric.hostgw.compile import compile_peers
 from netloom.fabric.hostgw.explain import source_of_route
 from netloom.model.provenance import Source
+from netloom.model.routes.ways import Segment
 from netloom.model.state import PeerRoute
 from netloom.program.names import FABRIC_ROUTE_PROTOCOL
 from netloom.program.routes import Route

@@ -116,7 +116,7 @@ def table_state(
         entries=entries,
         times=frozenset(times) | {entry.affinity_s for entry in entries.values() if entry.affinity_s},
         pods=frozenset(address for address in state.local_pods if family_of(address) is family),
-        peers={cidr: route.via for cidr, route in state.routes.items() if family_of(route.via) is family},
+        peers={cidr: r.via for cidr, r in state.routes.items() if r.is_plain and family_of(r.via) is family},
         policy=policy_table(state.policy, family),
     )
 
@@ -298,7 +298,7 @@ def _peers(before: TableState, delta: Delta) -> Mapping[Cidr, Addr]:
     peers = dict(before.peers)
     for cidr, route in delta.routes.items():
         peers.pop(cidr, None)
-        if route is not None and family_of(route.via) is before.family:
+        if route is not None and route.is_plain and family_of(route.via) is before.family:
             peers[cidr] = route.via
     return peers
 

@@ -213,7 +213,7 @@ def _explain_hairpin(key: Key, state: NetworkState) -> Explanation | None:
 
 def _explain_peer(key: Key, state: NetworkState) -> Explanation | None:
     address = ipaddress.ip_address(key[0])
-    routes = [route for route in state.routes.values() if route.via == address]
+    routes = [route for route in state.routes.values() if route.is_plain and route.via == address]
     if not routes:
         return None
     text = f"{address} is Node {routes[0].node}: pods reach it with their own address"

@@ -8,11 +8,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 
-from netloom.fabric.hostgw.compile import Segment, compile_peers
+from netloom.fabric.hostgw.compile import compile_peers
 from netloom.linux import netns
 from netloom.linux.rtnl import Rtnl
+from netloom.model.inputs import NodeFacts
+from netloom.model.routes.ways import Segment
 from netloom.model.state import PeerRoute
-from netloom.program.names import FABRIC_ROUTE_PROTOCOL, is_pod_link
+from netloom.program.names import FABRIC_ROUTE_PROTOCOL
 from netloom.program.routes import Route
 from netloom.units import Cidr
 
@@ -26,14 +28,14 @@ class HostGateway:
         netns_fd: the node's network namespace; None for the caller's own.
     """
 
-    overhead = 0
-
     def __init__(self, *, netns_fd: int | None = None) -> None:
         self._netns_fd = netns_fd
+        self._segments: tuple[Segment, ...] = ()
         self._in_force: dict[Cidr, Route] = {}
 
-    async def start(self, routes: Mapping[Cidr, PeerRoute]) -> None:
+    async def start(self, routes: Mapping[Cidr, PeerRoute], facts: NodeFacts) -> None:
         """Bring the kernel to these peers from whatever a former run left; what is right already is not touched."""
+        self._segments = facts.underlay.segments
         await netns.run_in_async(None, lambda: self._reconcile(routes.values()))
 
     async def apply(self, changes: Mapping[Cidr, PeerRoute | None]) -> None:
@@ -46,7 +48,7 @@ class HostGateway:
 
     def _reconcile(self, peers: Iterable[PeerRoute]) -> None:
         with Rtnl(self._netns_fd) as rtnl:
-            wanted = self._compiled(rtnl, peers)
+            wanted = self._compiled(peers)
             live = rtnl.routes(FABRIC_ROUTE_PROTOCOL)
             missing = [r for r in wanted if r not in live]
             # Added before the stale ones go: a route whose next hop changed is replaced in place, without a gap.
@@ -55,7 +57,7 @@ class HostGateway:
 
     def _change(self, changes: Mapping[Cidr, PeerRoute | None]) -> None:
         with Rtnl(self._netns_fd) as rtnl:
-            wanted = self._compiled(rtnl, [peer for peer in changes.values() if peer is not None])
+            wanted = self._compiled([peer for peer in changes.values() if peer is not None])
             kept = {r.destination for r in wanted}
             stale = [r for d, r in self._in_force.items() if d in changes and d not in kept]
             rtnl.change_routes(
@@ -65,13 +67,8 @@ class HostGateway:
             del self._in_force[route.destination]
         self._in_force.update({r.destination: r for r in wanted})
 
-    def _compiled(self, rtnl: Rtnl, peers: Iterable[PeerRoute]) -> tuple[Route, ...]:
-        segments = [
-            Segment(a.device, a.interface)
-            for a in rtnl.addresses()
-            if a.device != "lo" and not is_pod_link(a.device)
-        ]
-        compiled = compile_peers(peers, segments)
+    def _compiled(self, peers: Iterable[PeerRoute]) -> tuple[Route, ...]:
+        compiled = compile_peers(peers, self._segments)
         for finding in compiled.findings:
             log.warning("%s", finding)
         return compiled.routes

@@ -7,18 +7,11 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from netloom.model.provenance import Finding
+from netloom.model.routes.ways import Segment
 from netloom.model.state import PeerRoute
-from netloom.program.links import Interface
 from netloom.program.names import FABRIC_ROUTE_PROTOCOL
 from netloom.program.routes import Route
 from netloom.units import Addr
-
-
-class Segment(msgspec.Struct, frozen=True):
-    """A network that an interface of this node is part of, and this node's address there."""
-
-    device: str
-    interface: Interface
 
 
 class Compiled(msgspec.Struct, frozen=True):

@@ -51,8 +51,8 @@ class ClusterModel:
         return next((route for cidr, route in self._routing(node)[0].items() if address in cidr), None)
 
     def is_peer(self, node: str, address: Addr) -> bool:
-        """True for an address of a node that this one routes pods to."""
-        return any(route.via == address for route in self._routing(node)[0].values())
+        """True for an address of a node that this one has plain routes to pods of; it has such routes, too."""
+        return any(route.is_plain and route.via == address for route in self._routing(node)[0].values())
 
     def node_at(self, address: Addr) -> str | None:
         """The node whose own address this is."""
