@@ -94,6 +94,7 @@ class ContainerPort(msgspec.Struct, frozen=True, rename="camel"):
     name: str = ""
     protocol: str = "TCP"
     host_port: int = 0
+    host_ip: str = msgspec.field(name="hostIP", default="")
 
 
 class Container(msgspec.Struct, frozen=True, rename="camel"):
@@ -102,6 +103,8 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
     name: str = ""
     image: str = ""
     ports: tuple[ContainerPort, ...] = ()
+    restart_policy: str | None = None
+    """Of an init container only: ``Always`` makes it a sidecar, which runs as long as the pod does (KEP-753)."""
 
 
 class PodIP(msgspec.Struct, frozen=True):
@@ -131,6 +134,7 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     hostname: str = ""
     subdomain: str = ""
     containers: tuple[Container, ...] = ()
+    init_containers: tuple[Container, ...] = ()
     readiness_gates: tuple[ReadinessGate, ...] = ()
 
 

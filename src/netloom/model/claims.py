@@ -6,6 +6,7 @@ Comes in: what each owner claims. Goes out: the holder of each key, and what cha
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
@@ -18,25 +19,38 @@ K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
 
+class Standing(enum.IntEnum):
+    """With what right something is claimed; the least comes first, however young its owner is."""
+
+    BY_RIGHT = 0
+    GUEST = 1
+    """Not theirs by right; or its owner is leaving."""
+    HOST_PORT = 2
+    """A port of the node, which a pod asks for: the Services of all nodes come before it."""
+    LEAVING_HOST_PORT = 3
+    """The same, of a pod that is being deleted."""
+    MAPPED_PORT = 4
+    """The same, of a container that is no pod of the cluster."""
+
+
 class Seniority(msgspec.Struct, frozen=True, order=True, gc=False):
-    """A total order among claims of objects of one kind: theirs by right first, then older, then by namespace and name.
+    """A total order among claims: by standing, which tells kinds apart, then older, then by namespace and name.
 
     ``metadata.creationTimestamp`` has whole seconds in UTC, so its text sorts as time does. An object without one is not
     in the cluster yet, hence younger than all that are.
     """
 
-    is_guest: bool
-    """Not theirs by right: whoever has one by right comes before all guests, however old."""
+    standing: Standing
     is_planned: bool
     created: str
     namespace: str
     name: str
 
 
-def seniority(meta: ObjectMeta, *, is_guest: bool = False) -> Seniority:
-    """The place of an object among its kind."""
+def seniority(meta: ObjectMeta, standing: Standing = Standing.BY_RIGHT) -> Seniority:
+    """The place of an object among those that claim the same."""
     created = meta.creation_timestamp
-    return Seniority(is_guest, created is None, created or "", meta.namespace, meta.name)
+    return Seniority(standing, created is None, created or "", meta.namespace, meta.name)
 
 
 class Changed(Generic[K, V]):

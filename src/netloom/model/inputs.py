@@ -10,7 +10,8 @@ from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
-from netloom.model.routes.ways import FabricKind, Underlay
+from netloom.model.attachments import PlainAttachment
+from netloom.model.routes.ways import FabricKind, Underlay, node_address_in
 from netloom.units import Addr, Cidr, ObjectKey
 
 
@@ -24,6 +25,8 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: Mapping[ObjectKey, Namespace] = {}
     policies: Mapping[ObjectKey, NetworkPolicy] = {}
     cluster_policies: Mapping[ObjectKey, ClusterNetworkPolicy] = {}
+    attachments: Mapping[ObjectKey, PlainAttachment] = {}
+    """Of this node alone, by ``PlainAttachment.name``; not of the API server."""
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +39,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: Mapping[ObjectKey, Namespace | None] = {}
     policies: Mapping[ObjectKey, NetworkPolicy | None] = {}
     cluster_policies: Mapping[ObjectKey, ClusterNetworkPolicy | None] = {}
+    attachments: Mapping[ObjectKey, PlainAttachment | None] = {}
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +73,11 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """VXLAN network identifier, 24 bits (RFC 7348 section 5)."""
     underlay: Underlay = Underlay()
     """How this node is connected."""
+
+    @property
+    def own_addresses(self) -> tuple[Addr, ...]:
+        """What the node's own packets may come from: its addresses, and its address in each of its pods' ranges."""
+        return (*self.addresses, *map(node_address_in, self.pod_cidrs))
 
 
 class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 from netloom.api.core import Pod, Service
 from netloom.api.discovery import EndpointSlice
-from netloom.model.claims import Changed, Claims, Seniority, seniority, settle
+from netloom.model.attachments import PlainAttachment
+from netloom.model.claims import Changed, Claims, Seniority, Standing, seniority, settle
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.policy.policies import Policies
 from netloom.model.provenance import Finding, Source
@@ -19,6 +20,7 @@ from netloom.model.routes.local_pods import holder_rank, local_addresses
 from netloom.model.routes.peers import NodeRanges, peer_routes, read_node
 from netloom.model.services.build import ServiceBuild, ServiceBuilder
 from netloom.model.services.frontends import Frontend, FrontendKey, FrontendKind, HealthCheck
+from netloom.model.services.host_ports import HostPortReader, attachment_rank, pod_rank
 from netloom.model.services.labels import served_service
 from netloom.model.services.slices import ReadSlice, read_slice
 from netloom.model.state import (
@@ -49,6 +51,7 @@ class Network:
         self._slices_of: dict[ObjectKey, dict[ObjectKey, EndpointSlice]] = {}
         self._pods: dict[ObjectKey, Pod] = {}
         self._nodes: dict[ObjectKey, NodeRanges] = {}
+        self._attachments: dict[ObjectKey, PlainAttachment] = {}
         self._readings: dict[ObjectKey, ReadSlice] = {}
         """Of Services with several slices: a change of one need not read the thousands of endpoints in the others."""
         self._policies = Policies(facts)
@@ -58,6 +61,7 @@ class Network:
         """Everything anew from the objects held, for a node that is another now: addresses, zone, ranges. As cheap as a start."""
         self._facts = facts
         self._builder = ServiceBuilder(facts)
+        self._host_ports = HostPortReader(facts)
         self._frontends: Claims[FrontendKey, Frontend] = Claims(_frontend_dispute)
         self._health_checks: Claims[int, HealthCheck] = Claims(_health_dispute)
         self._local_pods: Claims[Addr, LocalPod] = Claims(_address_dispute)
@@ -70,7 +74,9 @@ class Network:
         for key in self._services:
             self._rebuild_service(key, frontends, health_checks)
         for key in self._pods:
-            self._rebuild_pod(key, local_pods)
+            self._rebuild_pod(key, local_pods, frontends)
+        for key in self._attachments:
+            self._rebuild_attachment(key, frontends)
         self._rebuild_routes()
         self._policies.refit(facts)
 
@@ -111,7 +117,9 @@ class Network:
         for key in self._store_services(changes):
             self._rebuild_service(key, frontends, health_checks)
         for key in _store(self._pods, changes.pods):
-            self._rebuild_pod(key, local_pods)
+            self._rebuild_pod(key, local_pods, frontends)
+        for key in _store(self._attachments, changes.attachments):
+            self._rebuild_attachment(key, frontends)
         return Delta(
             frontends={key: after for key, _, after in frontends.items()},
             routes=self._update_routes(changes),
@@ -136,9 +144,12 @@ class Network:
         builder = ServiceBuilder(facts)
         services = [(s, builder.build(s, slices_of.get(s.key, ()))) for s in view.services.values()]
         pods = [(holder_rank(p), local_addresses(p, facts.name)) for p in view.pods.values()]
-        frontends, lost_frontends = settle(
-            (claim for service, built in services for claim in _claims_of(service, built)), _frontend_dispute
-        )
+        reader = HostPortReader(facts)
+        asked = [(pod_rank(p), reader.of_pod(p)) for p in view.pods.values()]
+        asked += [(attachment_rank(a), reader.of_attachment(a)) for a in view.attachments.values()]
+        claims = [claim for service, built in services for claim in _claims_of(service, built)]
+        claims += [(rank, ports.claimed) for rank, ports in asked if ports.frontends]
+        frontends, lost_frontends = settle(claims, _frontend_dispute)
         health_checks, lost_checks = settle(
             ((seniority(service.metadata), _health_claim(built)) for service, built in services),
             _health_dispute,
@@ -150,6 +161,7 @@ class Network:
         findings = [*lost_frontends, *lost_checks, *lost_addresses, *route_findings]
         findings.extend(finding for _, built in services for finding in built.findings)
         findings.extend(finding for _, pod in pods for finding in pod.findings)
+        findings.extend(finding for _, ports in asked for finding in ports.findings)
         policy = Policies.compute(view, facts)
         findings.extend(policy.findings)
         return NetworkState(
@@ -200,7 +212,7 @@ class Network:
             return
         built = self._builder.build(service, self._read(key))
         for rank, claimed in _claims_of(service, built):
-            self._frontends.replace((key, rank.is_guest), rank, claimed, frontends)
+            self._frontends.replace((key, rank.standing is Standing.GUEST), rank, claimed, frontends)
         self._health_checks.replace(key, seniority(service.metadata), _health_claim(built), health_checks)
         self._keep_findings(("Service", key), built.findings)
 
@@ -217,15 +229,30 @@ class Network:
             found.append(reading)
         return found
 
-    def _rebuild_pod(self, key: ObjectKey, changed: Changed[Addr, LocalPod]) -> None:
+    def _rebuild_pod(
+        self, key: ObjectKey, changed: Changed[Addr, LocalPod], frontends: Changed[FrontendKey, Frontend]
+    ) -> None:
         pod = self._pods.get(key)
         if pod is None:
             self._local_pods.release(key, changed)
+            self._frontends.release(("Pod", key), frontends)
             self._findings.pop(("Pod", key), None)
             return
         built = local_addresses(pod, self._facts.name)
         self._local_pods.replace(key, holder_rank(pod), {p.address: p for p in built.addresses}, changed)
-        self._keep_findings(("Pod", key), built.findings)
+        asked = self._host_ports.of_pod(pod)
+        self._frontends.replace(("Pod", key), pod_rank(pod), asked.claimed, frontends)
+        self._keep_findings(("Pod", key), (*built.findings, *asked.findings))
+
+    def _rebuild_attachment(self, key: ObjectKey, frontends: Changed[FrontendKey, Frontend]) -> None:
+        attachment = self._attachments.get(key)
+        if attachment is None:
+            self._frontends.release(("Container", key), frontends)
+            self._findings.pop(("Container", key), None)
+            return
+        asked = self._host_ports.of_attachment(attachment)
+        self._frontends.replace(("Container", key), attachment_rank(attachment), asked.claimed, frontends)
+        self._keep_findings(("Container", key), asked.findings)
 
     def _update_routes(self, changes: Changes) -> dict[Cidr, PeerRoute | None]:
         ranges = {key: None if node is None else read_node(node) for key, node in changes.nodes.items()}
@@ -272,7 +299,7 @@ def _claims_of(
     guests: dict[FrontendKey, Frontend] = {}
     for frontend in built.frontends:
         (guests if frontend.kind in _GUESTS else own)[frontend.key] = frontend
-    return (seniority(meta), own), (seniority(meta, is_guest=True), guests)
+    return (seniority(meta), own), (seniority(meta, Standing.GUEST), guests)
 
 
 def _health_claim(built: ServiceBuild) -> dict[int, HealthCheck]:
@@ -287,6 +314,8 @@ def _health_dispute(holder: HealthCheck, loser: HealthCheck) -> Finding:
 
 
 def _frontend_dispute(holder: Frontend, loser: Frontend) -> Finding:
+    if loser.kind is FrontendKind.HOST_PORT:
+        return _port_dispute(holder, loser)
     is_by_right = holder.kind not in _GUESTS and loser.kind in _GUESTS
     because = "whose ClusterIP it is" if is_by_right else "which is older"
     problem = f"{loser.key} belongs to {holder.source.subject}, {because}"
@@ -297,3 +326,16 @@ def _address_dispute(holder: LocalPod, loser: LocalPod) -> Finding:
     source = Source("Pod", loser.pod.namespace, loser.pod.name, loser.uid, field="status.podIPs")
     problem = f"{loser.address} belongs to Pod {holder.pod}, which is older"
     return Finding(source, problem, "delete one of the two pods")
+
+
+def _port_dispute(holder: Frontend, loser: Frontend) -> Finding:
+    """Services come before host ports, pods before other containers, and of two pods the one that is not leaving, then the older."""
+    if holder.kind is not FrontendKind.HOST_PORT:
+        because = f"{holder.source.subject} ({holder.source.field}): Services come before host ports"
+    elif holder.source.kind != loser.source.kind:
+        because = f"{holder.source.subject}: pods come before other containers"
+    elif loser.source.kind == "Pod":
+        because = f"{holder.source.subject}, which is older, or stays while this one goes"
+    else:
+        because = f"{holder.source.subject}, the first by name"
+    return Finding(loser.source, f"{loser.key} belongs to {because}", "give one of the two another port")

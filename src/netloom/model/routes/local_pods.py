@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from netloom.api.core import Pod
-from netloom.model.claims import Seniority, seniority
+from netloom.model.claims import Seniority, Standing, seniority
 from netloom.model.provenance import Finding, source_of
 from netloom.model.state import LocalPod
 from netloom.units import Addr, parse_addr
@@ -41,7 +41,8 @@ def holder_rank(pod: Pod) -> Seniority:
 
     A pod that is being deleted may say that it has an address long after another was given it, so it comes after all that stay.
     """
-    return seniority(pod.metadata, is_guest=pod.metadata.deletion_timestamp is not None)
+    is_leaving = pod.metadata.deletion_timestamp is not None
+    return seniority(pod.metadata, Standing.GUEST if is_leaving else Standing.BY_RIGHT)
 
 
 def local_addresses(pod: Pod, node: str) -> PodBuild:

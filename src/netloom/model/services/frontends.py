@@ -15,7 +15,7 @@ from netloom.units import Addr, Cidr, Family, ObjectKey, Protocol, ServicePortKe
 
 
 class FrontendKind(enum.Enum):
-    """Which field of the Service gave the frontend its address."""
+    """Which field gave the frontend its address."""
 
     CLUSTER_IP = "ClusterIP"
     NODE_PORT = "NodePort"
@@ -23,10 +23,12 @@ class FrontendKind(enum.Enum):
     """``status.loadBalancer.ingress[].ip`` of mode VIP."""
     EXTERNAL_IP = "external IP"
     """``spec.externalIPs[]``."""
+    HOST_PORT = "hostPort"
+    """``spec.containers[].ports[].hostPort`` of a pod, not of a Service; see ``host_ports.py``."""
 
 
 class FrontendKey(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
-    """Where packets are picked up. ``address`` is None for a NodePort: every address of the node."""
+    """Where packets are picked up. ``address`` is None for a NodePort, and mostly for a hostPort: every address of the node."""
 
     family: Family
     address: Addr | None
@@ -100,7 +102,7 @@ class FrontendAction(enum.Enum):
     """There are endpoints, but a traffic policy of Local keeps this node from all of them: not answered, so that whoever
     balances among nodes finds another (as kube-proxy does)."""
     NODE_LOCAL = "node-local"
-    """A server of this node answers at the address itself (cluster DNS): no translation."""
+    """A server of this node answers at the address itself (cluster DNS, hostPorts at loopback): no translation."""
 
 
 class Pool(msgspec.Struct, frozen=True, gc=False):
@@ -112,11 +114,12 @@ class Pool(msgspec.Struct, frozen=True, gc=False):
 
 
 class Frontend(msgspec.Struct, frozen=True, gc=False):
-    """One address, protocol and port that a Service answers on this node."""
+    """One address, protocol and port that a Service, or a pod with a hostPort, answers on this node."""
 
     key: FrontendKey
     kind: FrontendKind
     service_port: ServicePortKey
+    """For a hostPort the pod and its port."""
     action: FrontendAction
     backends: tuple[Backend, ...]
     """In order of ``Backend.sort_key``, without repetition."""
@@ -137,6 +140,13 @@ class Frontend(msgspec.Struct, frozen=True, gc=False):
     draining: tuple[Backend, ...] = ()
     """Endpoints of the Service that get no new connection from here, in whatever pool, and whose established TCP and SCTP
     connections live on: they terminate, are not ready, or a policy prefers others. Not those that have left the slices."""
+
+    @property
+    def owner(self) -> str:
+        """Whose it is, in words: ``shop/cart:http/tcp``, or ``hostPort of Pod shop/cart-7``."""
+        if self.kind is FrontendKind.HOST_PORT:
+            return f"hostPort of {self.source.subject}"
+        return str(self.service_port)
 
 
 class HealthCheck(msgspec.Struct, frozen=True, gc=False):

@@ -10,7 +10,7 @@ import msgspec
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Pod, Service
 from netloom.api.networking import NetworkPolicy
-from netloom.model.claims import Seniority
+from netloom.model.claims import Seniority, Standing
 from netloom.model.inputs import ClusterFacts
 from netloom.model.policy.pods import ContainerPortName, PodFacts, read_dns
 from netloom.model.policy.reading.cluster_policy import read_cluster_policy
@@ -184,7 +184,7 @@ def _stand_ins(
                 ContainerPortName("dns", Protocol.UDP, 53),
                 ContainerPortName("dns-tcp", Protocol.TCP, 53),
             ),
-            rank=Seniority(False, False, "", "", ""),
+            rank=Seniority(Standing.BY_RIGHT, False, "", "", ""),
             is_stand_in=True,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from netloom.model.claims import Seniority
+from netloom.model.claims import Seniority, Standing
 from netloom.model.policy.chains import build_chain, chain_key
 from netloom.model.policy.cluster import PolicyCluster
 from netloom.model.policy.pods import PodFacts
@@ -226,7 +226,7 @@ def _cluster_of(scene: Scene, ends: Ends, number: int) -> PolicyCluster:
             addresses=tuple(addresses[key]),
             node="",
             ports=example.ports,
-            rank=Seniority(False, False, "", key.namespace, key.name),
+            rank=Seniority(Standing.BY_RIGHT, False, "", key.namespace, key.name),
             is_stand_in=is_stand_in,
         )
         cluster.set_pod(key, facts)
