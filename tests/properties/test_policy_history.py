@@ -79,7 +79,7 @@ def plus(state: PolicyState, delta: PolicyDelta) -> PolicyState:
         sets=sets,
         chains={k: v for k, v in {**state.chains, **delta.chains}.items() if v is not None},
         pods={k: v for k, v in {**state.pods, **delta.pods}.items() if v is not None},
-        own_node=u.FACTS.addresses,
+        own_node=u.FACTS.own_addresses,
     )
 
 
@@ -109,7 +109,7 @@ def test_splitting_policy_changes_makes_no_difference(history, cuts, data):
 @given(histories(), st.lists(st.integers(0, 24), max_size=3))
 def test_each_policy_delta_is_the_difference_of_the_states(history, cuts):
     policies = Policies(u.FACTS)
-    summed = PolicyState(own_node=u.FACTS.addresses)
+    summed = PolicyState(own_node=u.FACTS.own_addresses)
     bounds = sorted({0, *(min(cut, len(history)) for cut in cuts), len(history)})
     for start, end in itertools.pairwise(bounds):
         before = policies.state
@@ -133,7 +133,7 @@ def test_no_policies_and_no_pods_are_nothing(history):
     policies = Policies(u.FACTS)
     policies.update(step(history))
     policies.update(step([(thing, True) for thing, _ in history]))
-    assert policies.state == PolicyState(own_node=u.FACTS.addresses)
+    assert policies.state == PolicyState(own_node=u.FACTS.own_addresses)
 
 
 @given(histories(), st.sampled_from(["node-1", "node-2"]))

@@ -314,3 +314,8 @@ def _node_addresses(node: Node) -> Iterator[Addr]:
         address = _address(one.address)
         if address is not None:
             yield address
+    for text in node.spec.pod_cidrs or (node.spec.pod_cidr,):
+        try:
+            yield ipaddress.ip_network(text)[1]  # the node's own, on its bridge or its tunnel
+        except (ValueError, IndexError):
+            continue

@@ -18,7 +18,8 @@ from netloom.api.core import Node, Pod, Service
 from netloom.model.claims import Seniority, seniority
 from netloom.model.provenance import Source
 from netloom.model.routes.local_pods import given_addresses, holder_rank, is_finished
-from netloom.model.routes.peers import first_of_each_family
+from netloom.model.routes.peers import first_of_each_family, read_node
+from netloom.model.routes.ways import node_address_in
 from netloom.units import Addr, ObjectKey, Protocol, parse_addr
 
 
@@ -50,9 +51,9 @@ class NodePlace(msgspec.Struct, frozen=True, gc=False):
 
     labels: Mapping[str, str]
     addresses: tuple[Addr, ...]
-    """All of ``status.addresses`` that are addresses (ClusterNetworkPolicy ``nodes`` peers)."""
+    """All of ``status.addresses`` that are addresses (ClusterNetworkPolicy ``nodes`` peers), and the node's among its pods."""
     own: tuple[Addr, ...]
-    """The first InternalIP of each family: what the node's own packets come from."""
+    """What the node's own packets come from: the first InternalIP of each family, and its address among its pods."""
 
 
 def read_pod(pod: Pod) -> PodFacts | None:
@@ -114,11 +115,12 @@ def read_dns(service: Service, dns_addresses: tuple[Addr, ...]) -> PodFacts | No
 def read_place(node: Node) -> NodePlace:
     """Labels and addresses of a Node."""
     given = [(a.type, parse_addr(a.address)) for a in node.status.addresses]
+    among_pods = [node_address_in(cidr) for _, cidr in read_node(node).cidrs]
     internal = [address for kind, address in given if kind == "InternalIP" and address is not None]
     return NodePlace(
         labels=node.metadata.labels,
-        addresses=tuple(dict.fromkeys(address for _, address in given if address is not None)),
-        own=tuple(first_of_each_family(internal).values()),
+        addresses=tuple(dict.fromkeys([*(a for _, a in given if a is not None), *among_pods])),
+        own=(*first_of_each_family(internal).values(), *among_pods),
     )
 
 

@@ -83,7 +83,7 @@ class Policies:
             sets={key: dict(members) for key, members in self._sets.members.items()},
             chains=dict(self._chains),
             pods=dict(self._by_address),
-            own_node=self._facts.addresses,
+            own_node=self._facts.own_addresses,
             findings=self.findings,
         )
 
@@ -134,7 +134,7 @@ class Policies:
             sets={key: members_of(cluster, key) for key in used},
             chains=chains,
             pods=by_address,
-            own_node=facts.addresses,
+            own_node=facts.own_addresses,
             findings=_findings(cluster, users),
         )
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from netloom.units import Addr, Family, family_of
+from netloom.units import Addr, Cidr, Family, family_of
 
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 
@@ -90,6 +90,15 @@ def pod_mtu(fabric: FabricKind, outer: Family, underlay_mtu: int) -> int:
 
 TUNNELS = {FabricKind.VXLAN: Way.VXLAN, FabricKind.UDP: Way.UDP, FabricKind.WIREGUARD: Way.WIREGUARD}
 """Fabrics that encapsulate, and how."""
+
+
+def node_address_in(pod_cidr: Cidr) -> Addr:
+    """The node's own address among its pods: the first after the range's own (``cni/ipam`` gives it to no pod).
+
+    It is on the device of a tunnel, and routes through it name it as their source, so that answers to the node's own packets
+    come back through the tunnel; on a bridge it is the pods' gateway. Policies take it for the node.
+    """
+    return pod_cidr.network_address + 1
 
 
 def is_near(via: Addr, segments: Sequence[Segment]) -> bool:
