@@ -45,12 +45,12 @@ class CniError(NetloomError):
     """An error with its CNI number.
 
     Args:
-        code: the number.
+        code: the number: one of ours, or what a plugin said that we called.
         problem: becomes ``msg``.
         details: becomes ``details``: what to do, or a longer text.
     """
 
-    def __init__(self, code: Code, problem: str, details: str = "") -> None:
+    def __init__(self, code: int, problem: str, details: str = "") -> None:
         self.code = code
         super().__init__(problem, details)
 

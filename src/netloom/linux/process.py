@@ -186,11 +186,12 @@ async def run(
     env: Mapping[str, str] | None = None,
     timeout_s: float = 30,
     ns: Namespaces | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> Completed:
     """Run a command to its end.
 
     Input and output go through anonymous files, not pipes: no side can block the other, and offspring that stays in the
-    background with our descriptors open keeps nobody waiting. Output is bounded by 256 MiB.
+    background with our descriptors open keeps nobody waiting. Output is bounded by 256 MiB. It has ``pass_fds``, too.
 
     Raises:
         NotFound: no such executable.
@@ -209,7 +210,9 @@ async def run(
         if input:
             source = anonymous("stdin")
             _write_all(source, input)
-        command = Command(argv=tuple(argv), env=env, stdin=source, stdout=out, stderr=err)
+        command = Command(
+            argv=tuple(argv), env=env, stdin=source, stdout=out, stderr=err, pass_fds=tuple(pass_fds)
+        )
         process = await spawn(command, ns=ns)
         files.callback(process.close)
         _bound_output(process.pid)
