@@ -1,8 +1,9 @@
-"""NodePorts at localhost: listens at 127.0.0.1 and ::1 where the kernel does not translate, and hands on to the node's own address.
+"""NodePorts and host ports at localhost: listens where the kernel does not translate, and hands on to the node's own address.
 
-Comes in: the model's NodePort frontends, and at which addresses this node serves NodePorts. Goes out: open ports. Which endpoint
+Comes in: the model's frontends of these kinds, and at which addresses this node serves NodePorts. Goes out: open ports. Which endpoint
 answers, with what affinity and policy, is decided by the kernel's rules when the connection that is made here meets them; only where
-the node serves NodePorts at loopback alone is there no such address, and then the model's endpoints are taken in turn.
+the node serves NodePorts at loopback alone is there no such address, and then the model's endpoints are taken in turn. A host port
+whose ``hostIP`` is a loopback address is served here alone, and comes before one of all addresses.
 
 A port at which the node's own connections would be refused is not listened on, so that it is refused here, too. SCTP is not handed on.
 """
@@ -32,7 +33,7 @@ _PROTOCOLS = (Protocol.TCP, Protocol.UDP)
 
 
 class LocalhostNodePorts:
-    """All NodePorts of a node at localhost.
+    """All NodePorts and host ports of a node at localhost.
 
     Args:
         sockets: of the node.
@@ -56,7 +57,7 @@ class LocalhostNodePorts:
         self._want_all()
 
     def start(self, frontends: Mapping[FrontendKey, Frontend]) -> None:
-        """These are all frontends of the node; only NodePorts are looked at."""
+        """These are all frontends of the node; only NodePorts and host ports are looked at."""
         self._frontends = {key: one for key, one in frontends.items() if _is_forwarded(one)}
         self._want_all()
 
@@ -65,10 +66,12 @@ class LocalhostNodePorts:
         for key, frontend in changes.items():
             if frontend is not None and _is_forwarded(frontend):
                 self._frontends[key] = frontend
-                if key.family in self._served:
+                if self._is_wanted(key):
                     self._listeners.add(key)
             elif self._frontends.pop(key, None) is not None:
                 self._listeners.drop(key)
+            if key.address is not None and key.address.is_loopback:
+                self._want_all()
 
     def retry(self) -> None:
         """Try ports again that were taken, and end what has rested for too long."""
@@ -100,7 +103,8 @@ class LocalhostNodePorts:
     def samples(self) -> Iterable[Sample]:
         """What is open and what went through."""
         tcp, udp = self._tcp, self._udp
-        yield gauge("netloom_localhost_ports", "NodePorts open at localhost.", self._listeners.open_count)
+        text = "NodePorts and host ports open at localhost."
+        yield gauge("netloom_localhost_ports", text, self._listeners.open_count)
         text = "Connections through NodePorts at localhost at this moment."
         yield gauge("netloom_localhost_connections", text, tcp.open_count)
         text = "Connections accepted at NodePorts at localhost."
@@ -118,20 +122,27 @@ class LocalhostNodePorts:
         yield counter("netloom_localhost_datagrams_dropped_total", text, udp.dropped)
 
     def _want_all(self) -> None:
-        self._listeners.want(key for key in self._frontends if key.family in self._served)
+        self._listeners.want(key for key in self._frontends if self._is_wanted(key))
+
+    def _is_wanted(self, key: FrontendKey) -> bool:
+        """At a loopback address always, at all addresses where these have loopback among them and nobody asks for it alone."""
+        if key.address is not None:
+            return True
+        alone = FrontendKey(key.family, LOOPBACK[key.family], key.protocol, key.port)
+        return key.family in self._served and alone not in self._frontends
 
     def _source_of(self, key: FrontendKey) -> Source:
         return self._frontends[key].source
 
     async def _open(self, key: FrontendKey) -> Listener:
-        place = Place(LOOPBACK[key.family], key.port)
+        place = Place(key.address or LOOPBACK[key.family], key.port)
         if key.protocol is Protocol.TCP:
             return self._tcp.listen(self._sockets.listen(place), lambda: self._target(key))
         return self._udp.listen(self._sockets.bind_datagrams(place), lambda: self._target(key))
 
     def _target(self, key: FrontendKey) -> tuple[Addr, int] | None:
         own = self._targets.get(key.family)
-        if own is not None:
+        if own is not None and key.address is None:
             return own, key.port
         frontend = self._frontends.get(key)
         if frontend is None:
@@ -175,6 +186,8 @@ def _for_the_node(frontend: Frontend) -> Frontend | Pool:
 
 
 def _is_forwarded(frontend: Frontend) -> bool:
-    if frontend.kind is not FrontendKind.NODE_PORT or frontend.key.protocol not in _PROTOCOLS:
+    if frontend.key.protocol not in _PROTOCOLS:
         return False
+    if frontend.key.address is not None:
+        return frontend.kind is FrontendKind.HOST_PORT and frontend.key.address.is_loopback
     return _for_the_node(frontend).action is FrontendAction.BALANCE

@@ -15,7 +15,7 @@ from netloom.dataplane.nftables.drift import Difference, Drift, DriftKind, Meani
 from netloom.dataplane.nftables.explain import Explanation, explain
 from netloom.model.policy.state import ChainKey, Endpoint, Member, PolicyState, SetKey
 from netloom.model.provenance import Source
-from netloom.model.services.frontends import Frontend
+from netloom.model.services.frontends import Frontend, FrontendKind
 from netloom.model.state import NetworkState
 from netloom.program.nft import Field, Key, Value, render_element, render_key
 from netloom.units import Family, Protocol
@@ -44,7 +44,7 @@ def described(one: Difference, state: NetworkState, table: TableState, node: str
         text = f"{_words(one, None, family)} on {node} is foreign: it stands among {peers}"
         sources = _rules_of(peers, state.policy)
     else:
-        nobody = f"no field of {frontend.service_port.service}" if frontend is not None else "no object"
+        nobody = f"no field of {_whose(frontend)}" if frontend is not None else "no object"
         text = f"{_words(one, one.present, family)} on {node} is foreign: it comes from {nobody}"
     kind = "map" if one.container.data or one.container.verdicts else "set"
     value = one.present if one.kind is DriftKind.FOREIGN else one.wanted
@@ -121,13 +121,19 @@ def _member(key: Key, family: Family) -> Member | None:
 
 
 def _endpoint_text(one: Difference, frontend: Frontend, node: str) -> str:
-    service = frontend.service_port.service
+    service = _whose(frontend)
     at = f"at {frontend.key}"
     if one.kind is DriftKind.MISSING:
         return f"endpoint {_place(one.wanted)} of {service} is missing on {node} ({at})"
     if one.kind is DriftKind.WRONG:
         return f"endpoint {_place(one.wanted)} of {service} is replaced by {_place(one.present)} on {node} ({at})"
     return f"{_place(one.present)} on {node} is foreign: it stands among the endpoints of {service} ({at})"
+
+
+def _whose(frontend: Frontend) -> str:
+    if frontend.kind is FrontendKind.HOST_PORT:
+        return frontend.source.subject
+    return str(frontend.service_port.service)
 
 
 def _place(value: Value) -> str:

@@ -16,7 +16,7 @@ from netloom.dataplane.nftables import labels
 from netloom.dataplane.nftables.classes import remember_name
 from netloom.dataplane.nftables.containers import NODE_PORT, SERVICE, SOURCE_RANGES, Keyed
 from netloom.dataplane.nftables.slots import MOST_OUTSIDE, MOST_TARGETS, Target, assign, class_size
-from netloom.model.services.frontends import Backend, Frontend, FrontendAction, FrontendKey
+from netloom.model.services.frontends import Backend, Frontend, FrontendAction, FrontendKey, FrontendKind
 from netloom.program.nft import Atom, Container, Key, Value, Verdict
 from netloom.units import Cidr
 
@@ -56,6 +56,8 @@ def entry_of(frontend: Frontend, previous: Slots) -> Entry:
             label |= labels.AFFINITY
         if slots and frontend.masquerade:
             label |= labels.FOREIGN
+        if slots and frontend.kind is FrontendKind.HOST_PORT and frontend.key.address is not None:
+            label |= labels.LOCAL
         return Entry(label, slots, affinity_s=frontend.affinity_s if slots else 0)
     return _staged(frontend, previous)
 

@@ -18,7 +18,7 @@ from netloom.dataplane.nftables.containers import HAIRPIN, KEYED, PEERS, SOURCE_
 from netloom.dataplane.nftables.entries import Entry, numbers_of
 from netloom.dataplane.nftables.slots import Target
 from netloom.model.provenance import Source
-from netloom.model.services.frontends import Backend, Frontend, FrontendKey
+from netloom.model.services.frontends import Backend, Frontend, FrontendKey, FrontendKind
 from netloom.model.state import NetworkState
 from netloom.program import names
 from netloom.program.nft import Atom, Key
@@ -73,6 +73,7 @@ def explain_chain(name: str) -> str:
         names.NFT_INPUT: "what comes to the node itself: may its sender send that?",
         names.NFT_POLICIES: "asks the policies of the sender, then those of the receiver, for new connections",
         names.NFT_ADMISSION: "lets in only whom loadBalancerSourceRanges names",
+        names.NFT_HOST_PORT: "sends to the pod of a hostPort, where its hostIP is an address of this node",
     }
     if name in known:
         return known[name]
@@ -108,6 +109,7 @@ def explain_label(label: int, group: Keyed) -> str:
         labels.UNTRANSLATED: "a server of this node answers at the address itself",
         labels.BY_SOURCE: explain_chain(group.prefix + names.NFT_BY_SOURCE),
         labels.ADMISSION: explain_chain(names.NFT_ADMISSION),
+        labels.LOCAL | 1: explain_chain(names.NFT_HOST_PORT),
     }
     if label in ends:
         return ends[label]
@@ -133,7 +135,7 @@ def _explain_of(
     text = _text_of_labels(entry, group, container, first)
     if text:
         sources = (frontend.source, *(left.source for left in frontend.left_out))
-        return Explanation(f"{frontend.key} is {frontend.service_port}{text}", sources)
+        return Explanation(f"{frontend.key} is {frontend.owner}{text}", sources)
     if not isinstance(first, int):
         return None
     for slots, salt in ((entry.slots, 0), (entry.outside, labels.OUTSIDE_SLOTS)):
@@ -175,7 +177,9 @@ def _explain_target(target: Target, count: int, frontend: Frontend) -> Explanati
     backend = _backend(ipaddress.ip_address(target[0]), target[1], frontend)
     if backend is None:
         return None
-    share = f"1 of {count} endpoints of {frontend.service_port} at {frontend.key}"
+    share = f"1 of {count} endpoints of {frontend.owner} at {frontend.key}"
+    if frontend.kind is FrontendKind.HOST_PORT:
+        share = f"the pod behind {frontend.owner} at {frontend.key}"
     sources = (backend.source, frontend.source) if backend.source is not None else (frontend.source,)
     return Explanation(f"{backend} is {share}", sources)
 

@@ -21,6 +21,7 @@ from netloom.program.conntrack import Flow, FlowFilter
 from netloom.units import Addr, Cidr, Family, Protocol
 
 _PROTOCOLS = {protocol.number: protocol for protocol in Protocol}
+_UDP = Protocol.UDP.number
 
 
 def looks(keys: Collection[FrontendKey]) -> list[FlowFilter]:
@@ -96,11 +97,16 @@ def _frontend_keys(flow: Flow, facts: NodeFacts) -> list[FrontendKey]:
 
 
 def _is_service_place(flow: Flow, facts: NodeFacts) -> bool:
-    """Where only Services can have translated: their range, NodePorts, and what led from elsewhere to a pod."""
+    """Where only Services and host ports can have translated: their range, NodePorts, and what led from elsewhere to a pod.
+
+    Another's rules may lead from a port of the node to a pod, too. A datagram's flow that is ended begins anew by these rules, so of
+    datagrams it need not be known whose it was.
+    """
     destination = flow.original.destination
     first, last = facts.node_port_range
     if destination in facts.addresses:
-        return first <= flow.original.destination_port <= last
+        is_ours = first <= flow.original.destination_port <= last
+        return is_ours or (flow.protocol == _UDP and _within(flow.reply.source, facts.pod_cidrs))
     return _within(destination, facts.service_cidrs) or _within(flow.reply.source, facts.cluster_cidrs)
 
 

@@ -18,6 +18,8 @@ BY_SOURCE = 1 << 19
 """It depends on the client: the next label is that of ``INSIDE_STAGE`` or ``OUTSIDE_STAGE``."""
 ADMISSION = 1 << 20
 """Only some are let in; for them the next label is that of ``ADMITTED_STAGE``."""
+LOCAL = 1 << 22
+"""Only where the address is one of the node's at this moment (hostPort with hostIP); else the packet is not ours."""
 _END = 1 << 21
 REFUSE = _END | 1
 DROP = _END | 2
@@ -40,5 +42,5 @@ def text(label: int) -> str:
 
 
 def size(label: int) -> int:
-    """The class; 0 where the label leads to no class."""
+    """The class; 0 where the label leads to no class of its own."""
     return 0 if label & (_END | BY_SOURCE | ADMISSION) else label & 0xFFFF

@@ -97,6 +97,7 @@ def regular_chains(node: Layout) -> tuple[RuledChain, ...]:
         chain(names.NFT_NODE_SOURCE, _node_source(node)),
         *by_key,
         chain(names.NFT_ADMISSION, _admission(node)),
+        chain(names.NFT_HOST_PORT, _host_port(node)),
         chain(names.NFT_POLICIES, _policies(node)),
         chain(names.NFT_DISPATCH, _dispatch(node)),
     )
@@ -168,7 +169,16 @@ def _admitted(group: Keyed) -> dict[int, str]:
 def _first(group: Keyed) -> dict[int, str]:
     """All labels that a frontend can have."""
     found = _admitted(group) | {labels.UNTRANSLATED: "accept"}
-    return found if group is NODE_PORT else found | {labels.ADMISSION: f"goto {names.NFT_ADMISSION}"}
+    if group is NODE_PORT:
+        return found
+    return found | {
+        labels.ADMISSION: f"goto {names.NFT_ADMISSION}",
+        labels.LOCAL | _ONE: f"goto {names.NFT_HOST_PORT}",
+    }
+
+
+_ONE = 1
+"""The class of host ports: each has one backend."""
 
 
 def _mark() -> str:
@@ -199,6 +209,12 @@ def _admission(node: Layout) -> Iterator[Rule]:
     admitted = f"{_labelled(node, SERVICE, labels.ADMITTED_STAGE)} vmap {_vmap(SERVICE, _admitted(SERVICE))}"
     yield f"{key} . {ip} saddr @{SOURCE_RANGES.name} {admitted}", ""
     yield "drop", "not in loadBalancerSourceRanges"
+
+
+def _host_port(node: Layout) -> Iterator[Rule]:
+    # whoever may write a hostIP must not get the traffic of an address that is somebody else's
+    yield f"fib daddr type local goto {class_chain(SERVICE, _ONE)}", "hostIP is an address of this node"
+    yield "meta priority set none", "it is none: not for us"
 
 
 def _refuse() -> Iterator[Rule]:
