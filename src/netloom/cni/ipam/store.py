@@ -1,9 +1,9 @@
-"""The durable record of which attachment has which address. In: an attachment and the node's ranges. Out: its addresses.
+"""The durable record of which attachment has which address. In: an attachment and the ranges for it. Out: its addresses.
 
 An address is recorded before anybody hears of it, and one transaction of SQLite is one reservation: whatever the instruction
 at which the agent is killed, the record says either "before" or "after". The journal is not forced to disk with each
 reservation: a process that is killed loses nothing by that, and after a power cut no pod of before lives any longer (the file
-itself stays sound). Not here: what the ranges are, and when an address is no longer needed.
+itself stays sound). Not here: what the ranges are, when an address is no longer needed, which one is next (``pick``).
 """
 
 from __future__ import annotations
@@ -12,56 +12,43 @@ import contextlib
 import ipaddress
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 
-from netloom.errors import StorageError, Unavailable
+from netloom.clock import Clock, SystemClock
+from netloom.cni.ipam import schema
+from netloom.cni.ipam.lease import Attachment, Exhausted, Holding, Lease, PortMapping, Taken, Usage
+from netloom.cni.ipam.pick import Picker, Room, block_room, node_room, usable
+from netloom.errors import StorageError
 from netloom.units import Addr, Cidr
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS addresses (
-    family INTEGER NOT NULL,
-    address BLOB NOT NULL,
-    container TEXT,
-    interface TEXT,
-    pod TEXT NOT NULL DEFAULT '',
-    freed INTEGER,
-    PRIMARY KEY (family, address)
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX IF NOT EXISTS holders ON addresses (container, interface, family) WHERE container IS NOT NULL;
-CREATE INDEX IF NOT EXISTS free ON addresses (freed) WHERE freed IS NOT NULL;
-"""
-# A row is an address that was handed out at least once. Free ones, and only those, have a number in `freed`; the one with
-# the smallest number has been unused for longest.
+__all__ = ["AddressStore", "Attachment", "Exhausted", "Holding", "Lease", "PortMapping", "Taken", "usable"]
 
-_FREE = """
-UPDATE addresses SET container = NULL, interface = NULL, pod = '',
-    freed = (SELECT coalesce(max(freed), 0) + 1 FROM addresses WHERE freed IS NOT NULL)
+REUSE_DELAY_S = 120.0
+"""How long an address stays unused while there are others. A late packet may still be on its way to who had it: names live for
+30 s in resolvers, the kernel keeps a closed connection for 60 s and a UDP flow for 120 s (nf_conntrack_udp_timeout_stream)."""
+
+_TAKE = """
+INSERT INTO addresses (family, address, container, interface, pod, at, ahead) VALUES (?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (family, address) DO UPDATE SET container = excluded.container, interface = excluded.interface,
+    pod = excluded.pod, at = excluded.at, freed = NULL, lent = NULL
+"""
+_FREED = "(SELECT coalesce(max(freed), 0) + 1 FROM addresses WHERE freed IS NOT NULL)"
+_FREE = f"""
+UPDATE addresses SET container = NULL, interface = NULL, freed = {_FREED}, at = ?
 WHERE container = ? AND interface = ? AND family IN (?, ?)
+"""  # noqa: S608 - put together from constants
+_LEND = """
+INSERT INTO addresses (family, address, at, ahead, lent) VALUES (?, ?, ?, 1, ?)
+ON CONFLICT (family, address) DO UPDATE SET freed = NULL, lent = excluded.lent, at = excluded.at
 """
-_LONGEST_UNUSED = """
-SELECT address FROM addresses WHERE freed IS NOT NULL AND +family = ? AND +address BETWEEN ? AND ? ORDER BY freed LIMIT 1
-"""  # the plus signs keep SQLite from the primary key: the first row of the index on `freed` that fits is the answer
-
-
-class Attachment(msgspec.Struct, frozen=True, order=True):
-    """One interface of one container: the key under which CNI asks for and gives back (CNI_CONTAINERID, CNI_IFNAME)."""
-
-    container: str
-    interface: str
-
-    def __str__(self) -> str:
-        return f"{self.container}/{self.interface}"
-
-
-class Lease(msgspec.Struct, frozen=True):
-    """Addresses that an attachment has, at most one of each family; ``pod`` is a note for people (namespace/name)."""
-
-    attachment: Attachment
-    addresses: tuple[Addr, ...]
-    pod: str = ""
+_LEASES = """
+SELECT a.container, a.interface, a.pod, a.at, a.address, p.ports FROM addresses a
+LEFT JOIN ports p ON p.container = a.container AND p.interface = a.interface
+"""
+_WITHIN = "family = ? AND address BETWEEN ? AND ?"
 
 
 class AddressStore:
@@ -69,21 +56,29 @@ class AddressStore:
 
     Args:
         path: the file; made where it is not there. Its directory must exist.
+        clock: wall time is written down with each address.
+        reuse_delay_s: how long an address stays unused while there are others.
 
     Raises:
-        StorageError: it cannot be opened, or is no such record.
+        StorageError: it cannot be opened, is no such record, or is one of a newer release.
     """
 
-    def __init__(self, path: Path | str) -> None:
+    def __init__(
+        self, path: Path | str, *, clock: Clock | None = None, reuse_delay_s: float = REUSE_DELAY_S
+    ) -> None:
         self._path = str(path)
         self._lock = threading.Lock()
+        self._clock = clock or SystemClock()
+        self._reuse_delay_s = reuse_delay_s
         try:
             self._db = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
             try:
-                self._db.execute("PRAGMA journal_mode=WAL")
-                self._db.execute("PRAGMA synchronous=NORMAL")
-                self._db.executescript(_SCHEMA)
-            except sqlite3.Error:
+                schema.prepare(self._db, self._path, self._clock.wall())
+                # a clock that was set back must not keep addresses for years
+                self._db.execute(
+                    "UPDATE addresses SET at = :now WHERE at > :now", {"now": self._clock.wall()}
+                )
+            except BaseException:
                 self._db.close()
                 raise
         except sqlite3.Error as error:
@@ -93,37 +88,83 @@ class AddressStore:
         """Close the file."""
         self._db.close()
 
-    def reserve(self, attachment: Attachment, ranges: Sequence[Cidr], pod: str = "") -> tuple[Addr, ...]:
-        """One address of each family in ``ranges``; the same ones where the attachment has them already.
+    def reserve(  # noqa: PLR0913 - what may be given, what is asked for, what is to be remembered: by keyword
+        self,
+        attachment: Attachment,
+        ranges: Sequence[Cidr],
+        pod: str = "",
+        *,
+        blocks: Sequence[Cidr] = (),
+        requested: Sequence[Addr] = (),
+        reserved: Sequence[Cidr] = (),
+        ports: Sequence[PortMapping] = (),
+        hurry: bool = True,
+    ) -> tuple[Addr, ...]:
+        """One address of each family in ``ranges`` and ``blocks``; the same ones where the attachment has them already.
 
-        Addresses never used come first, then those unused for longest.
+        Addresses never used come first, then those unused for longest; those that were in use a moment ago only where nothing
+        else is left. All of it is one transaction: the addresses of both families and the ports, or nothing.
+
+        Args:
+            attachment: who is to have them.
+            ranges: the node's; their edges are left out.
+            pod: namespace/name, a note for people; who had an address last may have it again at once.
+            blocks: further ranges, of which everything may be given.
+            requested: these and no others, in their families.
+            reserved: what nobody is given.
+            ports: what is to be remembered with them.
+            hurry: whether an address will do that was in use a moment ago.
 
         Raises:
-            Unavailable: all addresses of a range are in use.
+            Exhausted: all addresses of a family are in use, or were a moment ago.
+            Taken: somebody has what was asked for, or had it a moment ago.
             StorageError: it could not be recorded; nothing was.
         """
+        asked = {address.version: address for address in requested}
         with self._transaction():
-            held = self._held(attachment)
+            now = self._clock.wall()
+            closed = {text for (text,) in self._db.execute("SELECT range FROM closed")}
+            rooms = [*map(node_room, ranges), *(block_room(b) for b in blocks if str(b) not in closed)]
+            picker = Picker(self._db, reserved, now - self._reuse_delay_s)
+            held = {address.version: address for address in self._held(attachment)}
             chosen = []
-            for version in sorted({r.version for r in ranges}):
-                of_family = [r for r in ranges if r.version == version]
-                kept = [a for a in held if a.version == version]
-                if kept and any(kept[0] in r for r in of_family):
-                    chosen.append(kept[0])
+            for version in sorted({*(r.version for r in (*ranges, *blocks)), *asked}):
+                of_family = [room for room in rooms if room.range.version == version]
+                kept, wanted = held.get(version), asked.get(version)
+                if kept is not None and (kept == wanted or wanted is None) and _is_in(kept, of_family):
+                    chosen.append(kept)
                     continue
-                if kept:  # the node's ranges have changed since
-                    self._free(attachment, (version, version))
-                chosen.append(self._take(attachment, of_family, pod))
+                if kept is not None:  # the node's ranges, or what the pod asks for, have changed since
+                    self._free(attachment, now, (version, version))
+                if wanted is None:
+                    found = picker.next(of_family, hurry=hurry)
+                    if found is None:
+                        raise _exhausted(attachment, version, (*ranges, *blocks))
+                else:
+                    found = self._as_asked(wanted, pod, of_family, picker, now)
+                self._db.execute(
+                    _TAKE,
+                    (
+                        version,
+                        found.packed,
+                        *msgspec.structs.astuple(attachment),
+                        pod,
+                        now,
+                        wanted is not None,
+                    ),
+                )
+                chosen.append(found)
+            self._remember_ports(attachment, ports)
             return tuple(chosen)
 
-    def release(self, attachment: Attachment) -> bool:
-        """Give back what an attachment has; False where that is nothing.
+    def release(self, attachment: Attachment, *, was_used: bool = True) -> bool:
+        """Give back what an attachment has; False where that is nothing. What was never used may be given to others at once.
 
         Raises:
             StorageError: it could not be recorded; the addresses stay reserved.
         """
         with self._transaction():
-            return self._free(attachment) > 0
+            return self._free(attachment, self._clock.wall() if was_used else 0.0) > 0
 
     def find(self, attachment: Attachment) -> Lease | None:
         """What an attachment has.
@@ -131,12 +172,8 @@ class AddressStore:
         Raises:
             StorageError: the record cannot be read.
         """
-        query = "SELECT pod, address FROM addresses WHERE container = ? AND interface = ? ORDER BY family"
-        with self._translated(), self._lock:
-            rows = self._db.execute(query, (attachment.container, attachment.interface)).fetchall()
-        if not rows:
-            return None
-        return Lease(attachment, tuple(ipaddress.ip_address(packed) for _, packed in rows), rows[0][0])
+        where = "WHERE a.container = ? AND a.interface = ? ORDER BY a.family"
+        return next(iter(self._leases(where, msgspec.structs.astuple(attachment))), None)
 
     def leases(self) -> list[Lease]:
         """All that is in use.
@@ -144,18 +181,94 @@ class AddressStore:
         Raises:
             StorageError: the record cannot be read.
         """
-        query = (
-            "SELECT container, interface, pod, address FROM addresses WHERE container IS NOT NULL"
-            " ORDER BY container, interface, family"
-        )
+        return self._leases("WHERE a.container IS NOT NULL ORDER BY a.container, a.interface, a.family", ())
+
+    def holding(self, address: Addr) -> Holding | None:
+        """Who has an address, or had it last; None where this node never gave it to anybody.
+
+        Raises:
+            StorageError: the record cannot be read.
+        """
         with self._translated(), self._lock:
-            rows = self._db.execute(query).fetchall()
-        found: dict[Attachment, Lease] = {}
-        for container, interface, pod, packed in rows:
-            key = Attachment(container, interface)
-            before = found[key].addresses if key in found else ()
-            found[key] = Lease(key, (*before, ipaddress.ip_address(packed)), pod)
-        return list(found.values())
+            return self._holding(address)
+
+    def usage(self, network: Cidr) -> Usage:
+        """How many addresses of a range are in use.
+
+        Raises:
+            StorageError: the record cannot be read.
+        """
+        query = (
+            "SELECT coalesce(sum(container IS NOT NULL), 0), coalesce(sum(freed IS NOT NULL AND at > ?), 0),"
+            f" coalesce(sum(lent IS NOT NULL), 0) FROM addresses WHERE {_WITHIN}"  # noqa: S608 - a constant
+        )
+        since = self._clock.wall() - self._reuse_delay_s
+        with self._translated(), self._lock:
+            return Usage(*self._db.execute(query, (since, *_bounds(network))).fetchone())
+
+    def lend(self, address: Addr, block: str) -> Holding | None:
+        """From now on another node gives this address of ours, with an IPBlock of that name; repeated, it is the same.
+
+        Returns:
+            Who has it here, where somebody has: then it stays ours. None where it is the other's now.
+
+        Raises:
+            StorageError: it could not be recorded.
+        """
+        with self._transaction():
+            holding = self._holding(address)
+            if holding is not None and holding.attachment is not None:
+                return holding
+            self._db.execute(_LEND, (address.version, address.packed, self._clock.wall(), block))
+            return None
+
+    def take_back(self, lent: Iterable[str]) -> int:
+        """What went to other nodes is ours again, but for these blocks; the number of addresses. It counts as just used.
+
+        Raises:
+            StorageError: it could not be recorded.
+        """
+        kept = set(lent)
+        with self._transaction():
+            rows = self._db.execute(
+                "SELECT family, address, lent FROM addresses WHERE lent IS NOT NULL"
+            ).fetchall()
+            back = [
+                (self._clock.wall(), family, packed) for family, packed, block in rows if block not in kept
+            ]
+            query = (
+                f"UPDATE addresses SET lent = NULL, freed = {_FREED}, at = ? WHERE family = ? AND address = ?"  # noqa: S608 - a constant
+            )
+            self._db.executemany(query, back)
+            return len(back)
+
+    def close_range(self, network: Cidr, *, at_once_for: str = "") -> bool:
+        """Nothing of a range is handed out any more, if nobody has any of it, or had until a moment ago; else False.
+
+        ``at_once_for``: the only one who may have had some a moment ago (namespace/name of a pod).
+
+        Raises:
+            StorageError: it could not be recorded.
+        """
+        busy = (
+            f"SELECT count(*) FROM addresses WHERE {_WITHIN} AND"  # noqa: S608 - a constant
+            " (container IS NOT NULL OR lent IS NOT NULL OR freed IS NOT NULL AND at > ? AND (pod != ? OR pod = ''))"
+        )
+        with self._transaction():
+            since = self._clock.wall() - self._reuse_delay_s
+            if self._db.execute(busy, (*_bounds(network), since, at_once_for)).fetchone()[0]:
+                return False
+            self._db.execute("INSERT OR IGNORE INTO closed VALUES (?)", (str(network),))
+            return True
+
+    def open_range(self, network: Cidr) -> None:
+        """What ``close_range`` closed is handed out again.
+
+        Raises:
+            StorageError: it could not be recorded.
+        """
+        with self._transaction():
+            self._db.execute("DELETE FROM closed WHERE range = ?", (str(network),))
 
     def check_writable(self) -> None:
         """Pass where a reservation could be recorded now.
@@ -166,49 +279,67 @@ class AddressStore:
         with self._transaction():
             self._db.execute("UPDATE addresses SET freed = freed WHERE family = 0")
 
+    def _as_asked(self, wanted: Addr, pod: str, rooms: Sequence[Room], picker: Picker, now: float) -> Addr:
+        if not _is_in(wanted, rooms) or picker.is_reserved(wanted):
+            problem = f"{wanted} is none of the addresses that this node may give"
+            hint = "ask for another, or for none"
+            raise Taken(problem, hint, holding=Holding(wanted, None, "", 0.0))
+        holding = self._holding(wanted)
+        if holding is None:
+            return wanted
+        if holding.attachment is not None:
+            who = f"pod {holding.pod}" if holding.pod else f"attachment {holding.attachment}"
+            raise Taken(f"{wanted} belongs to {who}", "ask for another, or delete that one", holding=holding)
+        if holding.block:
+            problem = f"{wanted} is another node's (IPBlock {holding.block})"
+            raise Taken(problem, "ask for another", holding=holding)
+        rest = holding.since + self._reuse_delay_s - now
+        if rest > 0 and (not pod or holding.pod != pod):
+            problem = (
+                f"{wanted} was {holding.pod or 'another container'}'s until {now - holding.since:.0f} s ago"
+            )
+            raise Taken(problem, f"it is free in {rest:.0f} s; try again", holding=holding)
+        return wanted
+
+    def _holding(self, address: Addr) -> Holding | None:
+        query = "SELECT container, interface, pod, at, lent FROM addresses WHERE family = ? AND address = ?"
+        row = self._db.execute(query, (address.version, address.packed)).fetchone()
+        if row is None:
+            return None
+        container, interface, pod, at, lent = row
+        attachment = None if container is None else Attachment(container, interface)
+        return Holding(address, attachment, pod, at, lent or "")
+
     def _held(self, attachment: Attachment) -> list[Addr]:
         query = "SELECT address FROM addresses WHERE container = ? AND interface = ?"
-        rows = self._db.execute(query, (attachment.container, attachment.interface))
+        rows = self._db.execute(query, msgspec.structs.astuple(attachment))
         return [ipaddress.ip_address(packed) for (packed,) in rows]
 
-    def _take(self, attachment: Attachment, ranges: Sequence[Cidr], pod: str) -> Addr:
-        address = self._first(self._never_used, ranges) or self._first(self._longest_unused, ranges)
-        if address is None:
-            names = ", ".join(map(str, ranges))
-            raise Unavailable(
-                f"attachment {attachment}: all pod addresses of {names} are in use",
-                "delete pods of this node, or give nodes larger ranges (--pod-cidr)",
+    def _leases(self, where: str, values: tuple[str, ...]) -> list[Lease]:
+        with self._translated(), self._lock:
+            rows = self._db.execute(_LEASES + where, values).fetchall()
+        found: dict[Attachment, Lease] = {}
+        for container, interface, pod, at, packed, ports in rows:
+            key = Attachment(container, interface)
+            before = found[key].addresses if key in found else ()
+            mappings = () if ports is None else msgspec.json.decode(ports, type=tuple[PortMapping, ...])
+            found[key] = Lease(key, (*before, ipaddress.ip_address(packed)), pod, mappings, at)
+        return list(found.values())
+
+    def _remember_ports(self, attachment: Attachment, ports: Sequence[PortMapping]) -> None:
+        key = msgspec.structs.astuple(attachment)
+        if ports:
+            self._db.execute(
+                "INSERT OR REPLACE INTO ports VALUES (?, ?, ?)", (*key, msgspec.json.encode(ports))
             )
-        self._db.execute(
-            "INSERT OR REPLACE INTO addresses (family, address, container, interface, pod) VALUES (?, ?, ?, ?, ?)",
-            (address.version, address.packed, attachment.container, attachment.interface, pod),
-        )
-        return address
+        else:
+            self._db.execute("DELETE FROM ports WHERE container = ? AND interface = ?", key)
 
-    @staticmethod
-    def _first(search: Callable[[Cidr], Addr | None], ranges: Sequence[Cidr]) -> Addr | None:
-        for network in ranges:
-            address = search(network)
-            if address is not None:
-                return address
-        return None
-
-    def _never_used(self, network: Cidr) -> Addr | None:
-        first, last = usable(network)
-        query = "SELECT max(address) FROM addresses WHERE family = ? AND address BETWEEN ? AND ?"
-        (highest,) = self._db.execute(query, (network.version, first.packed, last.packed)).fetchone()
-        if highest is None:
-            return first if int(first) <= int(last) else None
-        following: Addr = ipaddress.ip_address(highest) + 1
-        return following if int(following) <= int(last) else None
-
-    def _longest_unused(self, network: Cidr) -> Addr | None:
-        first, last = usable(network)
-        row = self._db.execute(_LONGEST_UNUSED, (network.version, first.packed, last.packed)).fetchone()
-        return None if row is None else ipaddress.ip_address(row[0])
-
-    def _free(self, attachment: Attachment, versions: tuple[int, int] = (4, 6)) -> int:
-        return self._db.execute(_FREE, (attachment.container, attachment.interface, *versions)).rowcount
+    def _free(self, attachment: Attachment, at: float, versions: tuple[int, int] = (4, 6)) -> int:
+        key = msgspec.structs.astuple(attachment)
+        if versions == (4, 6):
+            self._db.execute("DELETE FROM ports WHERE container = ? AND interface = ?", key)
+        return self._db.execute(_FREE, (at, *key, *versions)).rowcount
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -236,11 +367,18 @@ class AddressStore:
         )
 
 
-def usable(network: Cidr) -> tuple[Addr, Addr]:
-    """First and last address of a range that pods may have.
+def _is_in(address: Addr, rooms: Iterable[Room]) -> bool:
+    return any(address in room for room in rooms)
 
-    Left out: the network's own address (RFC 4291 section 2.6.1 keeps it for routers), the first after it, which fabrics give
-    to the node's own interface, and the last, which in IPv4 means everybody.
-    """
-    base = network.network_address
-    return base + 2, base + (network.num_addresses - 2)
+
+def _bounds(network: Cidr) -> tuple[int, bytes, bytes]:
+    return network.version, network.network_address.packed, network.broadcast_address.packed
+
+
+def _exhausted(attachment: Attachment, version: int, ranges: Iterable[Cidr]) -> Exhausted:
+    names = ", ".join(str(r) for r in ranges if r.version == version) or f"IPv{version}"
+    return Exhausted(
+        f"attachment {attachment}: all pod addresses of {names} are in use",
+        "delete pods of this node, or give nodes larger ranges (--pod-cidr)",
+        version=version,
+    )
