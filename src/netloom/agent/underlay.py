@@ -50,10 +50,12 @@ class UnderlayWatch:
 
     Args:
         on_change: must not block for long and must not fail.
+        netns_fd: the node's network namespace; None for the caller's own.
     """
 
-    def __init__(self, on_change: Callable[[], None]) -> None:
+    def __init__(self, on_change: Callable[[], None], *, netns_fd: int | None = None) -> None:
         self._on_change = on_change
+        self._netns_fd = netns_fd
         self._news = asyncio.Event()
 
     async def run(self) -> None:
@@ -63,7 +65,7 @@ class UnderlayWatch:
             KernelError: the kernel does not announce changes.
         """
         loop = asyncio.get_running_loop()
-        with NetlinkSocket(NETLINK_ROUTE, groups=_GROUPS) as announced:
+        with NetlinkSocket(NETLINK_ROUTE, netns_fd=self._netns_fd, groups=_GROUPS) as announced:
             loop.add_reader(announced.fileno(), self._read, announced)
             try:
                 self._news.set()  # what changed before we listened
