@@ -26,7 +26,7 @@ from netloom.linux.netlink import (
 )
 from netloom.program.links import Interface, Link, LinkAddress, Veth
 from netloom.program.neighbours import Neighbour
-from netloom.program.routes import Route, Scope
+from netloom.program.routes import Route, RouteKind, Scope
 from netloom.units import Addr, Family, family_of
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
@@ -58,8 +58,10 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
 _IFA_F_NODAD, _IFA_F_TENTATIVE = 0x02, 0x40
 
 _RTN_LOCAL = 2
-_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
-_RTN_UNICAST = 1
+_RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 1, 4, 5, 6, 7
+_RTA_METRICS, _RTA_TABLE, _RTA_VIA = 8, 15, 18
+_RTAX_MTU = 2
+_KINDS = frozenset(RouteKind)
 _RTNH_F_ONLINK = 4
 _RTM_F_CLONED = 0x200
 _IP6_RT_PRIO_USER = 1024
@@ -237,10 +239,13 @@ def dump_routes(family: Family, protocol: int = 0) -> Request:
 
 
 def read_route(message: Message, devices: Mapping[int, str]) -> Route | None:
-    """An RTM_NEWROUTE; None for what is no plain unicast route (local, broadcast, multipath, cached)."""
+    """An RTM_NEWROUTE; None for what is no plain route of ours (local, broadcast, multipath, cached)."""
     family, prefix, _, _, table, protocol, scope, kind, flags = _RTMSG.unpack_from(message.body)
     found = attributes(message.body, _RTMSG.size)
-    if kind != _RTN_UNICAST or flags & _RTM_F_CLONED or _RTA_OIF not in found:
+    if kind not in _KINDS or flags & _RTM_F_CLONED:
+        return None
+    is_unicast = kind == RouteKind.UNICAST
+    if is_unicast and _RTA_OIF not in found:
         return None
     size = 4 if family == socket.AF_INET else 16
     base = ipaddress.ip_address(found.get(_RTA_DST, bytes(size)))
@@ -248,14 +253,18 @@ def read_route(message: Message, devices: Mapping[int, str]) -> Route | None:
     index = _number(found, _RTA_OIF) or 0
     return Route(
         destination=ipaddress.ip_network(f"{base}/{prefix}"),
-        device=devices.get(index, f"#{index}"),
-        via=_addr(found.get(_RTA_GATEWAY)),
+        # IPv6 says "lo" of a route to nobody
+        device=devices.get(index, f"#{index}") if is_unicast else "",
+        # RTA_VIA has the family before the address (struct rtvia)
+        via=_addr(found.get(_RTA_GATEWAY) or found.get(_RTA_VIA, b"")[2:] or None),
         scope=Scope(scope) if scope in {0, 253, 254} else Scope.UNIVERSE,
         source=_addr(found.get(_RTA_PREFSRC)),
         protocol=protocol,
         onlink=bool(flags & _RTNH_F_ONLINK),
         metric=0 if family == socket.AF_INET6 and metric == _IP6_RT_PRIO_USER else metric,
         table=_number(found, _RTA_TABLE) or table,
+        kind=RouteKind(kind),
+        mtu=_number(attributes(found.get(_RTA_METRICS, b"")), _RTAX_MTU) or 0,
     )
 
 
@@ -265,19 +274,23 @@ def _route(index: int, route: Route) -> bytes:
     table = route.table if route.table < 256 else 0
     scope = route.scope if route.family is Family.V4 else Scope.UNIVERSE
     head = _RTMSG.pack(
-        _AF[route.family], network.prefixlen, 0, 0, table, route.protocol, scope, _RTN_UNICAST, flags
+        _AF[route.family], network.prefixlen, 0, 0, table, route.protocol, scope, route.kind, flags
     )
-    parts = [attr(_RTA_OIF, u32(index))]
+    parts = [attr(_RTA_OIF, u32(index))] if index else []
     if network.prefixlen:
         parts.append(attr(_RTA_DST, network.network_address.packed))
-    if route.via is not None:
+    if route.via is not None and family_of(route.via) is route.family:
         parts.append(attr(_RTA_GATEWAY, route.via.packed))
+    elif route.via is not None:
+        parts.append(attr(_RTA_VIA, struct.pack("=H", _AF[family_of(route.via)]) + route.via.packed))
     if route.source is not None:
         parts.append(attr(_RTA_PREFSRC, route.source.packed))
     if route.metric:
         parts.append(attr(_RTA_PRIORITY, u32(route.metric)))
     if not table:
         parts.append(attr(_RTA_TABLE, u32(route.table)))
+    if route.mtu:
+        parts.append(nested(_RTA_METRICS, attr(_RTAX_MTU, u32(route.mtu))))
     return head + b"".join(parts)
 
 

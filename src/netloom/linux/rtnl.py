@@ -12,14 +12,15 @@ from types import TracebackType
 from typing import Self
 
 from netloom.errors import KernelError
-from netloom.linux import rtmsg
+from netloom.linux import rtmsg, rtmsg_overlay
 from netloom.linux.libc import kernel_error
-from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket, Request, u32
-from netloom.program.links import Interface, Link, LinkAddress, Veth
-from netloom.program.neighbours import Neighbour
+from netloom.linux.netlink import NETLINK_ROUTE, Message, NetlinkSocket, Request, u32
+from netloom.program.links import Bridge, BridgePort, Interface, Link, LinkAddress, Veth, Vxlan
+from netloom.program.neighbours import ForwardingEntry, Neighbour
 from netloom.program.routes import Route
 from netloom.units import Addr, Family
 
+_DELETIONS = frozenset({rtmsg.RTM_DELLINK, rtmsg.RTM_DELADDR, rtmsg.RTM_DELROUTE, rtmsg.RTM_DELNEIGH})
 _GONE = frozenset({errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL})
 
 
@@ -52,6 +53,13 @@ class Rtnl:
         """Several requests of ``rtmsg`` in one send; the error of the first that was refused."""
         self._netlink.batch(requests)
 
+    def batch_tolerating_gone(self, requests: Sequence[Request]) -> None:
+        """As :meth:`batch`; no error for deletions of what is gone."""
+        for request, refused in zip(requests, self._netlink.try_batch(requests), strict=True):
+            if refused is None or (request.type in _DELETIONS and refused.errno in _GONE):
+                continue
+            raise refused.error(request.operation)
+
     # --- links
 
     def links(self) -> list[Link]:
@@ -60,8 +68,36 @@ class Rtnl:
 
     def find_link(self, name: str) -> Link | None:
         """One interface, or None where there is none of that name."""
+        message = self._find(name)
+        return None if message is None else rtmsg.read_link(message)
+
+    def find_vxlan(self, name: str) -> Vxlan | None:
+        """A VXLAN interface; None where there is none of that name, or one that learns, floods or answers for others."""
+        message = self._find(name)
+        return None if message is None else rtmsg_overlay.read_vxlan(message)
+
+    def find_bridge(self, name: str) -> Bridge | None:
+        """A bridge; None where there is none of that name, or one with spanning tree or snooping."""
+        message = self._find(name)
+        return None if message is None else rtmsg_overlay.read_bridge(message)
+
+    def find_port(self, name: str) -> BridgePort | None:
+        """How its bridge treats an interface; None where there is none of that name, or it is no port."""
+        message = self._find(name)
+        return None if message is None else rtmsg_overlay.read_port(message)
+
+    def entries(self, name: str) -> list[ForwardingEntry]:
+        """The static forwarding entries of a VXLAN interface or of a bridge port; none where there is no such interface."""
+        link = self.find_link(name)
+        if link is None:
+            return []
+        messages = self._netlink.dump(rtmsg_overlay.dump_entries(link.index))
+        found = (rtmsg_overlay.read_entry(m, {link.index: name}) for m in messages)
+        return [entry for entry in found if entry is not None and entry.device == name]
+
+    def _find(self, name: str) -> Message | None:
         try:
-            return rtmsg.read_link(self._netlink.request(rtmsg.get_link(name))[0])
+            return self._netlink.request(rtmsg.get_link(name))[0]
         except KernelError as error:
             if error.errno == errno.ENODEV:
                 return None
@@ -147,14 +183,14 @@ class Rtnl:
 
     def replace_route(self, route: Route) -> None:
         """Put a route in force, in place of one with the same destination and metric."""
-        self._netlink.request(rtmsg.new_route(self.index(route.device), route))
+        self._netlink.request(rtmsg.new_route(self._index_for(route), route))
 
     def delete_route(self, route: Route) -> None:
         """Take a route away; no error where it is gone."""
-        self._tolerate_gone(lambda: rtmsg.delete_route(self.index(route.device), route))
+        self._tolerate_gone(lambda: rtmsg.delete_route(self._index_for(route), route))
 
     def routes(self, protocol: int | None = None) -> list[Route]:
-        """All plain unicast routes of both families and all tables, or those that one protocol number marks."""
+        """All plain routes of both families and all tables, or those that one protocol number marks."""
         devices = self._devices()
         found = []
         for family in Family:
@@ -166,15 +202,11 @@ class Rtnl:
 
     def change_routes(self, *, replace: Sequence[Route] = (), delete: Sequence[Route] = ()) -> None:
         """Put many routes in force, then take others away, in one send; no error for those that are gone."""
-        index = {link.name: link.index for link in self.links()}
+        index = {"": 0, **{link.name: link.index for link in self.links()}}
         gone = [r for r in delete if r.device not in index]
         requests = [rtmsg.new_route(_number(index, r), r) for r in replace]
         requests += [rtmsg.delete_route(index[r.device], r) for r in delete if r not in gone]
-        results = self._netlink.try_batch(requests)
-        for request, refused in zip(requests, results, strict=True):
-            if refused is None or (request.type == rtmsg.RTM_DELROUTE and refused.errno in _GONE):
-                continue
-            raise refused.error(request.operation)
+        self.batch_tolerating_gone(requests)
 
     # --- neighbours
 
@@ -192,6 +224,9 @@ class Rtnl:
         devices = self._devices()
         found = (rtmsg.read_neighbour(m, devices) for m in self._netlink.dump(rtmsg.dump_neighbours()))
         return [n for n in found if n is not None]
+
+    def _index_for(self, route: Route) -> int:
+        return self.index(route.device) if route.device else 0
 
     def _devices(self) -> dict[int, str]:
         return {link.index: link.name for link in self.links()}

@@ -6,6 +6,8 @@ import ipaddress
 
 import msgspec
 
+from netloom.units import Addr
+
 Interface = ipaddress.IPv4Interface | ipaddress.IPv6Interface
 """An address together with the prefix length of its network, as ``ip address add`` takes it."""
 
@@ -50,3 +52,41 @@ class Veth(msgspec.Struct, frozen=True, kw_only=True):
     mac: str = ""
     peer_mac: str = ""
     mtu: int = 0
+
+
+class Vxlan(msgspec.Struct, frozen=True, kw_only=True):
+    """A VXLAN interface (RFC 7348) with static entries only: it learns nothing, floods nothing and asks nobody.
+
+    ``local`` is the source of outer packets, and its family the only one that they have. Of the outer UDP checksum: none with IPv4
+    (RFC 7348 section 5), always with IPv6. Outer packets may be fragmented on the way where the network is narrower than it says.
+    """
+
+    name: str
+    vni: int
+    local: Addr
+    port: int
+    mac: str
+    mtu: int
+
+
+class Bridge(msgspec.Struct, frozen=True, kw_only=True):
+    """A bridge without spanning tree and without multicast snooping."""
+
+    name: str
+    mac: str
+    mtu: int
+
+
+class BridgePort(msgspec.Struct, frozen=True, kw_only=True):
+    """How a bridge treats one of its ports.
+
+    An ``isolated`` port reaches the bridge itself and ports that are not isolated (Linux 4.18). A ``locked`` one takes frames only
+    from MACs that have an entry for it (5.18). ``learning``: entries come from what is received; ``flood``: frames for unknown MACs,
+    groups and everybody go out of it.
+    """
+
+    device: str
+    isolated: bool = False
+    locked: bool = False
+    learning: bool = True
+    flood: bool = True

@@ -24,6 +24,15 @@ FABRIC_LINK_PREFIX = "nl-"
 POD_ROUTE_PROTOCOL = 202
 """Routes to the pods of this node; a number of their own, so that a fabric's reconciliation never sees them."""
 
+VXLAN_ROUTE_PROTOCOL = 203
+"""Routes to the pods of other nodes through VXLAN."""
+
+VXLAN_LINK = FABRIC_LINK_PREFIX + "vxlan"
+"""The one VXLAN interface of a node."""
+
+BRIDGE_LINK = FABRIC_LINK_PREFIX + "bridge"
+"""The bridge of a node's pods, where they are on one."""
+
 HOST_SIDE_MAC = "ee:ee:ee:ee:ee:ee"
 """MAC of the host side of every pod: the pod's permanent neighbour entry needs no look-up. Locally administered."""
 
@@ -55,6 +64,23 @@ def pod_mac(address: Addr) -> str:
     """MAC of a pod interface, a function of its first address: locally administered, unicast, unique on the node."""
     low = address.packed[-4:]
     return "0a:58:" + ":".join(f"{byte:02x}" for byte in low)
+
+
+def vtep_mac(underlay: Addr) -> str:
+    """MAC of the VXLAN interface of the node with this underlay address: whoever knows the one knows the other.
+
+    Locally administered, unicast. Of IPv4 the address itself, of IPv6 a digest; two nodes of a thousand have one in common
+    with a chance of 1 in two million, and the fabric says so.
+    """
+    low = underlay.packed if len(underlay.packed) == 4 else hashlib.sha256(underlay.packed).digest()[:5]
+    return ":".join(f"{byte:02x}" for byte in (b"\x0e\x4e"[: 6 - len(low)] + low))
+
+
+def vtep_link_local(underlay: Addr) -> Addr:
+    """The link-local address by which that interface is the next hop of routes, from its MAC (RFC 4291 appendix A)."""
+    mac = bytes.fromhex(vtep_mac(underlay).replace(":", ""))
+    identifier = bytes((mac[0] ^ 2,)) + mac[1:3] + b"\xff\xfe" + mac[3:]
+    return ipaddress.IPv6Address(b"\xfe\x80" + bytes(6) + identifier)
 
 
 # --- nftables: tables, chains, maps, marks ---------------------------------------------------------------------------

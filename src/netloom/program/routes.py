@@ -23,16 +23,27 @@ class Scope(enum.IntEnum):
     HOST = 254
 
 
-class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """One unicast route of one table.
+class RouteKind(enum.IntEnum):
+    """What becomes of a packet (RTN_*, linux/rtnetlink.h)."""
 
-    ``via`` is None where the destination is on the link itself. ``source`` is the address that the node's own packets take
-    (RTA_PREFSRC). ``onlink`` says that ``via`` is on the link although no address of ours says so (RTNH_F_ONLINK).
-    ``metric`` 0 leaves it to the kernel, which takes 1024 for IPv6.
+    UNICAST = 1
+    BLACKHOLE = 6
+    """Dropped without a word."""
+    UNREACHABLE = 7
+    """Dropped, and the sender is told (ICMP host unreachable)."""
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """One route of one table: a unicast route, or one that says that nobody is to be reached.
+
+    ``device`` is empty where the kind is not UNICAST. ``via`` is None where the destination is on the link itself; it may be of
+    the other family (RFC 5549; the kernel knows it for IPv4 routes only). ``source`` is the address that the node's own packets
+    take (RTA_PREFSRC). ``onlink`` says that ``via`` is on the link although no address of ours says so (RTNH_F_ONLINK).
+    ``metric`` 0 leaves it to the kernel, which takes 1024 for IPv6. ``mtu`` in bytes; 0: the device's.
     """
 
     destination: Cidr
-    device: str
+    device: str = ""
     via: Addr | None = None
     scope: Scope = Scope.UNIVERSE
     source: Addr | None = None
@@ -40,6 +51,8 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
     onlink: bool = False
     metric: int = 0
     table: int = MAIN_TABLE
+    kind: RouteKind = RouteKind.UNICAST
+    mtu: int = 0
 
     @property
     def family(self) -> Family:
@@ -47,5 +60,7 @@ class Route(msgspec.Struct, frozen=True, kw_only=True):
         return family_of(self.destination)
 
     def __str__(self) -> str:
+        if self.kind is not RouteKind.UNICAST:
+            return f"{self.kind.name.lower()} {self.destination}"
         via = f" via {self.via}" if self.via else ""
         return f"{self.destination}{via} dev {self.device}"
