@@ -57,13 +57,7 @@ def prepare(db: sqlite3.Connection, path: str, now: float) -> None:
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        found = _edition(db)  # another process may have been faster
-        if found > EDITION:
-            raise StorageError(
-                f"address database {path}: it is of edition {found}, and this release knows {EDITION}",
-                "run the release that wrote it, or delete the file when no pod runs on this node",
-            )
-        if found == 0:
+        if _known_edition(db, path) == 0:  # another process may have been faster
             for statement in _TABLES:
                 db.execute(statement)
             for statement in _FROM_0:
@@ -74,6 +68,16 @@ def prepare(db: sqlite3.Connection, path: str, now: float) -> None:
         if db.in_transaction:
             db.execute("ROLLBACK")
         raise
+
+
+def _known_edition(db: sqlite3.Connection, path: str) -> int:
+    found = _edition(db)
+    if found > EDITION:
+        raise StorageError(
+            f"address database {path}: it is of edition {found}, and this release knows {EDITION}",
+            "run the release that wrote it, or delete the file when no pod runs on this node",
+        )
+    return found
 
 
 def _edition(db: sqlite3.Connection) -> int:

@@ -48,7 +48,17 @@ _LEASES = """
 SELECT a.container, a.interface, a.pod, a.at, a.address, p.ports FROM addresses a
 LEFT JOIN ports p ON p.container = a.container AND p.interface = a.interface
 """
-_WITHIN = "family = ? AND address BETWEEN ? AND ?"
+_TAKE_BACK = f"""
+UPDATE addresses SET lent = NULL, freed = {_FREED}, at = ? WHERE family = ? AND address = ?
+"""  # noqa: S608 - as above
+_USAGE = """
+SELECT coalesce(sum(container IS NOT NULL), 0), coalesce(sum(freed IS NOT NULL AND at > ?), 0), coalesce(sum(lent IS NOT NULL), 0)
+FROM addresses WHERE family = ? AND address BETWEEN ? AND ?
+"""
+_BUSY = """
+SELECT count(*) FROM addresses WHERE family = ? AND address BETWEEN ? AND ?
+AND (container IS NOT NULL OR lent IS NOT NULL OR freed IS NOT NULL AND at > ? AND (pod != ? OR pod = ''))
+"""
 
 
 class AddressStore:
@@ -198,13 +208,9 @@ class AddressStore:
         Raises:
             StorageError: the record cannot be read.
         """
-        query = (
-            "SELECT coalesce(sum(container IS NOT NULL), 0), coalesce(sum(freed IS NOT NULL AND at > ?), 0),"
-            f" coalesce(sum(lent IS NOT NULL), 0) FROM addresses WHERE {_WITHIN}"  # noqa: S608 - a constant
-        )
         since = self._clock.wall() - self._reuse_delay_s
         with self._translated(), self._lock:
-            return Usage(*self._db.execute(query, (since, *_bounds(network))).fetchone())
+            return Usage(*self._db.execute(_USAGE, (since, *_bounds(network))).fetchone())
 
     def lend(self, address: Addr, block: str) -> Holding | None:
         """From now on another node gives this address of ours, with an IPBlock of that name; repeated, it is the same.
@@ -250,13 +256,9 @@ class AddressStore:
         Raises:
             StorageError: it could not be recorded.
         """
-        busy = (
-            f"SELECT count(*) FROM addresses WHERE {_WITHIN} AND"  # noqa: S608 - a constant
-            " (container IS NOT NULL OR lent IS NOT NULL OR freed IS NOT NULL AND at > ? AND (pod != ? OR pod = ''))"
-        )
         with self._transaction():
             since = self._clock.wall() - self._reuse_delay_s
-            if self._db.execute(busy, (*_bounds(network), since, at_once_for)).fetchone()[0]:
+            if self._db.execute(_BUSY, (*_bounds(network), since, at_once_for)).fetchone()[0]:
                 return False
             self._db.execute("INSERT OR IGNORE INTO closed VALUES (?)", (str(network),))
             return True
