@@ -30,6 +30,24 @@ VXLAN_ROUTE_PROTOCOL = 203
 VXLAN_LINK = FABRIC_LINK_PREFIX + "vxlan"
 """The one VXLAN interface of a node."""
 
+UDP_ROUTE_PROTOCOL = 204
+"""Routes to the pods of other nodes through our own process."""
+
+WIREGUARD_ROUTE_PROTOCOL = 205
+"""Routes to the pods of other nodes through WireGuard."""
+
+BLOCKED_ROUTE_PROTOCOL = 206
+"""Routes that lead nowhere: to pods of nodes that may be reached encrypted only and have no key."""
+
+GUARD_ROUTE_PROTOCOL = 207
+"""Routes that lead nowhere for all addresses of pods: what no better route has must not leave in plain text."""
+
+UDP_LINK = FABRIC_LINK_PREFIX + "udp"
+"""The one TUN interface of our own tunnels."""
+
+WIREGUARD_LINK = FABRIC_LINK_PREFIX + "wireguard"
+"""The one WireGuard interface of a node."""
+
 BRIDGE_LINK = FABRIC_LINK_PREFIX + "bridge"
 """The bridge of a node's pods, where they are on one."""
 
@@ -87,6 +105,13 @@ def vtep_link_local(underlay: Addr) -> Addr:
 
 NFT_TABLE = "netloom"
 """The one nftables table of each family, ``ip`` and ``ip6``. Everything in it is ours; nobody else may rely on it."""
+
+NFT_TUNNEL_TABLE = "netloom-tunnel"
+"""The table of each family that a tunnel has for itself: the address that the node's own packets have inside, and where packets
+may travel encrypted only, what drops the others."""
+NFT_TUNNEL_SOURCE = "source"
+NFT_ONLY_INSIDE_IN = "only-inside-in"
+NFT_ONLY_INSIDE_OUT = "only-inside-out"
 
 MASQUERADE_MARK = 0x1000
 """Bit of the packet mark between our DNAT and our postrouting chain, taken off there. Free of kube-proxy's 0x4000 and
