@@ -154,7 +154,7 @@ async def test_the_result_says_what_is_in_the_kernel(bench: Bench):
     assert (pod["name"], pod["mac"], pod["mtu"]) == ("eth0", link.mac, link.mtu) == ("eth0", link.mac, 1400)
     assert pod["sandbox"].endswith(f"/fd/{pod_fd}")
     assert (host["mac"], host["mtu"]) == (host_link.mac, 1400)
-    assert host_link.alias == "netloom pod shop/cart-0"
+    assert host_link.alias == "netloom pod shop/cart-0 in network netloom"
     assert {ip["address"] for ip in said.body["ips"]} == addresses
     assert {(r["dst"], r["gw"]) for r in said.body["routes"]} == {
         ("0.0.0.0/0", "169.254.1.1"),

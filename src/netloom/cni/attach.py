@@ -21,6 +21,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from netloom.cni.bandwidth import Bandwidth
 from netloom.errors import AlreadyExists, KernelError, NetloomError, Unavailable
 from netloom.linux import netns, rtmsg, sysctl
 from netloom.linux.netlink import NETLINK_ROUTE, Message, NetlinkSocket, Request
@@ -33,6 +34,7 @@ from netloom.program.sysctl import NODE_SETTINGS
 from netloom.units import Addr, Cidr, Family, family_of
 
 _DELETE_TIMEOUT_S = 10.0
+_IN_NETWORK = " in network "
 
 _deletions = threading.BoundedSemaphore(64)
 """Threads that wait for the kernel's answer to a deletion; more of them would only queue up at the same barrier."""
@@ -42,6 +44,7 @@ class PodInterface(msgspec.Struct, frozen=True, kw_only=True):
     """What a pod's interface is to be. ``mtu`` in bytes; ``pod`` is a note for people, shown by ``ip link``.
 
     ``node_addresses`` are those that the node itself takes when it speaks to the pod; at most one of each family counts.
+    ``network`` is the name of the runtime's network configuration; GC of another one passes the interface over.
     """
 
     container: str
@@ -50,6 +53,10 @@ class PodInterface(msgspec.Struct, frozen=True, kw_only=True):
     mtu: int
     node_addresses: tuple[Addr, ...] = ()
     pod: str = ""
+    network: str = ""
+    requested_mac: str = ""
+    """Of the pod's side; empty: a function of its first address."""
+    bandwidth: Bandwidth | None = None
 
     @property
     def host_link(self) -> str:
@@ -59,7 +66,7 @@ class PodInterface(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def mac(self) -> str:
         """MAC of the pod's side."""
-        return names.pod_mac(self.addresses[0])
+        return self.requested_mac or names.pod_mac(self.addresses[0])
 
     def interfaces(self) -> Iterator[Interface]:
         """The pod's addresses with full-length prefixes."""
@@ -187,7 +194,15 @@ def _host_requests(wanted: PodInterface, index: int) -> list[Request]:
 
 
 def _note(wanted: PodInterface) -> bytes:
-    return f"netloom pod {wanted.pod}".strip().encode()[:255]
+    """A pod's name has at most 317 characters, the kernel takes 255 bytes: what GC looks at must not be cut off."""
+    network = f"{_IN_NETWORK}{wanted.network}" if wanted.network else ""
+    room = 255 - len(network.encode())
+    return f"netloom pod {wanted.pod}".strip().encode()[: max(room, 0)] + network.encode()
+
+
+def network_of(link: Link) -> str:
+    """Name of the network configuration that a pod's interface was made for; empty where that is not told."""
+    return link.alias.rpartition(_IN_NETWORK)[2] if _IN_NETWORK in link.alias else ""
 
 
 def _pod_requests(wanted: PodInterface, index: int, loopback: int) -> list[Request]:
@@ -267,8 +282,13 @@ def _says_gone(message: Message, link: Link) -> bool:
     return gone.index == link.index and gone.kind == link.kind
 
 
-def defects(pod_netns: int, wanted: PodInterface) -> list[str]:
+def defects(pod_netns: int, wanted: PodInterface, *, smaller_mtu: bool = False) -> list[str]:
     """What in the kernel is not as :func:`attach` leaves it, one line each; empty where all is well.
+
+    Args:
+        pod_netns: the pod's namespace.
+        wanted: what the interface is to be.
+        smaller_mtu: whether the pod's side may have a smaller MTU.
 
     Raises:
         KernelError: the kernel cannot be asked.
@@ -283,7 +303,7 @@ def defects(pod_netns: int, wanted: PodInterface) -> list[str]:
                 return found
             if there.peer_index != here.index:
                 found.append(f"pod: {wanted.interface} is no pair with {wanted.host_link} of the node")
-            if there.mtu != wanted.mtu:
+            if there.mtu > wanted.mtu or (there.mtu < wanted.mtu and not smaller_mtu):
                 found.append(f"pod: {wanted.interface} has MTU {there.mtu} instead of {wanted.mtu}")
             present = {a.interface for a in pod.addresses(wanted.interface)}
             found += [

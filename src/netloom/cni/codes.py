@@ -34,10 +34,13 @@ class Code(enum.IntEnum):
     INVALID_CONFIG = 7
     TRY_AGAIN_LATER = 11
     NOT_AVAILABLE = 50
+    LIMITED = 51
+    """As before, and what is there already may be cut off from parts of the network."""
     KERNEL_REFUSED = 100
     NOT_AS_IT_SHOULD_BE = 101
     INTERFACE_TAKEN = 102
     KERNEL_LACKS_FEATURE = 103
+    PORT_TAKEN = 104
     INTERNAL = 999
 
 

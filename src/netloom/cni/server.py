@@ -20,8 +20,8 @@ from typing import Protocol
 
 from netloom.cni import result
 from netloom.cni.codes import CniError, Code
-from netloom.cni.request import VERSIONS
 from netloom.cni.result import Answer
+from netloom.cni.versions import VERSIONS
 from netloom.errors import NetloomError
 from netloom.linux.unix_sockets import listen
 

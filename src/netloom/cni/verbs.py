@@ -2,7 +2,7 @@
 
 Errors become CNI codes here and nowhere else. Everything that blocks runs on a thread that dies; two calls for one attachment
 never run at once. The API server is not needed: neither for ADD, once the node's ranges are known, nor ever for DEL, CHECK, GC.
-Not here: the socket (``server``), the kernel (``attach``), the record (``ipam``).
+Not here: the socket (``server``), the kernel (``attach``), the record (``ipam``), what CHECK and GC look at (``verify``).
 """
 
 from __future__ import annotations
@@ -10,25 +10,34 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import functools
+import logging
 import os
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Protocol
 
 import msgspec
 
-from netloom.cni import attach, result
+from netloom.cni import attach, result, verify
 from netloom.cni.attach import PodInterface
 from netloom.cni.codes import CniError, Code, cni_error
-from netloom.cni.ipam.store import AddressStore, Attachment, Lease
-from netloom.cni.request import VERSIONS, CniRequest, parse
+from netloom.cni.ipam.lease import Attachment, Lease
+from netloom.cni.ipam.store import AddressStore
+from netloom.cni.request import CniRequest, parse
 from netloom.cni.result import Answer
-from netloom.errors import NetloomError, Unavailable, Untrue
+from netloom.cni.versions import VERSIONS
+from netloom.errors import NetloomError, Unavailable
 from netloom.linux import netns
 from netloom.linux.libc import CLONE_NEWNET
-from netloom.linux.rtnl import Rtnl
 from netloom.program import names
 from netloom.units import Addr, Cidr
 
+log = logging.getLogger(__name__)
+
 _NS_GET_NSTYPE = 0xB703
+_MAX_WORDS = 1000
+"""Sentences that are remembered in order not to be logged again."""
 
 
 class PodNetwork(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +46,32 @@ class PodNetwork(msgspec.Struct, frozen=True, kw_only=True):
     ranges: tuple[Cidr, ...]
     node_addresses: tuple[Addr, ...] = ()
     mtu: int = 1500
+
+
+class SecondaryNetworks(Protocol):
+    """Further interfaces of a pod, beside the one that the runtime asks for."""
+
+    async def add(self, request: CniRequest, netns_fd: int, made: PodInterface) -> None:
+        """Give the pod its other interfaces; ``made`` is in force. If it raises, ``delete`` is called."""
+
+    async def delete(self, request: CniRequest) -> None:
+        """Take them away; no error where there are none. The pod's namespace may be gone."""
+
+    async def check(self, request: CniRequest, netns_fd: int) -> None:
+        """Pass where they are as they were left."""
+
+    async def collect(self, valid: frozenset[Attachment]) -> None:
+        """Take away those of pods whose own attachment is not among the valid ones."""
+
+
+class MappedPorts(Protocol):
+    """Ports of the node that lead to ports of containers, as runtimes map them."""
+
+    async def opened(self, lease: Lease) -> None:
+        """Return when the ports of a lease are in force; called when its interface is."""
+
+    def closed(self, lease: Lease) -> None:
+        """The interface is gone; called before others may get its addresses."""
 
 
 class Verbs:
@@ -48,21 +83,32 @@ class Verbs:
         admit: called with a pod (namespace/name; empty where the runtime names none) and the addresses that it will have,
             before its interface is made; returns when its policies are in force, and raises NetloomError where they cannot be.
         released: called with the same, when that interface is gone (or was not made) and before others may get the addresses.
+        secondary: gives pods their other interfaces; None: there are none.
+        ports: opens ports of the node; None: they are only recorded.
+        limited: says why what is there already may be cut off from parts of the network; empty where all is well.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the seams to the agent, by keyword
         self,
         *,
         store: AddressStore,
         network: Callable[[], PodNetwork | None],
         admit: Callable[[str, tuple[Addr, ...]], Awaitable[None]] | None = None,
         released: Callable[[str, tuple[Addr, ...]], None] | None = None,
+        secondary: SecondaryNetworks | None = None,
+        ports: MappedPorts | None = None,
+        limited: Callable[[], str] | None = None,
     ) -> None:
         self._store = store
         self._network = network
         self._admit = admit
         self._released = released
+        self._secondary = secondary
+        self._ports = ports
+        self._limited = limited
         self._turns: dict[Attachment, tuple[asyncio.Lock, int]] = {}
+        self._mapping = threading.Lock()
+        self._words: set[tuple[str, str]] = set()
 
     async def answer(self, variables: Mapping[str, str], config: bytes, netns_fd: int | None) -> Answer:
         """Do what a runtime asks. Never raises for what a runtime or the kernel did wrong; that is in the answer.
@@ -92,13 +138,15 @@ class Verbs:
                 return result.NOTHING
         async with self._turn(request.attachment):
             if request.command == "DEL":
-                await self._delete(request.attachment)
+                await self._delete(request)
                 return result.NOTHING
             fd = _pod_netns(request, netns_fd)
             if request.command == "ADD":
-                made = await self._add(request, fd)
-                return result.added(request.version, made, request.netns_path)
+                self._say(request)
+                return result.added(request, await self._add(request, fd))
             await netns.run_in_async(None, lambda: self._check(request, fd))
+            if self._secondary is not None:
+                await self._secondary.check(request, fd)
             return result.NOTHING
 
     @contextlib.asynccontextmanager
@@ -114,50 +162,99 @@ class Verbs:
             if waiting > 1:
                 self._turns[attachment] = (lock, waiting - 1)
 
+    def _say(self, request: CniRequest) -> None:
+        """What was passed over, once for each network."""
+        for word in request.words:
+            key = (request.network, word)
+            if key not in self._words and len(self._words) < _MAX_WORDS:
+                self._words.add(key)
+                log.warning("network %s: passed over: %s", request.network, word)
+
+    # --- ADD and DEL
+
     async def _add(self, request: CniRequest, netns_fd: int) -> PodInterface:
-        """The address first, then what must be in force for it, and the interface last."""
-        network, addresses = await netns.run_in_async(None, lambda: self._reserve(request))
+        """The address first, then what must be in force for it, then the interface, and what leads to it last."""
+        was_used = False
         try:
+            network, addresses = await netns.run_in_async(None, lambda: self._reserve(request))
             if self._admit is not None:
                 await self._admit(request.pod, addresses)
             made = _interface(request, network, addresses)
             await netns.run_in_async(None, lambda: attach.attach(netns_fd, made))
+            was_used = True
+            if self._ports is not None and request.wishes.ports:
+                await self._ports.opened(
+                    Lease(request.attachment, addresses, request.pod, request.wishes.ports)
+                )
+            if self._secondary is not None:
+                await self._secondary.add(request, netns_fd, made)
         except BaseException:
-            self._tell(Lease(request.attachment, addresses, request.pod))
-            await asyncio.shield(netns.run_in_async(None, lambda: self._store.release(request.attachment)))
+            await asyncio.shield(self._undo(request, was_used=was_used))
             raise
         return made
 
-    async def _delete(self, attachment: Attachment) -> None:
+    async def _undo(self, request: CniRequest, *, was_used: bool) -> None:
+        """After an ADD that failed nothing is left, also of an earlier one that this one repeated. The first error counts."""
+        try:
+            if was_used and self._secondary is not None:
+                await self._secondary.delete(request)
+            await self._take_away(request.attachment, was_used=was_used)
+        except NetloomError as error:
+            log.warning("attachment %s: left until DEL: %s", request.attachment, error)
+
+    async def _delete(self, request: CniRequest) -> None:
+        """All steps are tried; the first error is the answer, and the runtime tries again."""
+        failed: list[NetloomError] = []
+        try:
+            if self._secondary is not None:
+                await self._secondary.delete(request)
+        except NetloomError as error:
+            failed.append(error)
+        await self._take_away(request.attachment)
+        if failed:
+            raise failed[0]
+
+    async def _take_away(self, attachment: Attachment, *, was_used: bool = True) -> None:
         # The address last: while the interface is there, nobody else may get it.
         lease = await netns.run_in_async(None, lambda: self._detach(attachment))
-        if lease is not None:
-            self._tell(lease)
-            await netns.run_in_async(None, lambda: self._store.release(attachment))
-
-    def _tell(self, lease: Lease) -> None:
+        if lease is None:
+            return
+        if self._ports is not None and lease.ports:
+            self._ports.closed(lease)
         if self._released is not None:
             self._released(lease.pod, lease.addresses)
+        await netns.run_in_async(None, lambda: self._store.release(attachment, was_used=was_used))
 
     # --- on a thread that dies
 
     def _reserve(self, request: CniRequest) -> tuple[PodNetwork, tuple[Addr, ...]]:
         network = self._known_network()
-        return network, self._store.reserve(request.attachment, network.ranges, request.pod)
+        if not request.wishes.ports:
+            return network, self._reserve_in(request, network)
+        with self._mapping:  # nobody else may map the same port between the look and the record
+            verify.check_ports(request, self._store.leases())
+            return network, self._reserve_in(request, network)
+
+    def _reserve_in(self, request: CniRequest, network: PodNetwork) -> tuple[Addr, ...]:
+        wishes = request.wishes
+        instead = {chosen.network.version for chosen in wishes.ranges}
+        return self._store.reserve(
+            request.attachment,
+            [cidr for cidr in network.ranges if cidr.version not in instead],
+            request.pod,
+            blocks=[cidr for chosen in wishes.ranges for cidr in chosen.blocks()],
+            requested=wishes.addresses,
+            ports=wishes.ports,
+        )
 
     def _detach(self, attachment: Attachment) -> Lease | None:
         attach.detach(names.pod_link(attachment.container, attachment.interface))
         return self._store.find(attachment)
 
     def _check(self, request: CniRequest, netns_fd: int) -> None:
-        lease = self._store.find(request.attachment)
-        if lease is None:
-            raise Untrue(f"attachment {request.attachment}: no address is recorded for it", "delete the pod")
-        _compare_with_previous(request, lease)
+        lease = verify.recorded(request, self._store.find(request.attachment))
         wanted = _interface(request, self._known_network(), lease.addresses)
-        found = attach.defects(netns_fd, wanted)
-        if found:
-            raise Untrue(f"attachment {request.attachment}: {'; '.join(found)}", "delete the pod")
+        verify.check(request, netns_fd, wanted)
 
     def _status(self) -> None:
         try:
@@ -165,6 +262,9 @@ class Verbs:
             self._store.check_writable()
         except NetloomError as error:
             raise CniError(Code.NOT_AVAILABLE, error.problem, error.hint) from error
+        why = self._limited() if self._limited is not None else ""
+        if why:
+            raise CniError(Code.LIMITED, why, "see the agent's log")
 
     def _known_network(self) -> PodNetwork:
         network = self._network()
@@ -175,32 +275,38 @@ class Verbs:
     # --- GC
 
     async def _collect(self, request: CniRequest) -> None:
-        """Remove what the runtime does not know. It promises not to ask for ADD meanwhile (specification, section GC)."""
-        valid = {Attachment(a.container, a.interface) for a in request.config.valid_attachments or ()}
+        """Remove what the runtime does not know of this network. It promises not to ask for ADD meanwhile (section GC)."""
+        valid, failed = request.valid_attachments, list[NetloomError]()
+        if self._secondary is not None:
+            try:
+                await self._secondary.collect(valid)
+            except NetloomError as error:
+                failed.append(error)
         leases = await netns.run_in_async(None, self._store.leases)
-        failed: list[NetloomError] = []
         for attachment in sorted({lease.attachment for lease in leases} - valid):
             try:
                 async with self._turn(attachment):
-                    await self._delete(attachment)
+                    if await netns.run_in_async(
+                        None, functools.partial(verify.is_of, request.network, attachment)
+                    ):
+                        await self._take_away(attachment)
             except NetloomError as error:
                 failed.append(error)
-        keep = frozenset(names.pod_link(a.container, a.interface) for a in valid)
         try:
-            await netns.run_in_async(None, lambda: _delete_strays(keep))
+            await netns.run_in_async(None, lambda: _delete_strays(request.network, valid, self._recorded()))
         except NetloomError as error:
             failed.append(error)
         if failed:
             raise failed[0]
 
+    def _recorded(self) -> frozenset[Attachment]:
+        return frozenset(lease.attachment for lease in self._store.leases())
 
-def _delete_strays(keep: frozenset[str]) -> None:
-    """Interfaces of pods without a record: ours by their name and kind."""
-    with Rtnl() as rtnl:
-        links = rtnl.links()
-    for link in links:
-        if link.kind == "veth" and names.is_pod_link(link.name) and link.name not in keep:
-            attach.detach(link.name)
+
+def _delete_strays(network: str, valid: frozenset[Attachment], recorded: frozenset[Attachment]) -> None:
+    """Interfaces of pods without a record."""
+    for link in verify.strays(network, valid | recorded):
+        attach.detach(link)
 
 
 def _interface(request: CniRequest, network: PodNetwork, addresses: tuple[Addr, ...]) -> PodInterface:
@@ -208,21 +314,13 @@ def _interface(request: CniRequest, network: PodNetwork, addresses: tuple[Addr, 
         container=request.attachment.container,
         interface=request.attachment.interface,
         addresses=addresses,
-        mtu=request.config.mtu or network.mtu,
+        mtu=request.mtu or network.mtu,
         node_addresses=network.node_addresses,
-        pod=request.pod,
+        pod=request.note,
+        network=request.network,
+        requested_mac=request.wishes.mac,
+        bandwidth=request.wishes.bandwidth,
     )
-
-
-def _compare_with_previous(request: CniRequest, lease: Lease) -> None:
-    previous = request.config.previous
-    said = {result.address_of(ip.address) for ip in previous.ips} if previous else set()
-    missing = [str(a) for a in lease.addresses if a not in said]
-    if missing:
-        raise Untrue(
-            f"attachment {request.attachment}: prevResult.ips lacks {', '.join(missing)}, which is recorded for it",
-            "delete the pod",
-        )
 
 
 def _pod_netns(request: CniRequest, fd: int | None) -> int:

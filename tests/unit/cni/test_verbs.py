@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from netloom.cni.ipam.store import AddressStore, Attachment
+from netloom.cni.ipam.store import AddressStore
 from netloom.cni.result import Answer
 from netloom.cni.verbs import PodNetwork, Verbs
 
@@ -69,9 +69,8 @@ async def test_locks_of_finished_calls_are_forgotten(store: AddressStore):
     assert verbs._turns == {}
 
 
-async def test_check_without_a_record_says_so(store: AddressStore):
+async def test_a_namespace_that_cannot_be_opened_is_a_container_that_is_gone(store: AddressStore):
     verbs = Verbs(store=store, network=lambda: None)
-    store.reserve(Attachment("other", "eth0"), [ipaddress.ip_network("10.1.0.0/24")])
     config = json.dumps({"cniVersion": "1.1.0", "name": "netloom", "prevResult": {"ips": []}}).encode()
     variables = {"CNI_COMMAND": "CHECK", "CNI_CONTAINERID": "c", "CNI_IFNAME": "eth0", "CNI_NETNS": "/x"}
     said = json.loads((await verbs.answer(variables, config, None)).body)
