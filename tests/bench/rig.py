@@ -95,7 +95,7 @@ class Rig:
         rooms.say(f"preparing answers for {services:,} Services")
         listeners = self._anew()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._runs["apiserver"] = lambda: feed.serve(listeners.underlay, theirs, self.paths.pki, services)
+        self._runs["apiserver"] = lambda: feed.serve(listeners.underlay[0], theirs, self.paths.pki, services)
         self._fork("apiserver", None)
         theirs.close()
         self._let_go(listeners)
@@ -113,7 +113,7 @@ class Rig:
         local.bind(str(self.paths.api_socket))
         local.listen(512)
         supervisor.pki(self.paths, self.settings, port=host.getsockname()[1], now=self.clock.wall())
-        listeners = Listeners(host, underlay, local)
+        listeners = Listeners(host, (underlay,), local)
         children = children_of(
             paths=self.paths,
             settings=self.settings,
@@ -127,7 +127,7 @@ class Rig:
         return listeners
 
     def _let_go(self, listeners: Listeners) -> None:
-        for listener in (listeners.host, listeners.underlay, listeners.local):
+        for listener in (listeners.host, *listeners.underlay, listeners.local):
             listener.close()
         self._fork(f"{NODE}-dns", self.room.netns)
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from netloom.cli.output import Progress, add_cluster, add_output, emit
+from netloom.cli.output import Progress, add_output, emit
+from netloom.cli.up_options import add_fabric, add_nodes_and_families, settings_from
 from netloom.clock import SystemClock
 from netloom.errors import InvalidObject, NetloomError, Unavailable
 from netloom.kube.client import KubeClient
@@ -20,25 +21,21 @@ from netloom.kube.manifests import load as load_manifests
 from netloom.local import cluster, ready
 from netloom.local.paths import ClusterPaths
 from netloom.local.ready_services import services
-from netloom.local.settings import ClusterSettings, checked
+from netloom.local.settings import ClusterSettings
 
 READY_S = 60.0
 FIELD_MANAGER = "netloom"
+_EPILOG = """for example:
+  netloom up --nodes 5 -f examples/shop
+  netloom up --ip-family dual                                 pods, Services and nodes with IPv4 and IPv6
+  netloom up --pod-cidr fd00:10:244::/48,10.244.0.0/16        the same, IPv6 first
+  netloom up --fabric vxlan --underlay routed                 two nodes on one segment, one behind a router
+"""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    defaults = ClusterSettings()
-    add_cluster(parser)
-    parser.add_argument(
-        "--nodes", type=int, default=defaults.nodes, help="how many nodes (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--zones",
-        type=int,
-        default=defaults.zones,
-        help="spread the nodes over so many zones, zone-a, zone-b ... (default: no zones)",
-    )
+    add_nodes_and_families(parser)
     parser.add_argument(
         "-f",
         "--filename",
@@ -46,17 +43,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         help="apply these manifests; may be repeated",
-    )
-    parser.add_argument(
-        "--pod-cidr", default=",".join(defaults.pod_cidrs), help="addresses of pods (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--service-cidr",
-        default=",".join(defaults.service_cidrs),
-        help="addresses of Services (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--underlay-cidr", default=defaults.underlay_cidr, help="addresses of nodes (default: %(default)s)"
     )
     parser.add_argument(
         "--api-port", type=int, default=0, help="port of the API server on 127.0.0.1 (default: any free)"
@@ -75,24 +61,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long to wait (default: %(default)s)",
     )
+    add_fabric(parser)
     add_output(parser)
-    parser.epilog = "for example:  netloom up --nodes 5 -f examples/shop"
-
-
-def settings_from(options: argparse.Namespace) -> ClusterSettings:
-    """What the user asked for, checked."""
-    return checked(
-        ClusterSettings(
-            name=options.name,
-            nodes=options.nodes,
-            zones=options.zones,
-            pod_cidrs=tuple(options.pod_cidr.split(",")),
-            service_cidrs=tuple(options.service_cidr.split(",")),
-            underlay_cidr=options.underlay_cidr,
-            api_port=options.api_port,
-            dns_upstreams=tuple(options.dns_upstream),
-        )
-    )
+    parser.epilog = _EPILOG
 
 
 class UpReport(msgspec.Struct, frozen=True):

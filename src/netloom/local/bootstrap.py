@@ -53,6 +53,7 @@ def dns_service(addresses: Sequence[Addr]) -> dict[str, Any]:
             "type": "ClusterIP",
             "clusterIP": texts[0],
             "clusterIPs": texts,
+            "ipFamilyPolicy": "PreferDualStack" if len(texts) > 1 else "SingleStack",
             "ports": [
                 {"name": "dns", "port": 53, "protocol": "UDP", "targetPort": 53},
                 {"name": "dns-tcp", "port": 53, "protocol": "TCP", "targetPort": 53},

@@ -18,6 +18,7 @@ from netloom.local.lock import Lock, is_running
 from netloom.local.paths import ClusterPaths, cluster_paths, clusters_home
 from netloom.local.preflight import check_system, use_system_programs
 from netloom.local.settings import ClusterSettings
+from netloom.model.routes.ways import FabricKind
 
 STAGES = {
     "listening": "API server listens on",
@@ -86,19 +87,26 @@ def _follow(lines: Iterable[bytes], paths: ClusterPaths, step: Callable[[str], N
 
 
 def _check_resumed(old: ClusterSettings, new: ClusterSettings) -> None:
-    """A stopped cluster keeps its objects; their addresses must still fit."""
+    """A stopped cluster keeps its objects: their addresses must still fit, and what was encrypted must not go plain unasked."""
     for field, flag in (
         ("pod_cidrs", "--pod-cidr"),
         ("service_cidrs", "--service-cidr"),
-        ("underlay_cidr", "--underlay-cidr"),
+        ("underlay_cidrs", "--underlay-cidr"),
+        ("segments", "--segments"),
+        ("fabric", "--fabric"),
     ):
         was, now = getattr(old, field), getattr(new, field)
         if was != now:
             raise UsageError(
-                f"{flag} {','.join(now) if isinstance(now, tuple) else now}: cluster {old.name!r} has objects"
-                f" from a former run with {','.join(was) if isinstance(was, tuple) else was}",
-                f"start it with the same ranges, or remove it first: netloom down --name {old.name}",
+                f"{flag} {_text(now)}: cluster {old.name!r} has objects from a former run with {_text(was)}",
+                f"start it with {flag} {_text(was)}, or remove it first: netloom down --name {old.name}",
             )
+
+
+def _text(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    return str(value.value if isinstance(value, FabricKind) else value)
 
 
 def _write_settings(paths: ClusterPaths, settings: ClusterSettings) -> None:

@@ -27,8 +27,8 @@ class Listeners(msgspec.Struct, frozen=True):
 
     host: socket.socket
     """On 127.0.0.1 of the host."""
-    underlay: socket.socket
-    """On the underlay's gateway, for nodes and pods."""
+    underlay: tuple[socket.socket, ...]
+    """On the underlay's gateways, one a family, for nodes and pods."""
     local: socket.socket
     """A unix socket with full rights, for the controllers."""
 
@@ -61,11 +61,15 @@ async def _serve_api(
         service_cidrs=[c for text in settings.service_cidrs if (c := parse_cidr(text)) is not None],
         runner_socket=runner_socket,
         node_ports=settings.node_port_range,
-        advertised=Advertised(settings.gateway, listeners.underlay.getsockname()[1]),
+        advertised=Advertised(settings.advertised, listeners.underlay[0].getsockname()[1]),
     )
     context = server_context(paths.pki)
     await server.serve(
-        [Listener(listeners.host, context), Listener(listeners.underlay, context), Listener(listeners.local)]
+        [
+            Listener(listeners.host, context),
+            *(Listener(listener, context) for listener in listeners.underlay),
+            Listener(listeners.local),
+        ]
     )
 
 

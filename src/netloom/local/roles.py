@@ -25,7 +25,7 @@ from netloom.local.runner import main as runner
 from netloom.local.runner.config import RunnerConfig
 from netloom.local.runner.standins import process as standins
 from netloom.local.settings import ClusterSettings
-from netloom.local.underlay import NodeRoom
+from netloom.local.underlay import NODE_DEVICE, NodeRoom
 
 
 def children_of(
@@ -78,6 +78,10 @@ def _agent_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -
         cni_socket=str(files.cni_socket),
         dns_feed_socket=str(files.dns_socket),
         address_store=str(files.ipam),
+        fabric=settings.fabric,
+        direct=settings.direct,
+        tunnel_port=settings.tunnel_port,
+        vni=settings.vni,
     )
 
 
@@ -95,7 +99,8 @@ def _runner_config(
 ) -> RunnerConfig:
     return RunnerConfig(
         node_name=room.name,
-        node_addresses=(str(room.address),),
+        node_addresses=tuple(map(str, room.place.addresses)),
+        node_device=NODE_DEVICE,
         kubeconfig=str(files.kubeconfig),
         state_dir=str(files.root),
         cni_shim=str(shim_path()),
@@ -104,7 +109,7 @@ def _runner_config(
         standin_socket=str(files.standin_socket),
         cluster_domain=settings.cluster_domain,
         dns_addresses=tuple(map(str, settings.dns_addresses)),
-        upstream_dns_addresses=(str(settings.gateway),),
+        upstream_dns_addresses=tuple(map(str, settings.gateways)),
         hidden_dirs=(str(paths.root.parent),),
         labels=settings.node_labels(room.name),
     )

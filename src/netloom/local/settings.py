@@ -6,17 +6,22 @@ Comes in: what the user typed. Goes out: ClusterSettings, or one UsageError that
 from __future__ import annotations
 
 import ipaddress
-import itertools
 import re
 import string
 
 import msgspec
 
 from netloom.errors import UsageError
+from netloom.local import ranges
+from netloom.local.ranges import DEFAULTS, POD, SERVICE, UNDERLAY, Wish
+from netloom.local.segments import Place, Segment, least_part, part, place_of, segments_of
 from netloom.model.inputs import ClusterFacts
-from netloom.units import Addr, Cidr, Family, family_of
+from netloom.model.routes.ways import DEFAULT_MTU, MIN_MTU, TUNNELS, FabricKind, Way, overhead
+from netloom.units import Addr, Family, family_of
 
 MAX_NODES = 50
+MOST_MTU = 65_535
+"""What a pair of interfaces in one kernel takes, bytes."""
 REGION = "local"
 """``topology.kubernetes.io/region`` of nodes that have a zone."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -27,9 +32,10 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str = "default"
     nodes: int = 3
-    pod_cidrs: tuple[str, ...] = ("10.244.0.0/16",)
-    service_cidrs: tuple[str, ...] = ("10.96.0.0/16",)
-    underlay_cidr: str = "172.30.0.0/24"
+    pod_cidrs: tuple[str, ...] = (DEFAULTS[POD][Family.V4],)
+    """Ranges of pods, one a family; the first one's family is the cluster's first."""
+    service_cidrs: tuple[str, ...] = (DEFAULTS[SERVICE][Family.V4],)
+    underlay_cidrs: tuple[str, ...] = (DEFAULTS[UNDERLAY][Family.V4],)
     api_port: int = 0
     """Port of the API server on 127.0.0.1; 0 takes any free one."""
     dns_upstreams: tuple[str, ...] = ()
@@ -38,6 +44,21 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     node_port_range: tuple[int, int] = (30000, 32767)
     zones: int = 0
     """Zones that the nodes are spread over, in turn; 0: nodes are in no zone, until somebody labels them."""
+
+    fabric: FabricKind = FabricKind.HOSTGW
+    """What joins the nodes."""
+    direct: bool = True
+    """Whether nodes on one segment use plain routes although the fabric encapsulates (never: wireguard)."""
+    tunnel_port: int = 0
+    """UDP port of the tunnels; 0: the fabric's own."""
+    vni: int = ClusterFacts().vni
+    """VXLAN network identifier."""
+    segments: int = 1
+    """Networks of nodes; a router joins them where there are several."""
+    underlay_mtu: int = DEFAULT_MTU
+    """MTU of the nodes' own interfaces, bytes."""
+    router_mtu: int = 0
+    """MTU of the ways through the router, bytes; 0: as ``underlay_mtu``. Nodes learn of a smaller one by packets too big only."""
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -52,18 +73,29 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
         return {"topology.kubernetes.io/region": REGION, "topology.kubernetes.io/zone": f"zone-{zone}"}
 
     @property
-    def underlay(self) -> ipaddress.IPv4Network:
-        """The segment that joins the nodes."""
-        return ipaddress.IPv4Network(self.underlay_cidr)
+    def underlay(self) -> tuple[Segment, ...]:
+        """The networks that join the nodes."""
+        return segments_of([ipaddress.ip_network(c) for c in self.underlay_cidrs], self.segments)
 
     @property
-    def gateway(self) -> ipaddress.IPv4Address:
-        """The underlay's first address: API server and DNS upstream for the nodes."""
-        return self.underlay.network_address + 1
+    def gateways(self) -> tuple[Addr, ...]:
+        """Where API server and DNS upstream are for the nodes, in each family: the router's addresses on the first segment."""
+        return self.underlay[0].gateways
 
-    def node_address(self, index: int) -> ipaddress.IPv4Address:
-        """Underlay address of the node with this index (0 is node-1)."""
-        return self.underlay.network_address + 11 + index
+    @property
+    def gateway(self) -> Addr:
+        """The first of them, which nodes use."""
+        return self.gateways[0]
+
+    @property
+    def advertised(self) -> tuple[Addr, ...]:
+        """The same in the families of Services: where pods reach the API server by a ClusterIP."""
+        served = {family_of(ipaddress.ip_network(c)) for c in self.service_cidrs}
+        return tuple(a for a in self.gateways if family_of(a) in served)
+
+    def place(self, index: int) -> Place:
+        """Where the node with this index (0 is node-1) is."""
+        return place_of(self.underlay, index, self.nodes)
 
     @property
     def kubernetes_addresses(self) -> tuple[Addr, ...]:
@@ -98,17 +130,8 @@ def checked(settings: ClusterSettings) -> ClusterSettings:
         raise UsageError(
             f"--api-port {settings.api_port}: out of range", "use 1 to 65535, or 0 for any free port"
         )
-    ranges = [
-        *(("--pod-cidr", _cidr("--pod-cidr", c)) for c in settings.pod_cidrs),
-        *(("--service-cidr", _cidr("--service-cidr", c)) for c in settings.service_cidrs),
-        ("--underlay-cidr", _cidr("--underlay-cidr", settings.underlay_cidr)),
-    ]
-    _check_sizes(settings, ranges)
-    for (flag, cidr), (other_flag, other) in itertools.combinations(ranges, 2):
-        if family_of(cidr) is family_of(other) and cidr.overlaps(other):
-            raise UsageError(
-                f"{flag} {cidr}: overlaps {other_flag} {other}", "choose ranges that share no address"
-            )
+    _check_ranges(settings)
+    _check_fabric(settings)
     for upstream in settings.dns_upstreams:
         parse_upstream(upstream)
     return settings
@@ -140,45 +163,68 @@ def _port(number: int) -> int:
     return number
 
 
-def _cidr(flag: str, text: str) -> Cidr:
-    try:
-        return ipaddress.ip_network(text, strict=True)
-    except ValueError:
-        raise UsageError(f"{flag} {text!r}: {_reason(text)}", "write it as 10.244.0.0/16") from None
+def _check_ranges(settings: ClusterSettings) -> None:
+    pods = ranges.read(POD, settings.pod_cidrs)
+    services = ranges.read(SERVICE, settings.service_cidrs)
+    underlay = ranges.read(UNDERLAY, settings.underlay_cidrs)
+    ranges.check_families(pods, services, underlay, tunnelled=settings.fabric in TUNNELS)
+    for wish in pods:
+        ranges.check_pods(wish, settings.nodes)
+    for wish in services:
+        ranges.check_services(wish)
+    if not 1 <= settings.segments <= settings.nodes:
+        raise UsageError(
+            f"--segments {settings.segments}: out of range",
+            f"use 2 to {settings.nodes} with --underlay routed: each segment has a node"
+            if settings.nodes > 1
+            else "a single node has nobody behind a router: use --nodes 2 or more",
+        )
+    for wish in underlay:
+        _check_room(wish, settings)
+    ranges.check_apart([*pods, *services, *underlay])
 
 
-def _reason(text: str) -> str:
-    try:
-        loose = ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return "no CIDR"
-    return f"has host bits set, the range would be {loose}"
+def _check_room(wish: Wish, settings: ClusterSettings) -> None:
+    least = least_part(family_of(wish.cidr), settings.nodes)
+    if part(wish.cidr, settings.segments) > least:
+        shorter = least - (settings.segments - 1).bit_length()
+        raise ranges.too_small_for_nodes(wish, settings.nodes, settings.segments, shorter)
 
 
-def _check_sizes(settings: ClusterSettings, ranges: list[tuple[str, Cidr]]) -> None:
-    for flag, cidr in ranges:
-        if family_of(cidr) is not Family.V4:
-            raise UsageError(f"{flag} {cidr}: IPv6 ranges are not supported yet", "give an IPv4 range")
-        if cidr.is_loopback or cidr.is_multicast or cidr.is_link_local or cidr.is_unspecified:
+def _check_fabric(settings: ClusterSettings) -> None:
+    kind = settings.fabric
+    if settings.tunnel_port and kind not in TUNNELS:
+        raise UsageError(
+            f"--tunnel-port {settings.tunnel_port}: fabric {kind.value} has no tunnels",
+            "choose --fabric vxlan",
+        )
+    if not 0 <= settings.tunnel_port <= 65535:
+        raise UsageError(
+            f"--tunnel-port {settings.tunnel_port}: out of range", "use 1 to 65535, or 0 for the usual one"
+        )
+    if not 1 <= settings.vni < 1 << 24:
+        raise UsageError(f"--vni {settings.vni}: out of range", "use 1 to 16777215 (RFC 7348)")
+    if settings.vni != ClusterFacts().vni and kind is not FabricKind.VXLAN:
+        raise UsageError(f"--vni {settings.vni}: fabric {kind.value} has none", "choose --fabric vxlan")
+    if not settings.direct and kind not in TUNNELS:
+        raise UsageError(
+            f"--no-direct: fabric {kind.value} has no other way than the direct one", "choose --fabric vxlan"
+        )
+    least = least_underlay_mtu(settings)
+    for flag, mtu in (("--underlay-mtu", settings.underlay_mtu), ("--router-mtu", settings.router_mtu)):
+        if mtu and not least <= mtu <= MOST_MTU:
             raise UsageError(
-                f"{flag} {cidr}: a range that cannot be routed", "use private addresses (RFC 1918)"
+                f"{flag} {mtu}: out of range for fabric {kind.value}",
+                f"use {least} to {MOST_MTU}: packets of {MIN_MTU} bytes must pass (RFC 8200)",
             )
-        least, needs = _least_prefix(flag, settings.nodes)
-        if cidr.prefixlen > least:
-            raise UsageError(f"{flag} {cidr}: too small, {needs}", f"use a prefix of /{least} or shorter")
-        if flag == "--service-cidr" and cidr.prefixlen < 12:
-            raise UsageError(
-                f"{flag} {cidr}: too large", "use a prefix of /12 or longer, as kube-apiserver asks"
-            )
+    if settings.router_mtu and settings.segments == 1:
+        raise UsageError(f"--router-mtu {settings.router_mtu}: there is no router", "add --underlay routed")
 
 
-def _least_prefix(flag: str, nodes: int) -> tuple[int, str]:
-    """Longest prefix that still has room, and what needs the room."""
-    if flag == "--pod-cidr":
-        return 24 - (nodes - 1).bit_length(), f"each of {nodes} nodes takes a /24"
-    if flag == "--service-cidr":
-        return 27, "cluster DNS takes its tenth address"
-    return 25 if nodes > 40 else 26, f"{nodes} nodes take addresses from the eleventh on"
+def least_underlay_mtu(settings: ClusterSettings) -> int:
+    """What the underlay must carry so that pods have what IPv6 asks of every link, bytes."""
+    outer = family_of(ipaddress.ip_network(settings.underlay_cidrs[0]))
+    return MIN_MTU + overhead(TUNNELS.get(settings.fabric, Way.DIRECT), outer)
 
 
 def cluster_facts(settings: ClusterSettings) -> ClusterFacts:
@@ -189,4 +235,8 @@ def cluster_facts(settings: ClusterSettings) -> ClusterFacts:
         dns_addresses=settings.dns_addresses,
         cluster_domain=settings.cluster_domain,
         node_port_range=settings.node_port_range,
+        fabric=settings.fabric,
+        direct=settings.direct,
+        tunnel_port=settings.tunnel_port,
+        vni=settings.vni,
     )

@@ -16,7 +16,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -34,12 +34,14 @@ from netloom.local.relay import DnsRelay, Upstream, host_resolvers
 from netloom.local.roles import children_of
 from netloom.local.settings import ClusterSettings, parse_upstream
 from netloom.local.underlay import lay
+from netloom.units import Addr, Family, family_of
 
 log = logging.getLogger(__name__)
 
 API_HOST = "127.0.0.1"
 UNDERLAY_API_PORT = 6443
 _BACKLOG = 1024
+AF = {Family.V4: socket.AF_INET, Family.V6: socket.AF_INET6}
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -118,7 +120,8 @@ def _listen(port: int) -> socket.socket:
 def pki(paths: ClusterPaths, settings: ClusterSettings, *, port: int, now: float) -> None:
     """Certificates and kubeconfigs: one authority for each start of the cluster, so that no old key opens it."""
     authority = certs.Authority.create(settings.name, now=now)
-    hosts = [API_HOST, "::1", "localhost", str(settings.gateway), *map(str, settings.kubernetes_addresses)]
+    addresses = (*settings.gateways, *settings.kubernetes_addresses)
+    hosts = [API_HOST, "::1", "localhost", *map(str, addresses)]
     service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
     server = authority.server(
         "kube-apiserver", [*hosts, *service, f"{service[-1]}.{settings.cluster_domain}"]
@@ -144,9 +147,13 @@ def pki(paths: ClusterPaths, settings: ClusterSettings, *, port: int, now: float
         node.root.mkdir(parents=True, mode=0o700, exist_ok=True)
         user = f"system:node:{name}"
         pair = authority.client(user, ("system:nodes",))
-        url = f"https://{settings.gateway}:{UNDERLAY_API_PORT}"
+        url = f"https://{_in_url(settings.gateway)}:{UNDERLAY_API_PORT}"
         text = certs.kubeconfig(cluster=settings.name, server=url, ca=authority.pem, user=user, pair=pair)
         certs.write_private(node.kubeconfig, text)
+
+
+def _in_url(address: Addr) -> str:
+    return f"[{address}]" if address.version == 6 else str(address)
 
 
 class _Inside(msgspec.Struct, frozen=True, kw_only=True):
@@ -212,7 +219,7 @@ def _first(inside: _Inside) -> None:
         rooms = lay(inside.settings)
         tell(Told("network"))
         underlay = _bind_underlay(inside.settings)
-        _hand_over(inside.relay, underlay.dns_udp, underlay.dns_tcp)
+        _hand_over(inside.relay, underlay.dns)
         children = children_of(
             paths=paths,
             settings=inside.settings,
@@ -240,18 +247,19 @@ def _first(inside: _Inside) -> None:
 
 
 class _Underlay(msgspec.Struct, frozen=True):
-    api: socket.socket
-    dns_udp: socket.socket
-    dns_tcp: socket.socket
+    api: tuple[socket.socket, ...]
+    dns: tuple[socket.socket, ...]
+    """A UDP and a TCP one for each family, in turn."""
 
 
 def _bind_underlay(settings: ClusterSettings) -> _Underlay:
-    host = str(settings.gateway)
-    return _Underlay(
-        api=socket.create_server((host, UNDERLAY_API_PORT), backlog=_BACKLOG),
-        dns_udp=_datagram(host, 53),
-        dns_tcp=socket.create_server((host, 53)),
-    )
+    api: list[socket.socket] = []
+    dns: list[socket.socket] = []
+    for gateway in settings.gateways:
+        host, family = str(gateway), AF[family_of(gateway)]
+        api.append(socket.create_server((host, UNDERLAY_API_PORT), family=family, backlog=_BACKLOG))
+        dns += (_datagram(host, 53, family), socket.create_server((host, 53), family=family))
+    return _Underlay(tuple(api), tuple(dns))
 
 
 def _unix_listener(path: Path) -> socket.socket:
@@ -263,13 +271,13 @@ def _unix_listener(path: Path) -> socket.socket:
     return listener
 
 
-def _datagram(host: str, port: int) -> socket.socket:
-    made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+def _datagram(host: str, port: int, family: socket.AddressFamily) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_DGRAM)
     made.bind((host, port))
     return made
 
 
-def _hand_over(channel: socket.socket, *sockets: socket.socket) -> None:
+def _hand_over(channel: socket.socket, sockets: Sequence[socket.socket]) -> None:
     descriptors = array.array("i", [s.fileno() for s in sockets])
     channel.sendmsg([b"dns"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
     for made in sockets:
@@ -299,13 +307,14 @@ def _terminate(pid: int) -> None:
 
 async def _relay(channel: socket.socket, settings: ClusterSettings) -> None:
     loop = asyncio.get_running_loop()
-    received = await loop.run_in_executor(None, socket.recv_fds, channel, 16, 2)
+    received = await loop.run_in_executor(None, socket.recv_fds, channel, 16, 2 * len(Family))
     channel.close()
-    if len(received[1]) != 2:
-        return  # the cluster ended before it had a network
-    udp, tcp = (socket.socket(fileno=fd) for fd in received[1])
+    sockets = [socket.socket(fileno=fd) for fd in received[1]]
     try:
-        await DnsRelay(udp=udp, tcp=tcp, upstreams=lambda: upstreams(settings)).run()
+        async with asyncio.TaskGroup() as group:
+            for udp, tcp in zip(sockets[::2], sockets[1::2], strict=True):
+                relay = DnsRelay(udp=udp, tcp=tcp, upstreams=lambda: upstreams(settings))
+                group.create_task(relay.run(), name="dns-relay")
     except* OSError:  # names outside the cluster stop resolving; that must not end the cluster
         log.exception("the DNS relay ended")
 

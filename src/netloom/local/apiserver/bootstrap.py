@@ -24,7 +24,8 @@ _OPTIONS = WriteOptions(manager="kube-apiserver", validation="Ignore")
 class Advertised(msgspec.Struct, frozen=True):
     """Where pods and nodes reach this server: endpoints of the ``kubernetes`` Service."""
 
-    address: Addr
+    addresses: tuple[Addr, ...]
+    """One of each family of Services that this server is reached in, the default family first."""
     port: int
 
 
@@ -46,10 +47,10 @@ def ensure(objects: Objects, *, cidrs: Sequence[Cidr], advertised: Advertised | 
         "default",
         {
             "metadata": {"name": "kubernetes", "labels": labels},
-            "spec": {"clusterIP": str(cidrs[0].network_address + 1), "ports": [port]},
+            "spec": {**_cluster_ips(cidrs, advertised), "ports": [port]},
         },
     )
-    address = str(advertised.address)
+    address = str(advertised.addresses[0])
     endpoint_port = {"name": "https", "port": advertised.port, "protocol": "TCP"}
     _ensure(
         objects,
@@ -64,18 +65,31 @@ def ensure(objects: Objects, *, cidrs: Sequence[Cidr], advertised: Advertised | 
         },
         refresh=True,
     )
-    _ensure(
-        objects,
-        kinds.ENDPOINT_SLICES,
-        "default",
-        {
-            "metadata": {"name": "kubernetes", "labels": {"kubernetes.io/service-name": "kubernetes"}},
-            "addressType": f"IPv{advertised.address.version}",
-            "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
-            "ports": [endpoint_port],
-        },
-        refresh=True,
-    )
+    for number, served in enumerate(advertised.addresses):
+        _ensure(
+            objects,
+            kinds.ENDPOINT_SLICES,
+            "default",
+            {
+                "metadata": {
+                    "name": f"kubernetes-ipv{served.version}" if number else "kubernetes",
+                    "labels": {"kubernetes.io/service-name": "kubernetes"},
+                },
+                "addressType": f"IPv{served.version}",
+                "endpoints": [{"addresses": [str(served)], "conditions": {"ready": True}}],
+                "ports": [endpoint_port],
+            },
+            refresh=True,
+        )
+
+
+def _cluster_ips(cidrs: Sequence[Cidr], advertised: Advertised) -> dict[str, Any]:
+    """The first address of each range in whose family this server is reached."""
+    families = {address.version for address in advertised.addresses}
+    texts = [str(cidr.network_address + 1) for cidr in cidrs if cidr.version in families]
+    if len(texts) < 2:
+        return {"clusterIP": texts[0]}
+    return {"clusterIP": texts[0], "clusterIPs": texts, "ipFamilyPolicy": "PreferDualStack"}
 
 
 def _ensure(

@@ -18,6 +18,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     node_name: str
     node_addresses: tuple[str, ...]
     """Addresses of the node on the underlay, the family of the first is preferred (Node ``status.addresses``)."""
+    node_device: str = ""
+    """The interface that has them; what becomes of its addresses is followed. Empty: they stay as they are."""
     kubeconfig: str
     state_dir: str
     """Where records of sandboxes are kept; survives the runner."""

@@ -25,7 +25,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     """What the environment is made from besides the container's own fields."""
 
     pod_ips: tuple[str, ...] = ()
-    host_ip: str = ""
+    host_ips: tuple[str, ...] = ()
+    """Addresses of the node, the preferred family first."""
     hostname: str = ""
     services: tuple[Service, ...] = ()
     """Services of the pod's namespace."""
@@ -133,7 +134,8 @@ def _field(pod: Pod, reference: FieldRef, around: Surroundings) -> str | None:
         "metadata.uid": pod.metadata.uid,
         "spec.nodeName": pod.spec.node_name,
         "spec.serviceAccountName": pod.spec.service_account_name or "default",
-        "status.hostIP": around.host_ip,
+        "status.hostIP": next(iter(around.host_ips), ""),
+        "status.hostIPs": ",".join(around.host_ips),
         "status.podIP": next(iter(around.pod_ips), ""),
         "status.podIPs": ",".join(around.pod_ips),
     }.get(path)

@@ -22,6 +22,7 @@ from netloom.kube.resources import PODS
 from netloom.kube.status import Conflict
 from netloom.linux.process import Completed
 from netloom.local.runner import checks, podfiles, ports, sandbox
+from netloom.local.runner.addresses import NodeAddresses, in_order
 from netloom.local.runner.cni_client import Attachment, CniClient, addresses_of
 from netloom.local.runner.config import RunnerConfig
 from netloom.local.runner.container import ContainerLife
@@ -59,6 +60,8 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     events: Events
     services: Callable[[str], Sequence[Service]]
     """The Services of a namespace."""
+    addresses: NodeAddresses
+    """Of the node."""
     starts: asyncio.Semaphore
     """Room for sandboxes that are being made."""
 
@@ -112,6 +115,12 @@ class PodLife:
                 self._grace.shorten(pod.grace_s)
         self._reporter.mark()
 
+    def node_moved(self) -> None:
+        """The node has other addresses."""
+        if self._record is not None and self._record.host_network:
+            self.addresses = self._tools.addresses.now
+        self._reporter.mark()
+
     def hear(self, state: State) -> None:
         """The stand-in process says how a container fares."""
         if (container := self._containers.get(state.container)) is not None:
@@ -155,7 +164,7 @@ class PodLife:
         """How it fares now, for its status."""
         return PodFacts(
             start_time=self._start_time,
-            host_ips=self._tools.config.node_addresses,
+            host_ips=self._tools.addresses.now,
             ips=self.addresses,
             has_sandbox=self.sandbox is not None,
             containers={name: life.facts for name, life in self._containers.items()},
@@ -279,7 +288,7 @@ class PodLife:
 
     async def _make(self) -> None:
         config, pod = self._tools.config, self.pod
-        known = config.node_addresses if pod.spec.host_network else ()
+        known = self._tools.addresses.now if pod.spec.host_network else ()
         view = PodView(
             podfiles.hostname(pod, config.node_name),
             podfiles.resolv_conf(pod, self._tools.dns),
@@ -305,7 +314,7 @@ class PodLife:
                 result = await attach(
                     self._tools.cni, attachment, on_wait=self._say_problem, give_up=self._ending.is_set
                 )
-                known = result.addresses
+                known = in_order(result.addresses, self._tools.addresses.now)
                 record = msgspec.structs.replace(record, cni_result=result.raw)
                 self._tools.records.put(record)
                 await made.write_hosts(self._hosts(known))
@@ -352,9 +361,9 @@ class PodLife:
         self._record, self.sandbox = self._former
         self._former = None
         if self._record.host_network:
-            self.addresses = self._tools.config.node_addresses
+            self.addresses = self._tools.addresses.now
         elif self._record.cni_result:
-            self.addresses = addresses_of(self._record.cni_result)
+            self.addresses = in_order(addresses_of(self._record.cni_result), self._tools.addresses.now)
 
     async def _report_end(self) -> None:
         """The last status: containers that have ended. The object goes next, so that it is said once or not at all."""

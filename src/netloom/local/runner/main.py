@@ -9,6 +9,7 @@ from netloom.clock import Clock, SystemClock
 from netloom.kube import kubeconfig
 from netloom.kube.client import KubeClient
 from netloom.local.runner import config as runner_config
+from netloom.local.runner.addresses import NodeAddresses
 from netloom.local.runner.cni_client import CniClient
 from netloom.local.runner.config import RunnerConfig
 from netloom.local.runner.events import Events
@@ -35,6 +36,7 @@ class Runner:
             socket_path=config.standin_socket, on_state=self._hear, on_lost=self._standins_lost
         )
         services = ServicesByNamespace()
+        self._addresses = NodeAddresses(config.node_addresses, device=config.node_device)
         tools = Tools(
             config=config,
             client=client,
@@ -44,16 +46,21 @@ class Runner:
             standins=self._standins,
             events=self._events,
             services=services.of,
+            addresses=self._addresses,
             starts=asyncio.Semaphore(config.sandbox_starts),
         )
         self.pods = Pods(tools=tools, services=services)
         targets = Targets(pods=self.pods, tools=tools, services=services)
         self._server = StreamServer(targets=targets, standins=self._standins, clock=clock)
-        self._node = NodeRegistration(config=config, client=client, clock=clock, agent_ready=cni.is_ready)
+        self._node = NodeRegistration(
+            config=config, client=client, clock=clock, addresses=self._addresses, agent_ready=cni.is_ready
+        )
+        self._addresses.on_change(self.pods.node_moved)
 
     async def run(self) -> None:
         """Until cancelled. Pods go on without the runner, and the next one takes them up."""
         async with await self._server.listen(self._config.runner_socket), asyncio.TaskGroup() as group:
+            group.create_task(self._addresses.run(), name="addresses")
             group.create_task(self._node.run(), name="node")
             group.create_task(self.pods.run(self._client), name="pods")
             group.create_task(self._events.run(), name="events")

@@ -6,6 +6,7 @@ Ready (core/v1 NodeCondition) is true while the agent serves CNI; the lease is r
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import platform
@@ -17,7 +18,9 @@ from netloom.clock import Clock, rfc3339
 from netloom.errors import AlreadyExists, NetloomError, NotFound
 from netloom.kube.client import KubeClient
 from netloom.kube.resources import LEASES, NAMESPACES, NODES
+from netloom.local.runner.addresses import NodeAddresses
 from netloom.local.runner.config import RunnerConfig
+from netloom.local.runner.status import REPLACE
 from netloom.units import ObjectKey
 
 log = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ class NodeRegistration:
         config: the node.
         client: the API.
         clock: the time.
+        addresses: of the node.
         agent_ready: asks whether the node's agent serves pods now.
     """
 
@@ -50,14 +54,19 @@ class NodeRegistration:
         config: RunnerConfig,
         client: KubeClient,
         clock: Clock,
+        addresses: NodeAddresses,
         agent_ready: Callable[[], Awaitable[bool]],
     ) -> None:
         self._config = config
         self._client = client
         self._clock = clock
+        self._addresses = addresses
         self._agent_ready = agent_ready
         self._uid = ""
-        self._ready: bool | None = None
+        self._said: tuple[bool, tuple[str, ...]] | None = None
+        """What was said last: readiness and addresses."""
+        self._moved = asyncio.Event()
+        addresses.on_change(self._moved.set)
 
     async def run(self) -> None:
         """Register, then follow the agent and renew the lease, until cancelled."""
@@ -95,21 +104,24 @@ class NodeRegistration:
         self._uid = made["metadata"]["uid"]
 
     async def set_ready(self, ready: bool) -> None:
-        """Say whether pods can run here; nothing is sent where that was said last.
+        """Say whether pods can run here, and where the node is; nothing is sent where that was said last.
 
         Raises:
             NetloomError: the API did not take it.
         """
-        if ready == self._ready:
+        saying = (ready, self._addresses.now)
+        if saying == self._said:
             return
+        status = self._status(ready=ready)
         await self._client.patch(
             NODES,
             ObjectKey("", self._config.node_name),
-            {"status": self._status(ready=ready)},
+            # the merge key of addresses is their type, and there may be two of one type
+            {"status": {**status, "addresses": [*status["addresses"], REPLACE]}},
             content_type=_STRATEGIC,
             subresource="status",
         )
-        self._ready = ready
+        self._said = saying
 
     async def _follow_agent(self) -> None:
         while True:
@@ -118,10 +130,18 @@ class NodeRegistration:
                 await self.set_ready(ready)
             except NotFound:
                 await self._insist(self.register, "register")  # somebody deleted the Node
-                self._ready = None
+                self._said = None
             except NetloomError as error:
                 log.warning("status of node %s: %s", self._config.node_name, error)
-            await asyncio.sleep(_LATER_S if ready and self._ready else _SOON_S)
+            has_said = self._said is not None and self._said[0]
+            await self._wait(_LATER_S if ready and has_said else _SOON_S)
+
+    async def _wait(self, seconds: float) -> None:
+        """So long, or until the node has other addresses."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._moved.wait()
+                self._moved.clear()
 
     async def _renew(self) -> None:
         while True:
@@ -182,7 +202,7 @@ class NodeRegistration:
             "memory": f"{_memory_kib()}Ki",
             "pods": str(self._config.max_pods),
         }
-        addresses = [{"type": "InternalIP", "address": a} for a in self._config.node_addresses]
+        addresses = [{"type": "InternalIP", "address": a} for a in self._addresses.now]
         return {
             "addresses": [*addresses, {"type": "Hostname", "address": self._config.node_name}],
             "capacity": quantities,

@@ -88,6 +88,11 @@ class Pods:
         if (life := self._lives.get(state.uid)) is not None:
             life.hear(state)
 
+    def node_moved(self) -> None:
+        """The node has other addresses: all pods tell them, and those of its own network have them."""
+        for life in self._lives.values():
+            life.node_moved()
+
     def standins_lost(self) -> None:
         """The stand-in process went away."""
         for life in self._lives.values():

@@ -14,6 +14,8 @@ from netloom.clock import rfc3339
 from netloom.local.runner.spec import Condition, Container, OldContainerStatus, Pod
 
 Status = dict[str, Any]
+REPLACE = {"$patch": "replace"}
+"""In a list of a strategic merge patch: these and no others. Addresses that were there before would stay otherwise."""
 ID_SCHEME = "netloom://"
 """Begins every containerID: which runtime runs it."""
 
@@ -81,7 +83,7 @@ def pod_status(pod: Pod, facts: PodFacts, *, now: float) -> Status:
         "phase": phase(pod, facts_of),
         "startTime": facts.start_time,
         "hostIP": next(iter(facts.host_ips), ""),
-        "hostIPs": [{"ip": ip} for ip in facts.host_ips],
+        "hostIPs": [*({"ip": ip} for ip in facts.host_ips), REPLACE],
         "conditions": _conditions(pod, facts, facts_of, now),
         "containerStatuses": [
             _container(c, facts_of[c.name]) for c in sorted(pod.spec.containers, key=lambda c: c.name)
@@ -91,7 +93,7 @@ def pod_status(pod: Pod, facts: PodFacts, *, now: float) -> Status:
         status["initContainerStatuses"] = [_init(c, facts, facts_of) for c in pod.spec.init_containers]
     if facts.ips:
         status["podIP"] = facts.ips[0]
-        status["podIPs"] = [{"ip": ip} for ip in facts.ips]
+        status["podIPs"] = [*({"ip": ip} for ip in facts.ips), REPLACE]
     return status
 
 

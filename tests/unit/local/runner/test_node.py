@@ -9,6 +9,7 @@ from netloom.errors import AlreadyExists
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import ClientConfig
 from netloom.kube.resources import Resource
+from netloom.local.runner.addresses import NodeAddresses
 from netloom.local.runner.config import RunnerConfig
 from netloom.local.runner.node import NodeRegistration
 from netloom.units import ObjectKey
@@ -55,6 +56,13 @@ async def test_a_zone_is_given_once_and_then_belongs_to_others(exists: bool):
         return True
 
     client = Recorder(exists=exists)
-    await NodeRegistration(config=config, client=client, clock=SystemClock(), agent_ready=ready).register()
+    registration = NodeRegistration(
+        config=config,
+        client=client,
+        clock=SystemClock(),
+        addresses=NodeAddresses(config.node_addresses),
+        agent_ready=ready,
+    )
+    await registration.register()
     assert client.labels["kubernetes.io/hostname"] == "node-1"
     assert (ZONE in client.labels) is not exists

@@ -6,7 +6,15 @@ import pytest
 from netloom.errors import InvalidObject
 from netloom.local.runner.images import standin_image_id
 from netloom.local.runner.spec import OldContainerStatus
-from netloom.local.runner.status import ContainerFacts, PodFacts, Status, Terminated, adopted, pod_status
+from netloom.local.runner.status import (
+    REPLACE,
+    ContainerFacts,
+    PodFacts,
+    Status,
+    Terminated,
+    adopted,
+    pod_status,
+)
 
 NOW = 1_700_000_000.0
 STAMP = "2023-11-14T22:13:20Z"
@@ -37,7 +45,7 @@ def test_a_running_pod(pod):
     assert (status["phase"], status["podIP"], status["podIPs"]) == (
         "Running",
         "10.244.1.5",
-        [{"ip": "10.244.1.5"}],
+        [{"ip": "10.244.1.5"}, REPLACE],
     )
     assert (status["hostIP"], status["startTime"]) == ("172.30.0.11", STAMP)
     assert {c["type"]: c["status"] for c in status["conditions"]} == dict.fromkeys(

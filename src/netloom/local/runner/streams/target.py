@@ -72,7 +72,7 @@ class Targets:
         config = self._tools.config
         around = Surroundings(
             pod_ips=target.life.addresses,
-            host_ip=next(iter(config.node_addresses), ""),
+            host_ips=self._tools.addresses.now,
             hostname=podfiles.hostname(pod, config.node_name),
             services=tuple(self._services.of(pod.metadata.namespace)),
             kubernetes=self._services.get(_KUBERNETES),
