@@ -35,8 +35,8 @@ def test_the_report_is_json():
     decoded = msgspec.json.decode(msgspec.json.encode(report))
     assert decoded["verdict"] == "DELIVERED"
     assert [branch["share"] for branch in decoded["branches"]] == ["1/2", "1/2"]
-    assert decoded["steps"][0]["stage"] == "service"
-    assert decoded["steps"][0]["sources"][0]["field"] == "spec.clusterIPs[0], spec.ports[0].port"
+    assert [step["stage"] for step in decoded["steps"]] == ["link", "service"]
+    assert decoded["steps"][1]["sources"][0]["field"] == "spec.clusterIPs[0], spec.ports[0].port"
 
 
 @pytest.mark.parametrize(

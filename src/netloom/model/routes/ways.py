@@ -78,6 +78,14 @@ class Underlay(msgspec.Struct, frozen=True):
     mtu: int = DEFAULT_MTU
 
 
+DEVICES = {Way.VXLAN: "nl-vxlan", Way.UDP: "nl-udp", Way.WIREGUARD: "nl-wireguard"}
+"""The interface of each tunnel on every node."""
+BRIDGE = "nl-bridge"
+"""The interface that pods of a node share where the fabric is ``l2``; it has the node's address among its pods."""
+PORTS = {Way.VXLAN: 4789, Way.UDP: 8285, Way.WIREGUARD: 51820}
+"""UDP ports of the tunnels where nobody says otherwise (RFC 7348 section 8 for VXLAN; the others as their users know them)."""
+
+
 def overhead(way: Way, outer: Family) -> int:
     """Bytes that a way adds to each packet when the outer header is of this family."""
     return _HEADERS[way] + _IP_HEADER[outer] if way in _HEADERS else 0
@@ -99,6 +107,13 @@ def node_address_in(pod_cidr: Cidr) -> Addr:
     come back through the tunnel; on a bridge it is the pods' gateway. Policies take it for the node.
     """
     return pod_cidr.network_address + 1
+
+
+def device_towards(via: Addr, segments: Sequence[Segment]) -> str:
+    """The interface with the narrowest network that an address is on; empty where there is none."""
+    near = [s for s in segments if via.version == s.interface.version and via in s.interface.network]
+    near.sort(key=lambda s: s.interface.network.prefixlen, reverse=True)
+    return near[0].device if near else ""
 
 
 def is_near(via: Addr, segments: Sequence[Segment]) -> bool:

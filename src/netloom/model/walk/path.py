@@ -15,10 +15,13 @@ from netloom.api.core import Pod, Service
 from netloom.model.inputs import NodeFacts
 from netloom.model.policy.state import Direction
 from netloom.model.provenance import Source, source_of
+from netloom.model.routes.ways import Way
 from netloom.model.services.frontends import FrontendAction, FrontendKey, FrontendKind
 from netloom.model.services.labels import opt_out
 from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.frontends import Frontends, own_address, serves_node_ports
+from netloom.model.walk.host_ports import is_served, to_pod
+from netloom.model.walk.links import into_pod, out_of_pod, to_peer
 from netloom.model.walk.packet import Origin, OriginKind, Packet, endpoint_text
 from netloom.model.walk.policies import past_policies
 from netloom.model.walk.ports import listed, pod_ports, service_ports
@@ -54,7 +57,10 @@ class Paths:
                 Outcome.UNREACHABLE, f"{origin.text} has no address", "wait until it runs", source
             )
         else:
-            yield from self._on_node(trail.at(origin.node))
+            here = trail.at(origin.node)
+            if origin.kind is OriginKind.POD:
+                here = out_of_pod(here, self._cluster.nodes[origin.node])
+            yield from self._on_node(here)
 
     def _from_outside(self, trail: Trail) -> Iterator[Branch]:
         to = trail.packet.destination
@@ -110,6 +116,8 @@ class Paths:
         family = family_of(packet.destination)
         frontends = self._cluster.state(trail.node).frontends
         frontend = frontends.get(FrontendKey(family, packet.destination, packet.protocol, packet.port))
+        if frontend is not None and not is_served(frontend, facts, packet.destination):
+            frontend = None
         if frontend is None and any(packet.destination in cidr for cidr in facts.service_cidrs):
             yield self._refused(trail)
             return
@@ -121,6 +129,9 @@ class Paths:
                 trail, frontend = trail.then(Stage.SERVICE, text, frontend.source), None
         if frontend is None:
             yield from self._allowed(trail)
+            return
+        if frontend.kind is FrontendKind.HOST_PORT:
+            yield from self._allowed(to_pod(trail, frontend))
             return
         if frontend.action is FrontendAction.NODE_LOCAL:
             judged = self._past_egress(trail)
@@ -178,10 +189,11 @@ class Paths:
             yield trail.ends(Outcome.UNREACHABLE, reason, "see kubectl get pods -A -o wide")
         elif (route := cluster.route(trail.node, to)) is not None:
             onward = trail.then(Stage.ROUTE, f"{to} is in {route.destination} of {route.node}", route.source)
-            onward = onward.then(
-                Stage.FABRIC, f"to {route.node} at {route.via}", _node_source(cluster, route.node)
-            )
-            yield from self._on_node(onward.at(route.node))
+            sent = to_peer(onward, route, facts, _node_source(cluster, route.node))
+            if isinstance(sent, Branch):
+                yield sent
+            else:
+                yield from self._on_node(sent.at(route.node))
         elif (node := cluster.node_at(to)) is not None:
             leaving = self._leaving(trail, facts)
             onward = leaving.then(Stage.ROUTE, f"{to} is the address of {node}", _node_source(cluster, node))
@@ -267,6 +279,7 @@ class Paths:
         trail = judged
         if (trouble := self._no_way_back(trail)) is not None:
             return trouble
+        trail = into_pod(trail, self._cluster.nodes[trail.node])
         declared = next(
             (p for p in pod_ports(pod) if (p.number, p.protocol) == (packet.port, packet.protocol)), None
         )
@@ -286,8 +299,14 @@ class Paths:
         origin, source = self._origin, trail.packet.source
         if origin.kind is not OriginKind.POD or source not in origin.addresses or origin.node == trail.node:
             return None
-        if source is None or self._cluster.route(trail.node, source) is not None:
+        route = None if source is None else self._cluster.route(trail.node, source)
+        if source is None or (route is not None and route.way is not Way.BLOCKED):
             return None
+        if route is not None:
+            there = to_peer(
+                trail, route, self._cluster.nodes[trail.node], _node_source(self._cluster, route.node)
+            )
+            return there if isinstance(there, Branch) else None
         reason = f"{trail.node} has no route back to {source} of {origin.text}"
         return trail.ends(Outcome.UNREACHABLE, reason, *self._route_trouble(trail.node, origin.node))
 

@@ -21,6 +21,8 @@ class Stage(enum.Enum):
     """An endpoint that is none of the Service's backends."""
     ENDPOINT = "endpoint"
     NAT = "nat"
+    LINK = "link"
+    """An interface between a pod and its node."""
     ROUTE = "route"
     FABRIC = "fabric"
     POLICY = "policy"

@@ -21,7 +21,11 @@ from netloom.dataplane.nftables.slots import Target
 from netloom.model.policy.chains import used_sets
 from netloom.model.policy.state import Direction, PolicyState
 from netloom.model.provenance import Source
+from netloom.model.routes import ways
+from netloom.model.routes.ways import Way
+from netloom.model.state import PeerRoute
 from netloom.observe.live.kernel import NodeKernel
+from netloom.observe.live.questions import RouteTo
 from netloom.observe.live.stations import FrontendStation, PolicyStation, RouteStation
 from netloom.program import names
 from netloom.program.nft import Key, Value, Verdict
@@ -127,14 +131,24 @@ async def compare_routes(kernel: NodeKernel, stations: Sequence[RouteStation]) -
             route, wanted = routes[str(station.address)], station.route
             via = f" via {route.via}" if route.via else ""
             text = f"{station.address}: {f'{route.destination}{via} dev {route.device}' if route.device else 'no route'}"
-            problem = ""
-            if wanted is None and not names.is_pod_link(route.device):
-                problem = "should lead to the pod's own interface"
-            elif wanted is not None and route.via != str(wanted.via):
-                problem = f"should go to {wanted.node} at {wanted.via}"
+            problem = _misled(route, wanted)
             sources = () if wanted is None else (wanted.source,)
             found.append(Comparison(station.node, "route", text, problem, sources))
     return found
+
+
+def _misled(route: RouteTo, wanted: PeerRoute | None) -> str:
+    """What is wrong with a route of the kernel; a pod of the node itself where no peer is wanted."""
+    if wanted is None:
+        is_right = names.is_pod_link(route.device) or route.device == ways.BRIDGE
+        return "" if is_right else "should lead to the pod's own interface"
+    if wanted.way is Way.BLOCKED:
+        is_right = route.device in ("", "lo")
+        return "" if is_right else f"should lead nowhere: {wanted.node} has no key"
+    if wanted.way is Way.DIRECT:
+        return "" if route.via == str(wanted.via) else f"should go to {wanted.node} at {wanted.via}"
+    device = ways.DEVICES[wanted.way]
+    return "" if route.device == device else f"should go to {wanted.node} by {device}"
 
 
 async def _labels(

@@ -15,6 +15,7 @@ import pytest
 
 from netloom.errors import NetloomError
 from netloom.model.inputs import ClusterFacts
+from netloom.model.routes.ways import FabricKind
 from netloom.observe.why import explain, render_text
 from netloom.testing.builders import load_view
 
@@ -24,7 +25,10 @@ FACTS = ClusterFacts(
     service_cidrs=(ip_network("10.96.0.0/16"), ip_network("2001:db8:c::/112")),
     dns_addresses=(ip_address("10.96.0.10"),),
 )
-SETTINGS = {"node-port-addresses": {"node_port_addresses": ("192.0.2.12/32",)}}
+SETTINGS = {
+    "node-port-addresses": {"node_port_addresses": ("192.0.2.12/32",)},
+    **{f"fabric-{kind.value}": {"fabric": kind} for kind in FabricKind},
+}
 """What a case says of its cluster beside FACTS."""
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/in.yaml"))
 
