@@ -61,6 +61,8 @@ CLUSTER_NETWORK_POLICIES = Resource(
     namespaced=False,
     is_optional=True,
 )
+IP_POOLS = Resource("netloom.io", "v1alpha1", "ippools", "IPPool", namespaced=False, is_optional=True)
+IP_BLOCKS = Resource("netloom.io", "v1alpha1", "ipblocks", "IPBlock", namespaced=False, is_optional=True)
 
 ALL = (
     NAMESPACES,
@@ -78,5 +80,7 @@ ALL = (
     REPLICA_SETS,
     NETWORK_POLICIES,
     CLUSTER_NETWORK_POLICIES,
+    IP_POOLS,
+    IP_BLOCKS,
 )
 """Every kind of the embedded cluster; emptying a namespace goes over the namespaced ones."""

@@ -242,6 +242,16 @@ def _cluster_network_policy(d: Document, now: float) -> list[Any]:
     ]  # fmt: skip
 
 
+def _ip_pool(d: Document, now: float) -> list[Any]:
+    cidrs = ",".join(map(str, _part(d, "spec", "cidrs") or ()))
+    return [_meta(d)["name"], cidrs, str(bool(_part(d, "spec", "disabled"))).lower(), _born(d, now)]
+
+
+def _ip_block(d: Document, now: float) -> list[Any]:
+    parts = [_part(d, "spec", name) or "" for name in ("cidr", "node", "pool")]
+    return [_meta(d)["name"], *parts, _born(d, now)]
+
+
 _SHEETS: dict[str, Sheet] = {
     kinds.NAMESPACES.qualified: Sheet(_columns("Name Status Age"), _namespace),
     kinds.NODES.qualified: Sheet(
@@ -279,6 +289,8 @@ _SHEETS: dict[str, Sheet] = {
     kinds.CLUSTER_NETWORK_POLICIES.qualified: Sheet(
         _columns("Name Tier Priority Age"), _cluster_network_policy
     ),
+    kinds.IP_POOLS.qualified: Sheet(_columns("Name CIDRs Disabled Age"), _ip_pool),
+    kinds.IP_BLOCKS.qualified: Sheet(_columns("Name CIDR Node Pool Age"), _ip_block),
 }
 _ORDINARY = Sheet(_columns("Name Age"), _ordinary)
 

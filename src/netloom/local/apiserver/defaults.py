@@ -277,6 +277,11 @@ def _secret(secret: Document) -> None:
     _fill(secret, {"type": "Opaque"})
 
 
+def _ip_pool(pool: Document) -> None:
+    if pool.get("spec"):
+        _fill(_object(_object(pool, "spec"), "blockSize"), {"ipv4": 26, "ipv6": 122})
+
+
 _KINDS: Mapping[str, Callable[[Document], None]] = {
     "v1/Namespace": _namespace,
     "v1/Node": _node,
@@ -288,4 +293,5 @@ _KINDS: Mapping[str, Callable[[Document], None]] = {
     "apps/v1/Deployment": _deployment,
     "apps/v1/ReplicaSet": _replica_set,
     "networking.k8s.io/v1/NetworkPolicy": _network_policy,
+    "netloom.io/v1alpha1/IPPool": _ip_pool,
 }

@@ -142,9 +142,19 @@ CLUSTER_NETWORK_POLICIES = Kind(
 )  # fmt: skip
 """Elsewhere a CustomResourceDefinition (kubernetes-sigs/network-policy-api); here it is served like the others."""
 
+IP_POOLS = Kind(
+    "netloom.io", "v1alpha1", "IPPool", "ippools", "ippool", namespaced=False, counts_generations=True
+)
+IP_BLOCKS = Kind(
+    "netloom.io", "v1alpha1", "IPBlock", "ipblocks", "ipblock", namespaced=False,
+    subresources=(_status("IPBlock"),), counts_generations=True,
+)  # fmt: skip
+"""Our own; elsewhere CustomResourceDefinitions (deploy/crds)."""
+
 ALL: tuple[Kind, ...] = (
     CONFIG_MAPS, ENDPOINTS, EVENTS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
     DEPLOYMENTS, REPLICA_SETS, LEASES, ENDPOINT_SLICES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES,
+    IP_BLOCKS, IP_POOLS,
 )  # fmt: skip
 """Every kind; core first, then group by group as discovery lists them."""
 

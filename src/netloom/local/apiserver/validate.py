@@ -18,6 +18,7 @@ from netloom.local.apiserver import (
     validate_objects,
     validate_pods,
     validate_policies,
+    validate_pools,
     validate_services,
     validate_workloads,
 )
@@ -75,4 +76,6 @@ _RULES: Mapping[str, Callable[[Document, Document | None], Errors]] = {
     "policy.networking.k8s.io/v1alpha2/ClusterNetworkPolicy": _alone(
         validate_cluster_policies.cluster_network_policy
     ),
+    "netloom.io/v1alpha1/IPPool": _alone(validate_pools.ip_pool),
+    "netloom.io/v1alpha1/IPBlock": validate_pools.ip_block,
 }
