@@ -45,27 +45,28 @@ async def tcp_check(host: str, port: int) -> Outcome:
     try:
         _, writer = await asyncio.open_connection(host, port)
     except OSError as error:
-        return Outcome(False, f"dial tcp {host}:{port}: {error.strerror or error}")
+        return Outcome(False, f"dial tcp {place_text(host, port)}: {error.strerror or error}")
     await _close(writer)
     return Outcome(True)
 
 
 async def http_check(get: HttpGet, host: str, port: int) -> Outcome:
     """Success where a GET is answered with a status of 200 to 399."""
+    place = place_text(host, port)
     try:
         reader, writer = await asyncio.open_connection(host, port, limit=HEAD_LIMIT)
     except OSError as error:
-        return Outcome(False, f"dial tcp {host}:{port}: {error.strerror or error}")
+        return Outcome(False, f"dial tcp {place}: {error.strerror or error}")
     try:
         writer.write(request_head(get, host, port))
         line = await reader.readline()
     except (OSError, ValueError) as error:
-        return Outcome(False, f"GET http://{host}:{port}{get.path}: {error}")
+        return Outcome(False, f"GET http://{place}{get.path}: {error}")
     finally:
         await _close(writer)
     words = line.split()
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        return Outcome(False, f"GET http://{host}:{port}{get.path}: no HTTP answer")
+        return Outcome(False, f"GET http://{place}{get.path}: no HTTP answer")
     code = int(words[1])
     return Outcome(200 <= code < 400, f"HTTP probe failed with statuscode: {code}")
 
@@ -87,7 +88,7 @@ async def exec_check(command: tuple[str, ...], run: RunInPod, timeout_s: float) 
 def request_head(get: HttpGet, host: str, port: int, *, agent: str = "kube-probe/netloom") -> bytes:
     """The whole GET that a probe or hook sends."""
     headers = {
-        "host": f"{host}:{port}",
+        "host": place_text(host, port),
         "user-agent": agent,
         "accept": "*/*",
         "connection": "close",
@@ -96,6 +97,11 @@ def request_head(get: HttpGet, host: str, port: int, *, agent: str = "kube-probe
     path = get.path if get.path.startswith("/") else f"/{get.path}"
     lines = [f"GET {path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1", "replace")
+
+
+def place_text(host: str, port: int) -> str:
+    """As URLs write it (RFC 3986 section 3.2.2)."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

@@ -6,7 +6,9 @@ Not here: when to call again (``lifecycle``), and what the plugin does.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -35,6 +37,14 @@ class Attachment(msgspec.Struct, frozen=True):
     namespace: str
     name: str
     uid: str
+    runtime: Mapping[str, Any] = {}
+    """What the runtime has to say of each capability (``runtime_config``)."""
+
+
+class _Capable(msgspec.Struct, frozen=True):
+    """The part of a network configuration that says what it wants to be told."""
+
+    capabilities: Mapping[str, bool] = {}
 
 
 class _Ip(msgspec.Struct, frozen=True):
@@ -83,6 +93,8 @@ class CniClient:
     def __init__(self, *, shim: str, config: str, socket: str) -> None:
         self._shim = shim
         self._config = config
+        wanted = msgspec.json.decode(config, type=_Capable).capabilities
+        self._wanted = frozenset(name for name, is_wanted in wanted.items() if is_wanted)
         self._socket = socket
 
     async def add(self, attachment: Attachment) -> CniResult:
@@ -112,13 +124,9 @@ class CniClient:
         return True
 
     async def _call(self, command: str, attachment: Attachment | None, previous: str) -> bytes:
-        config = self._config
-        if previous:
-            body = msgspec.json.decode(config, type=dict[str, object])
-            config = msgspec.json.encode(body | {"prevResult": msgspec.Raw(previous.encode())}).decode()
         done = await process.run(
             [self._shim],
-            input=config.encode(),
+            input=self._configuration(attachment, previous),
             env=self._environment(command, attachment),
             timeout_s=_TIMEOUT_S,
         )
@@ -130,6 +138,17 @@ class CniClient:
             text = done.stderr.decode("utf-8", "replace").strip()[:500]
             error = _Error(999, f"plugin ended with {done.returncode}", text)
         raise CniFailed(f"CNI {command}: {error.msg} (code {error.code})", error.details, error.code)
+
+    def _configuration(self, attachment: Attachment | None, previous: str) -> bytes:
+        runtime = attachment.runtime if attachment is not None else {}
+        added: dict[str, object] = {}
+        if told := {name: value for name, value in runtime.items() if name in self._wanted}:
+            added["runtimeConfig"] = told
+        if previous:
+            added["prevResult"] = msgspec.Raw(previous.encode())
+        if not added:
+            return self._config.encode()
+        return msgspec.json.encode(msgspec.json.decode(self._config, type=dict[str, object]) | added)
 
     def _environment(self, command: str, attachment: Attachment | None) -> dict[str, str]:
         env = {

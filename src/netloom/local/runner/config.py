@@ -31,7 +31,7 @@ class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where exec, port-forward and logs are served, kubelet-like."""
     standin_socket: str
     """Between the runner and the stand-in process of the node."""
-    cni_config: str = '{"cniVersion":"1.1.0","name":"netloom","type":"netloom"}'
+    cni_config: str = '{"cniVersion":"1.1.0","name":"netloom","type":"netloom","capabilities":{"portMappings":true,"bandwidth":true}}'
     """Network configuration handed to the plugin, JSON as in the CNI spec, section 1."""
     cluster_domain: str = "cluster.local"
     dns_addresses: tuple[str, ...] = ("10.96.0.10",)

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable
 
 from netloom.errors import NetloomError, NotFound
-from netloom.local.runner.checks import HEAD_LIMIT, RunInPod, request_head
+from netloom.local.runner.checks import HEAD_LIMIT, RunInPod, place_text, request_head
 from netloom.local.runner.grace import Grace
 from netloom.local.runner.spec import Container, Hook, HttpGet, port_number
 
@@ -119,17 +119,17 @@ class Hooks:
             raise
         except OSError as error:
             raise HookFailed(
-                f"dial tcp {host}:{port}: {error.strerror or error}", "is somebody listening?"
+                f"dial tcp {place_text(host, port)}: {error.strerror or error}", "is somebody listening?"
             ) from error
         try:
             writer.write(request_head(get, host, port, agent="kube-lifecycle/netloom"))
             line = await reader.readline()
         except (OSError, ValueError) as error:
-            raise HookFailed(f"GET at {host}:{port}: {error}", "is it an HTTP server?") from error
+            raise HookFailed(f"GET at {place_text(host, port)}: {error}", "is it an HTTP server?") from error
         finally:
             writer.transport.abort()  # all is known, and the polite end of TLS may take half a minute
         if not line.startswith(b"HTTP/"):
-            raise HookFailed(f"GET at {host}:{port}: no HTTP answer", "is it an HTTP server?")
+            raise HookFailed(f"GET at {place_text(host, port)}: no HTTP answer", "is it an HTTP server?")
 
 
 def _unverified() -> ssl.SSLContext:

@@ -22,7 +22,9 @@ _TRIES = 25
 
 def attachment_of(record: SandboxRecord, netns: str) -> Attachment:
     """The interface of a sandbox, as CNI names it; ``netns`` is empty where the sandbox is gone."""
-    return Attachment(record.container_id, netns, record.namespace, record.name, record.uid)
+    return Attachment(
+        record.container_id, netns, record.namespace, record.name, record.uid, record.runtime_config
+    )
 
 
 async def attach(

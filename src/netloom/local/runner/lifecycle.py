@@ -10,66 +10,38 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
-from netloom.api.core import Service
-from netloom.clock import Clock, rfc3339
+from netloom.clock import rfc3339
 from netloom.errors import NetloomError, NotFound
-from netloom.kube.client import KubeClient
 from netloom.kube.resources import PODS
 from netloom.kube.status import Conflict
 from netloom.linux.process import Completed
 from netloom.local.runner import checks, podfiles, ports, sandbox
-from netloom.local.runner.addresses import NodeAddresses, in_order
-from netloom.local.runner.cni_client import Attachment, CniClient, addresses_of
-from netloom.local.runner.config import RunnerConfig
+from netloom.local.runner.addresses import in_order
+from netloom.local.runner.cni_client import Attachment, addresses_of
 from netloom.local.runner.container import ContainerLife
 from netloom.local.runner.ending import end_containers
-from netloom.local.runner.events import Events
 from netloom.local.runner.grace import Grace
 from netloom.local.runner.hooks import Hooks
 from netloom.local.runner.interface import RETRY_S, attach, attachment_of, detach, endless, insist
-from netloom.local.runner.podfiles import Dns
 from netloom.local.runner.probes import Check
-from netloom.local.runner.records import Records, SandboxRecord
+from netloom.local.runner.records import SandboxRecord
 from netloom.local.runner.reporter import Reporter
 from netloom.local.runner.rootfs import PodView
+from netloom.local.runner.runtime_config import runtime_config
 from netloom.local.runner.sandbox import Sandbox, SandboxPlan
 from netloom.local.runner.spec import Container, Pod, Probe
-from netloom.local.runner.standins.client import StandIns
 from netloom.local.runner.standins.feed import App, StandInPod, State
 from netloom.local.runner.status import ContainerFacts, PodFacts, adopted
+from netloom.local.runner.tools import Tools
 
 log = logging.getLogger(__name__)
 
 SLOW_S = 0.5
 """Seconds after which a pod that is still being made shows up as such."""
-
-
-class Tools(msgspec.Struct, frozen=True, kw_only=True):
-    """What all pods of a node share."""
-
-    config: RunnerConfig
-    client: KubeClient
-    clock: Clock
-    cni: CniClient
-    records: Records
-    standins: StandIns
-    events: Events
-    services: Callable[[str], Sequence[Service]]
-    """The Services of a namespace."""
-    addresses: NodeAddresses
-    """Of the node."""
-    starts: asyncio.Semaphore
-    """Room for sandboxes that are being made."""
-
-    @property
-    def dns(self) -> Dns:
-        """Where pods ask for names."""
-        c = self.config
-        return Dns(c.cluster_domain, c.dns_addresses, c.upstream_dns_addresses)
 
 
 class PodLife:
@@ -301,6 +273,7 @@ class PodLife:
             name=pod.metadata.name,
             container_id=secrets.token_hex(32),
             host_network=pod.spec.host_network,
+            runtime_config={} if pod.spec.host_network else runtime_config(pod),
         )
         async with contextlib.AsyncExitStack() as undo:
             made = await sandbox.make(SandboxPlan(view, pod.spec.host_network))

@@ -13,7 +13,6 @@ from netloom.local.runner.addresses import NodeAddresses
 from netloom.local.runner.cni_client import CniClient
 from netloom.local.runner.config import RunnerConfig
 from netloom.local.runner.events import Events
-from netloom.local.runner.lifecycle import Tools
 from netloom.local.runner.node import NodeRegistration
 from netloom.local.runner.pods import Pods, ServicesByNamespace
 from netloom.local.runner.records import Records
@@ -22,6 +21,7 @@ from netloom.local.runner.standins.feed import State
 from netloom.local.runner.standins.process import raise_file_limit
 from netloom.local.runner.streams.server import StreamServer
 from netloom.local.runner.streams.target import Targets
+from netloom.local.runner.tools import Tools
 
 
 class Runner:

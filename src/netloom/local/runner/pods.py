@@ -16,12 +16,13 @@ from netloom.kube.resources import PODS, SERVICES
 from netloom.kube.watch import Reflector
 from netloom.local.runner import sandbox
 from netloom.local.runner.interface import detach
-from netloom.local.runner.lifecycle import PodLife, Tools
+from netloom.local.runner.lifecycle import PodLife
 from netloom.local.runner.ports import selects
 from netloom.local.runner.records import SandboxRecord
 from netloom.local.runner.sandbox import Sandbox
 from netloom.local.runner.spec import Pod
 from netloom.local.runner.standins.feed import State
+from netloom.local.runner.tools import Tools
 from netloom.units import ObjectKey
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -31,6 +32,8 @@ class SandboxRecord(msgspec.Struct, frozen=True, kw_only=True):
     start_ticks: int = 0
     """Start time of that process (proc_pid_stat(5), field 22): the number alone may be another's by now."""
     cni_result: str = ""
+    runtime_config: dict[str, Any] = {}
+    """What CNI was told of its capabilities: DEL hears the same as ADD."""
     restarts: dict[str, int] = {}
     """Restart counts by container."""
 

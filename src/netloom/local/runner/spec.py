@@ -18,6 +18,8 @@ class Port(msgspec.Struct, frozen=True, rename="camel"):
     container_port: int
     name: str = ""
     protocol: str = "TCP"
+    host_port: int = 0
+    host_ip: str = msgspec.field(name="hostIP", default="")
 
 
 class HttpHeader(msgspec.Struct, frozen=True):

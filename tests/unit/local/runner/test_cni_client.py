@@ -4,6 +4,7 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from netloom.local.runner.cni_client import Attachment, CniClient, CniFailed
@@ -43,6 +44,10 @@ class Plugin:
         self.client = CniClient(
             shim=str(path), config='{"cniVersion":"1.1.0","name":"n","type":"netloom"}', socket="/s"
         )
+
+    def asking_for(self, capabilities: dict[str, bool]) -> CniClient:
+        config = {"cniVersion": "1.1.0", "name": "n", "type": "netloom", "capabilities": capabilities}
+        return CniClient(shim=str(self._directory / "netloom-cni"), config=json.dumps(config), socket="/s")
 
     def answer(self, *answers: tuple[int, object]) -> None:
         lines = [json.dumps([code, a if isinstance(a, str) else json.dumps(a)]) for code, a in answers]
@@ -132,3 +137,18 @@ async def test_del_is_repeated_until_it_succeeds(plugin: Plugin):
         "",
     )
     assert len(plugin.calls()) == 2
+
+
+async def test_the_plugin_is_told_of_the_capabilities_that_it_asks_for_and_of_no_others(plugin: Plugin):
+    plugin.answer((0, ADDED))
+    mapping = {"hostPort": 8080, "containerPort": 80, "protocol": "tcp", "hostIP": ""}
+    told = {"portMappings": [mapping], "bandwidth": {"ingressRate": 1000, "ingressBurst": 1}}
+    one = msgspec.structs.replace(ONE, runtime=told)
+    client = plugin.asking_for({"portMappings": True, "bandwidth": False})
+    result = await client.add(one)
+    await client.delete(one, result.raw)
+    (_, added), (_, deleted) = plugin.calls()
+    assert added["runtimeConfig"] == deleted["runtimeConfig"] == {"portMappings": [mapping]}
+    assert "prevResult" in deleted
+    await plugin.client.add(one)
+    assert "runtimeConfig" not in plugin.calls()[-1][1]

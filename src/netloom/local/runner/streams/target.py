@@ -13,10 +13,11 @@ from netloom.linux.namespaces import has_one_user
 from netloom.local.runner import podfiles
 from netloom.local.runner.env import Surroundings, environment, needed_maps
 from netloom.local.runner.http1 import BadRequest
-from netloom.local.runner.lifecycle import PodLife, Tools
+from netloom.local.runner.lifecycle import PodLife
 from netloom.local.runner.pods import Pods, ServicesByNamespace
 from netloom.local.runner.sandbox import Sandbox
 from netloom.local.runner.spec import Container
+from netloom.local.runner.tools import Tools
 from netloom.units import ObjectKey
 
 _KUBERNETES = ObjectKey("default", "kubernetes")
