@@ -57,7 +57,14 @@ from netloom.linux.nft_events import AccountedNft
 from netloom.model.inputs import NodeFacts
 from netloom.model.names.records import NameSettings
 from netloom.model.provenance import Finding
-from netloom.model.routes.ways import UNDERLAY_ANNOTATION, outer_family, pod_mtu, write_underlay
+from netloom.model.routes.ways import (
+    FABRIC_ANNOTATION,
+    UNDERLAY_ANNOTATION,
+    outer_family,
+    pod_mtu,
+    write_fabric,
+    write_underlay,
+)
 from netloom.observe.drift import DriftLog
 from netloom.observe.drops import Cluster, DropNamer
 from netloom.program.names import POD_GATEWAYS, pod_link
@@ -239,6 +246,7 @@ class NodeAgent:
         facts = self._own.facts
         assert facts is not None  # noqa: S101 - the event says so
         self._notes.say(UNDERLAY_ANNOTATION, write_underlay(facts.underlay))
+        self._notes.say(FABRIC_ANNOTATION, write_fabric(facts.fabric_settings))
         nft = AccountedNft()
         ender = FlowEnder(clock=self._clock)
         plane = self._plane = NftablesPlane(nft=nft, ender=ender)

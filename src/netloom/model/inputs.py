@@ -11,7 +11,7 @@ from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
 from netloom.model.attachments import PlainAttachment
-from netloom.model.routes.ways import FabricKind, Underlay, node_address_in
+from netloom.model.routes.ways import FabricKind, FabricSettings, Underlay, node_address_in
 from netloom.units import Addr, Cidr, ObjectKey
 
 
@@ -73,6 +73,11 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """VXLAN network identifier, 24 bits (RFC 7348 section 5)."""
     underlay: Underlay = Underlay()
     """How this node is connected."""
+
+    @property
+    def fabric_settings(self) -> FabricSettings:
+        """What the other nodes have to have, too."""
+        return FabricSettings(self.fabric, self.direct, self.tunnel_port, self.vni)
 
     @property
     def own_addresses(self) -> tuple[Addr, ...]:

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netloom.model.facts import facts_of
-from netloom.model.inputs import ClusterFacts, NodeFacts
+from netloom.model.inputs import ClusterFacts, ClusterView, NodeFacts
 from netloom.model.routes import ways
 from netloom.model.routes.peers import peer_routes, read_node
 from netloom.model.routes.ways import FabricKind, Segment, Underlay, Way
+from netloom.observe.settings import guessed_facts
 from netloom.testing import builders as b
 from netloom.units import Family
 
@@ -172,3 +173,31 @@ def test_a_nodes_facts_are_what_its_object_says():
 )
 def test_what_pods_may_send(fabric, outer, mtu):
     assert ways.pod_mtu(fabric, outer, 1500) == mtu
+
+
+def test_a_node_that_builds_another_fabric_is_named():
+    node = peer("192.0.2.12", ranges=(V4,))
+    said = ways.write_fabric(ways.FabricSettings(FabricKind.VXLAN, vni=7))
+    notes = {ways.FABRIC_ANNOTATION: said}
+    node = msgspec.structs.replace(node, metadata=msgspec.structs.replace(node.metadata, annotations=notes))
+    assert found(node, FabricKind.HOSTGW)[1] == [
+        (
+            "metadata.annotations[netloom.io/fabric]",
+            "builds another fabric (vxlan, port 4789, VNI 7) than node-1 (hostgw)",
+        )
+    ]
+    same = msgspec.structs.replace(FACTS, vni=7)
+    assert found(node, FabricKind.VXLAN, facts=same)[1] == []
+
+
+def test_what_a_clusters_nodes_build_is_guessed_from_what_they_say():
+    said = ways.FabricSettings(FabricKind.VXLAN, direct=False, port=8472, vni=7)
+    notes = {ways.FABRIC_ANNOTATION: ways.write_fabric(said)}
+    nodes = {}
+    for name, said_of in (("node-1", {}), ("node-2", notes), ("node-3", {ways.FABRIC_ANNOTATION: "x"})):
+        node = b.node(name, "192.0.2.12")
+        metadata = msgspec.structs.replace(node.metadata, annotations=said_of)
+        nodes[node.key] = msgspec.structs.replace(node, metadata=metadata)
+    facts = guessed_facts(ClusterView(nodes=nodes))
+    assert (facts.fabric, facts.direct, facts.tunnel_port, facts.vni) == (FabricKind.VXLAN, False, 8472, 7)
+    assert guessed_facts(ClusterView()).fabric is FabricKind.HOSTGW

@@ -16,13 +16,16 @@ from netloom.model.inputs import NodeFacts
 from netloom.model.provenance import Finding, Source, source_of
 from netloom.model.routes.ways import (
     DEFAULT_MTU,
+    FABRIC_ANNOTATION,
     KEY_ANNOTATION,
     TUNNELS,
     UNDERLAY_ANNOTATION,
+    FabricSettings,
     Way,
     is_near,
     outer_family,
     overhead,
+    read_fabric,
     read_key,
     read_underlay,
 )
@@ -43,6 +46,8 @@ class NodeRanges(msgspec.Struct, frozen=True):
     """Public key (``ways.KEY_ANNOTATION``); empty where it has none."""
     mtu: int = DEFAULT_MTU
     """Of its own network, bytes."""
+    fabric: FabricSettings | None = None
+    """What it builds, where it says so."""
 
 
 def read_node(node: Node) -> NodeRanges:
@@ -76,7 +81,14 @@ def read_node(node: Node) -> NodeRanges:
             addresses.append(address)
     key, mtu = _read_annotations(node, subject, findings)
     return NodeRanges(
-        subject, seniority(node.metadata), tuple(cidrs), tuple(addresses), tuple(findings), key, mtu
+        subject,
+        seniority(node.metadata),
+        tuple(cidrs),
+        tuple(addresses),
+        tuple(findings),
+        key,
+        mtu,
+        read_fabric(node.metadata.annotations.get(FABRIC_ANNOTATION, "")),
     )
 
 
@@ -119,6 +131,12 @@ def peer_routes(
         if node.subject.name == facts.name:
             continue
         findings.extend(node.findings)
+        if node.fabric is not None and node.fabric != facts.fabric_settings:
+            problem = f"builds another fabric ({node.fabric}) than {facts.name} ({facts.fabric_settings})"
+            hint = "start the agents of all nodes with the same fabric settings"
+            findings.append(
+                Finding(node.subject.at(f"metadata.annotations[{FABRIC_ANNOTATION}]"), problem, hint)
+            )
         for field, cidr in node.cidrs:
             source = node.subject.at(field)
             if holder := taken.holder(cidr):

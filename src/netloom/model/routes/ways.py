@@ -22,6 +22,8 @@ KEY_ANNOTATION = "netloom.io/wireguard-key"
 """Annotation of a Node: its public key, 32 bytes in base64 (as ``wg pubkey`` writes it). Written by the node's agent."""
 UNDERLAY_ANNOTATION = "netloom.io/underlay"
 """Annotation of a Node: how it is connected (:class:`Underlay` as JSON). Written by the node's agent."""
+FABRIC_ANNOTATION = "netloom.io/fabric"
+"""Annotation of a Node: the fabric that its agent builds (:class:`FabricSettings` as JSON). Written by the node's agent."""
 
 MIN_MTU = 1280
 """What IPv6 asks of every link, bytes (RFC 8200 section 5)."""
@@ -62,6 +64,24 @@ _HEADERS = {Way.VXLAN: 8 + 8 + 14, Way.UDP: 8, Way.WIREGUARD: 8 + 32}
 """Bytes between the outer IP header and the inner one: UDP and VXLAN with an Ethernet header; UDP; UDP and WireGuard's
 type, receiver, counter and tag."""
 _IP_HEADER = {Family.V4: 20, Family.V6: 40}
+
+
+class FabricSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What all nodes of a cluster must agree on, so that they understand each other's packets."""
+
+    fabric: FabricKind = FabricKind.HOSTGW
+    direct: bool = True
+    port: int = 0
+    vni: int = 4096
+
+    def __str__(self) -> str:
+        tunnel = TUNNELS.get(self.fabric)
+        words = [self.fabric.value]
+        if tunnel is not None:
+            words.append(f"port {self.port or PORTS[tunnel]}")
+        if tunnel is Way.VXLAN:
+            words.append(f"VNI {self.vni}")
+        return ", ".join(words)
 
 
 class Segment(msgspec.Struct, frozen=True):
@@ -134,6 +154,19 @@ def write_underlay(underlay: Underlay) -> str:
     """The text of the annotation."""
     networks = [[s.device, str(s.interface)] for s in underlay.segments]
     return msgspec.json.encode({"mtu": underlay.mtu, "segments": networks}).decode()
+
+
+def write_fabric(settings: FabricSettings) -> str:
+    """The text of the annotation."""
+    return msgspec.json.encode(settings).decode()
+
+
+def read_fabric(text: str) -> FabricSettings | None:
+    """What :func:`write_fabric` wrote; None where the text is something else."""
+    try:
+        return msgspec.json.decode(text, type=FabricSettings)
+    except msgspec.MsgspecError:
+        return None
 
 
 class _Written(msgspec.Struct):
