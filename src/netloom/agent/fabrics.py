@@ -5,17 +5,29 @@ from __future__ import annotations
 from netloom.errors import Unsupported
 from netloom.fabric.face import Fabric
 from netloom.fabric.hostgw.apply import HostGateway
+from netloom.fabric.vxlan.apply import VxlanFabric
 from netloom.fabric.ways import FabricOfWays
 from netloom.model.inputs import ClusterFacts
-from netloom.model.routes.ways import TUNNELS, Way
+from netloom.model.routes.ways import TUNNELS, FabricKind, Way
 
 
 def fabric_of(cluster: ClusterFacts) -> Fabric:
-    """The fabric of a node of this cluster.
+    """The fabric of a node of this cluster; what another fabric left on the node goes.
 
     Raises:
         Unsupported: there is no such fabric here.
     """
-    if cluster.fabric in TUNNELS:
+    rooms: dict[Way, Fabric] = {Way.DIRECT: HostGateway(), Way.VXLAN: VxlanFabric()}
+    ways = _ways_of(cluster.fabric)
+    if not ways <= rooms.keys():
         raise Unsupported(f"fabric {cluster.fabric.value}: not built here", "choose hostgw")
-    return FabricOfWays({Way.DIRECT: HostGateway()})
+    used = {way: room for way, room in rooms.items() if way in ways}
+    return FabricOfWays(used, retired=tuple(room for way, room in rooms.items() if way not in ways))
+
+
+def _ways_of(fabric: FabricKind) -> set[Way]:
+    """Every way that the model may choose with this fabric."""
+    if fabric is FabricKind.WIREGUARD:
+        return {Way.WIREGUARD, Way.BLOCKED}
+    tunnel = TUNNELS.get(fabric)
+    return {Way.DIRECT} if tunnel is None else {Way.DIRECT, tunnel}
