@@ -78,12 +78,12 @@ class VxlanFabric:
             replaced = {r.destination for r in routes}
             stale = [r for r in live_routes if r not in routes and not _is_replaced(r, replaced)]
             requests += [rtmsg.delete_route(_index(rtnl, r, index), r) for r in stale]
+            addresses, macs = {n.address for n in neighbours}, {e.mac for e in entries}
             requests += [
                 rtmsg.delete_neighbour(index, n.address, n.device)
                 for n in live_neighbours
-                if n.address not in {m.address for m in neighbours}
+                if n.address not in addresses
             ]
-            macs = {e.mac for e in entries}
             requests += [
                 rtmsg_overlay.delete_entry(index, e)
                 for e in live_entries
@@ -102,7 +102,8 @@ class VxlanFabric:
             return
         taken = {
             p.entry.mac: p.entry.remote
-            for cidr, p in self._in_force.items()
+            # MACs made of IPv4 addresses are as different as these
+            for cidr, p in (self._in_force.items() if tunnel.device.local.version == 6 else ())
             if cidr not in changes and p.entry.remote is not None
         }
         wanted = _told(compile_peers([p for p in changes.values() if p is not None], tunnel, taken)).programs
@@ -141,7 +142,9 @@ class VxlanFabric:
                 )
             if not self._users[before.entry]:
                 requests.append(rtmsg_overlay.delete_entry(index, before.entry))
-        self._users = +self._users
+            for needed in (before.neighbour, before.entry):
+                if not self._users[needed]:
+                    del self._users[needed]
         self._in_force.update(wanted)
         return requests
 
