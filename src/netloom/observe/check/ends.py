@@ -29,7 +29,7 @@ from netloom.model.walk.packet import (
 from netloom.model.walk.resolve import Start, resolve
 from netloom.model.walk.targets import read_destination, read_origin, workload_of
 from netloom.observe.check.expectations import Everybody, Expectation, Named, Selected
-from netloom.units import Addr, ObjectKey, Protocol
+from netloom.units import Addr, Family, ObjectKey, Protocol, family_of, parse_addr
 
 MOST_CASES = 2000
 _MOST_PODS = 3
@@ -90,7 +90,7 @@ def cases_of(expectations: Sequence[Expectation], cluster: ClusterModel, most: i
 
 
 def all_pairs(cluster: ClusterModel, most: int = MOST_CASES) -> Cases:
-    """Every workload to every port of every other one, and to every Service; of very many each nth."""
+    """Every workload to every port of every other one, and to every Service, in each family; of very many each nth."""
     workloads = list(_workloads(cluster).items())
     receivers = [*_pod_receivers(workloads), *_service_receivers(cluster)]
     own = sum(receiver.workload >= 0 for receiver in receivers)
@@ -293,6 +293,10 @@ class _Receiver(NamedTuple):
     """Which of the workloads; -1 for a Service."""
     text: str
     """Of a workload: the port alone."""
+    family: Family | None = None
+    """A further one, besides that which comes first anyway."""
+    service: ObjectKey | None = None
+    """Where it is a Service in a further family."""
 
 
 _Workloads = list[tuple[Workload, list[Pod]]]
@@ -301,26 +305,55 @@ _Workloads = list[tuple[Workload, list[Pod]]]
 def _pod_receivers(workloads: _Workloads) -> Iterator[_Receiver]:
     for number, (_, pods) in enumerate(workloads):
         ports = {(p.container_port, p.protocol): None for c in pods[0].spec.containers for p in c.ports}
+        further = _further([text for _, text in given_addresses(pods[0])])
         for port, protocol in ports:
             if protocol in _PROTOCOLS and 0 < port < 65536:
-                yield _Receiver(number, f"{port}/{protocol.lower()}")
+                for family in (None, *further):
+                    yield _Receiver(number, f"{port}/{protocol.lower()}", family)
 
 
 def _service_receivers(cluster: ClusterModel) -> Iterator[_Receiver]:
     for key, service in sorted(cluster.view.services.items()):
         if service.spec.type != "ExternalName" and service.spec.selector:
+            further = () if service.is_headless else _further(service.spec.cluster_ips)
             for port in service.spec.ports:
                 yield _Receiver(-1, f"svc/{key}:{port.port}/{port.protocol.lower()}")
+                for family in further:
+                    yield _Receiver(-1, f"{port.port}/{port.protocol.lower()}", family, key)
+
+
+def _further(texts: Sequence[str]) -> tuple[Family, ...]:
+    """The families of all but the first of these addresses."""
+    families = dict.fromkeys(family_of(a) for text in texts if (a := parse_addr(text)) is not None)
+    return tuple(families)[1:]
+
+
+def _at(texts: Iterable[str], family: Family) -> str:
+    """The address of this family, as a destination begins; empty where there is none."""
+    found = next(
+        (a for text in texts if (a := parse_addr(text)) is not None and family_of(a) is family), None
+    )
+    if found is None:
+        return ""
+    return f"[{found}]" if family is Family.V6 else str(found)
 
 
 def _case(cluster: ClusterModel, workloads: _Workloads, sender: int, receiver: _Receiver) -> Case | None:
     """Pods are taken in turn, so that some pairs are on one node and some are not; None for what cannot be named, and so not be tried."""
     workload, pods = workloads[sender]
     text = shown = receiver.text
+    family = receiver.family
     if receiver.workload >= 0:
         other, targets = workloads[receiver.workload]
-        text = f"pod/{targets[(sender + receiver.workload) % len(targets)].key}:{receiver.text}"
+        target = targets[(sender + receiver.workload) % len(targets)]
+        host = _at((given for _, given in given_addresses(target)), family) if family else f"pod/{target.key}"
+        text = f"{host}:{receiver.text}"
         shown = f"{name_of(other)}:{receiver.text}"
+    elif family is not None and receiver.service is not None:
+        host = _at(cluster.view.services[receiver.service].spec.cluster_ips, family)
+        text, shown = f"{host}:{receiver.text}", f"svc/{receiver.service}:{receiver.text}"
+    if family is not None:
+        shown += f" by {family.address_type}"
     pod = pods[(max(receiver.workload, 0)) % len(pods)]
     try:
         origin = read_origin(f"pod/{pod.key}", cluster)
