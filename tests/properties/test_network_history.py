@@ -35,7 +35,7 @@ OTHER_FACTS = st.sampled_from(
     ]
 )
 
-NOTHING = NetworkState(policy=PolicyState(own_node=FACTS.addresses))
+NOTHING = NetworkState(policy=PolicyState(own_node=Network.compute(ClusterView(), FACTS).policy.own_node))
 
 # Few of each, so that objects meet all the time: the same ClusterIP, NodePort, endpoint, pod address, pod range.
 # Most of them are sound, since two broken objects seldom meet.
@@ -132,6 +132,22 @@ pods = st.builds(
     created=CREATED,
     host_network=st.sampled_from([False, False, True]),
 )
+host_ports = st.builds(
+    lambda port, number, ip: b.host_port(number, port, host_ip=ip),
+    st.sampled_from([8080, 30080, 80, 70000]),
+    st.sampled_from([80, 81]),
+    st.sampled_from(["", "", "0.0.0.0", "192.0.2.11", "198.51.100.1", "127.0.0.1", "10.96.0.1", "nonsense"]),
+)
+HOST_PORTED = st.builds(
+    lambda name, ip, ports, created, leaving: b.pod(
+        name, ip, "fd01::9", node="node-1", ports=ports, created=created, deleted=leaving
+    ),
+    st.sampled_from(["a/x", "a/p", "a/q"]),
+    st.sampled_from(["10.244.0.2", "10.244.0.3"]),
+    st.lists(host_ports, min_size=1, max_size=3),
+    CREATED,
+    st.sampled_from([None, None, None, "2024-01-03T00:00:00Z"]),
+)
 nodes = st.builds(
     lambda name, addresses, cidrs, created: b.node(name, *addresses, pod_cidrs=cidrs, created=created),
     st.sampled_from(["node-1", "node-2", "node-3", "node-4"]),
@@ -174,6 +190,7 @@ def histories() -> st.SearchStrategy[list[tuple[KubeObject, bool]]]:
         history_of(sound_slices).map(lambda history: [*TWO_SERVICES, *history]),
         history_of(LOAD_BALANCERS, LOAD_BALANCERS, sound_slices),
         history_of(pods),
+        history_of(HOST_PORTED, HOST_PORTED, services),
         history_of(nodes),
         history_of(services, slices, pods, nodes),
     )

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from netloom.model.inputs import ClusterView, NodeFacts
 from netloom.model.network import Network
-from netloom.model.services.frontends import Frontend, FrontendAction, FrontendKey, Pool
+from netloom.model.services.frontends import Frontend, FrontendAction, FrontendKey, FrontendKind, Pool
 from netloom.model.state import NetworkState, keepers
 from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.packet import AddressTarget, Destination, Origin, OriginKind
@@ -57,6 +57,8 @@ def choices(data: st.DataObject) -> Choose:
 def frontend_of(state: NetworkState, facts: NodeFacts, packet: Packet) -> Frontend | None:
     family, to = family_of(packet.destination), packet.destination
     found = state.frontends.get(FrontendKey(family, to, packet.protocol, packet.port))
+    if found is not None and found.kind is FrontendKind.HOST_PORT and to not in facts.addresses:
+        return None  # the kernel asks itself whether the address is one of the node's
     if found is not None or to not in facts.addresses:
         return found
     if facts.node_port_cidrs is not None and not any(to in cidr for cidr in facts.node_port_cidrs):

@@ -20,7 +20,7 @@ from netloom.model.routes.local_pods import holder_rank, local_addresses
 from netloom.model.routes.peers import NodeRanges, peer_routes, read_node
 from netloom.model.services.build import ServiceBuild, ServiceBuilder
 from netloom.model.services.frontends import Frontend, FrontendKey, FrontendKind, HealthCheck
-from netloom.model.services.host_ports import HostPortReader, attachment_rank, pod_rank
+from netloom.model.services.host_ports import HostPortReader, HostPorts, attachment_rank, overlaps, pod_rank
 from netloom.model.services.labels import served_service
 from netloom.model.services.slices import ReadSlice, read_slice
 from netloom.model.state import (
@@ -62,6 +62,8 @@ class Network:
         self._facts = facts
         self._builder = ServiceBuilder(facts)
         self._host_ports = HostPortReader(facts)
+        self._given_ports: dict[Hashable, tuple[FrontendKey, ...]] = {}
+        """Of whoever asks for ports at one address of the node."""
         self._frontends: Claims[FrontendKey, Frontend] = Claims(_frontend_dispute)
         self._health_checks: Claims[int, HealthCheck] = Claims(_health_dispute)
         self._local_pods: Claims[Addr, LocalPod] = Claims(_address_dispute)
@@ -103,6 +105,7 @@ class Network:
         findings = [finding for found in self._findings.values() for finding in found]
         findings += [
             *self._frontends.findings(),
+            *overlaps(self._frontends.held, {k for keys in self._given_ports.values() for k in keys}),
             *self._local_pods.findings(),
             *self._health_checks.findings(),
             *self._policies.findings,
@@ -162,6 +165,7 @@ class Network:
         findings.extend(finding for _, built in services for finding in built.findings)
         findings.extend(finding for _, pod in pods for finding in pod.findings)
         findings.extend(finding for _, ports in asked for finding in ports.findings)
+        findings.extend(overlaps(frontends, {key for _, ports in asked for key in ports.given}))
         policy = Policies.compute(view, facts)
         findings.extend(policy.findings)
         return NetworkState(
@@ -235,24 +239,41 @@ class Network:
         pod = self._pods.get(key)
         if pod is None:
             self._local_pods.release(key, changed)
-            self._frontends.release(("Pod", key), frontends)
+            self._ask_ports(("Pod", key), None, HostPorts(), frontends)
             self._findings.pop(("Pod", key), None)
             return
         built = local_addresses(pod, self._facts.name)
         self._local_pods.replace(key, holder_rank(pod), {p.address: p for p in built.addresses}, changed)
         asked = self._host_ports.of_pod(pod)
-        self._frontends.replace(("Pod", key), pod_rank(pod), asked.claimed, frontends)
+        self._ask_ports(("Pod", key), pod_rank(pod), asked, frontends)
         self._keep_findings(("Pod", key), (*built.findings, *asked.findings))
 
     def _rebuild_attachment(self, key: ObjectKey, frontends: Changed[FrontendKey, Frontend]) -> None:
         attachment = self._attachments.get(key)
         if attachment is None:
-            self._frontends.release(("Container", key), frontends)
+            self._ask_ports(("Container", key), None, HostPorts(), frontends)
             self._findings.pop(("Container", key), None)
             return
         asked = self._host_ports.of_attachment(attachment)
-        self._frontends.replace(("Container", key), attachment_rank(attachment), asked.claimed, frontends)
+        self._ask_ports(("Container", key), attachment_rank(attachment), asked, frontends)
         self._keep_findings(("Container", key), asked.findings)
+
+    def _ask_ports(
+        self,
+        owner: Hashable,
+        rank: Seniority | None,
+        asked: HostPorts,
+        frontends: Changed[FrontendKey, Frontend],
+    ) -> None:
+        """The host ports that this owner asks for from now on; ``rank`` is None where it is gone."""
+        if rank is None:
+            self._frontends.release(owner, frontends)
+        else:
+            self._frontends.replace(owner, rank, asked.claimed, frontends)
+        if asked.given:
+            self._given_ports[owner] = asked.given
+        else:
+            self._given_ports.pop(owner, None)
 
     def _update_routes(self, changes: Changes) -> dict[Cidr, PeerRoute | None]:
         ranges = {key: None if node is None else read_node(node) for key, node in changes.nodes.items()}

@@ -76,6 +76,7 @@ def meta(
     created: str | None = None,
     labels: Mapping[str, str] | None = None,
     annotations: Mapping[str, str] | None = None,
+    deleted: str | None = None,
 ) -> ObjectMeta:
     """Metadata of ``namespace/name``; its uid is made from the name."""
     key = key_of(name)
@@ -86,6 +87,7 @@ def meta(
         creation_timestamp=created,
         labels=dict(labels or {}),
         annotations=dict(annotations or {}),
+        deletion_timestamp=deleted,
     )
 
 
@@ -169,6 +171,13 @@ def endpoint_slice(
     )
 
 
+def host_port(
+    number: int, host: int, *, host_ip: str = "", protocol: str = "TCP", name: str = ""
+) -> ContainerPort:
+    """A container's port with a port of the node that leads to it."""
+    return ContainerPort(container_port=number, host_port=host, host_ip=host_ip, protocol=protocol, name=name)
+
+
 def pod(  # noqa: PLR0913 - each is what some test is about
     name: str,
     *addresses: str,
@@ -178,11 +187,13 @@ def pod(  # noqa: PLR0913 - each is what some test is about
     phase: str = "Running",
     ready: bool = True,
     created: str | None = None,
+    deleted: str | None = None,
+    annotations: Mapping[str, str] | None = None,
     **spec: Any,  # noqa: ANN401 - the fields of PodSpec, checked by its constructor
 ) -> Pod:
     """A Pod with these addresses on this node; ``spec`` are further fields of PodSpec."""
     return Pod(
-        metadata=meta(name, created=created, labels=labels),
+        metadata=meta(name, created=created, labels=labels, deleted=deleted, annotations=annotations),
         spec=PodSpec(
             node_name=node, containers=(Container(name="app", image="app:1", ports=tuple(ports)),), **spec
         ),

@@ -8,6 +8,8 @@ What the documentation leaves to the implementation, netloom says itself:
 - of several Services that claim one address and port the oldest has it, then the first by namespace and name;
 - of one Service's own addresses that are equal, a ClusterIP counts before a LoadBalancer address, and that before an external IP;
 - addresses in the pods' range are not served, nor are LoadBalancer addresses and external IPs in the range of Services;
+- a host port of a pod (core/v1 ContainerPort.hostPort) comes behind all Services; of two pods the one that stays has it, then the
+  older. Given an address (hostIP) it comes before NodePorts and host ports of all addresses. The pod sees the sender's own address;
 - what is not served in the range of Services is refused, another proxy's too, unless that one has translated it before;
 - what pods of this node send to NodePorts, LoadBalancer addresses and external IPs keeps its source: the answer comes back here;
 - of an endpoint that stands in several slices the entry counts that is most willing (ready, then serving while it terminates), of
@@ -17,10 +19,11 @@ What the documentation leaves to the implementation, netloom says itself:
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterator
 
 import msgspec
 
-from netloom.api.core import Service, ServicePort
+from netloom.api.core import ContainerPort, Pod, Service, ServicePort
 from netloom.api.discovery import SERVICE_NAME_LABEL, Endpoint, EndpointSlice
 from netloom.model.inputs import ClusterView, NodeFacts
 from netloom.units import Addr, Family, ObjectKey, Protocol, family_of, parse_addr, parse_cidr
@@ -91,8 +94,15 @@ class Standing(msgspec.Struct, frozen=True):
 def naive(view: ClusterView, facts: NodeFacts, packet: Packet) -> Outcome:
     """What must happen to a packet on a node."""
     found = _addressed(view, facts, packet)
-    if found is None:
-        return _nobodys(facts, packet)
+    if (place := _host_port_place(view, facts, packet, found)) is not None:
+        is_kept = packet.asker is Asker.OTHER or (packet.asker is Asker.POD and place[0] != packet.source)
+        return Outcome(Verdict.SERVED, frozenset({place}), frozenset({place} if is_kept else ()))
+    return _nobodys(facts, packet) if found is None else _of_service(view, facts, packet, found)
+
+
+def _of_service(
+    view: ClusterView, facts: NodeFacts, packet: Packet, found: tuple[Service, ServicePort, Kind]
+) -> Outcome:
     service, port, kind = found
     if packet.destination in facts.dns_addresses and packet.port == 53:
         return Outcome(Verdict.PASS)  # the node's own DNS server has this address
@@ -122,6 +132,8 @@ def known_places(view: ClusterView, facts: NodeFacts, packet: Packet) -> frozens
     KEP-1669: established connections of endpoints that terminate live on.
     """
     found = _addressed(view, facts, packet)
+    if (place := _host_port_place(view, facts, packet, found)) is not None:
+        return frozenset({place})
     if found is None:
         return frozenset()
     service, port, _ = found
@@ -194,6 +206,55 @@ def _addressed(
                     if _is_at(service, port, kind, facts, packet):
                         return service, port, kind
     return None
+
+
+def _host_port_place(
+    view: ClusterView, facts: NodeFacts, packet: Packet, found: tuple[Service, ServicePort, Kind] | None
+) -> Place | None:
+    """Where the pod listens whose host port a packet is for, if it is for one."""
+    if packet.destination not in facts.addresses:
+        return None
+    if found is None or found[2] is Kind.NODE_PORT:
+        for pod, port in _host_ports(view, facts, packet):
+            if parse_addr(port.host_ip) == packet.destination:
+                return _pod_address(pod, packet), port.container_port
+    cidrs = facts.node_port_cidrs
+    if found is None and (cidrs is None or any(packet.destination in cidr for cidr in cidrs)):
+        everywhere = "0.0.0.0" if packet.destination.version == 4 else "::"  # noqa: S104 - what a hostIP may say
+        for pod, port in _host_ports(view, facts, packet):
+            if port.host_ip in ("", everywhere):
+                return _pod_address(pod, packet), port.container_port
+    return None
+
+
+def _host_ports(view: ClusterView, facts: NodeFacts, packet: Packet) -> Iterator[tuple[Pod, ContainerPort]]:
+    def age(pod: Pod) -> tuple[bool, bool, str, str, str]:
+        meta = pod.metadata
+        created = meta.creation_timestamp
+        return (
+            meta.deletion_timestamp is not None,
+            created is None,
+            created or "",
+            meta.namespace,
+            meta.name,
+        )
+
+    for pod in sorted(view.pods.values(), key=age):
+        has_its_own = not pod.spec.host_network and pod.status.phase not in ("Succeeded", "Failed")
+        addresses = [parse_addr(one.ip) for one in pod.status.pod_ips]
+        versions = [one.version for one in addresses if one is not None]
+        if pod.spec.node_name != facts.name or not has_its_own or packet.destination.version not in versions:
+            continue
+        sidecars = [one for one in pod.spec.init_containers if one.restart_policy == "Always"]
+        for container in (*pod.spec.containers, *sidecars):
+            for port in container.ports:
+                if (port.host_port, port.protocol) == (packet.port, packet.protocol.value):
+                    yield pod, port
+
+
+def _pod_address(pod: Pod, packet: Packet) -> Addr:
+    addresses = _parsed(tuple(one.ip for one in pod.status.pod_ips))
+    return next(one for one in addresses if one.version == packet.destination.version)
 
 
 def _is_at(service: Service, port: ServicePort, kind: Kind, facts: NodeFacts, packet: Packet) -> bool:

@@ -15,6 +15,8 @@ import msgspec
 
 from netloom.api.core import (
     ClientIPConfig,
+    Container,
+    ContainerPort,
     LoadBalancerIngress,
     LoadBalancerStatus,
     Node,
@@ -126,7 +128,7 @@ def some_cluster(choose: Choose, odds: Odds = Odds()) -> ClusterView:  # noqa: B
     )
     services = [some_service(choose, name, odds) for name in ("a/x", "a/y", "b/x")[: choose((1, 1, 2, 2, 3))]]
     slices = [some_slice(choose, number, services, odds) for number in range(choose((0, 1, 2, 3, 3, 4, 5)))]
-    return b.view(*services, *slices, *nodes(), *pods())
+    return b.view(*services, *slices, *nodes(), *(some_pod(choose, pod, odds) for pod in pods()))
 
 
 def nodes() -> list[Node]:
@@ -142,6 +144,31 @@ def pods() -> list[Pod]:
         for name, addresses in homes.items()
         for number, pair in enumerate(zip(*addresses.values(), strict=True))
     ]
+
+
+def some_pod(choose: Choose, pod: Pod, odds: Odds = Odds()) -> Pod:  # noqa: B008 - a frozen value
+    """One of the pods, mostly as it is; some have host ports, at all of the node's addresses or at one."""
+    texts = (*_HOST_IPS, "nonsense", "10.96.0.80", "127.0.0.1", "192.0.2.77") if odds.bad_input else _HOST_IPS
+    ports = [
+        ContainerPort(
+            container_port=choose(TARGETS),
+            protocol=choose(odds.protocols),
+            host_port=choose((80, 8088, 30080)),
+            host_ip=choose(texts),
+        )
+        for _ in range(choose((0, 0, 1, 1, 2)))
+    ]
+    kind = choose(("containers", "init_containers"))
+    containers = (Container(name="c", ports=tuple(ports), restart_policy=choose(("Always", "Always", None))),)
+    meta = msgspec.structs.replace(
+        pod.metadata, creation_timestamp=choose((None, "2024-01-01T00:00:00Z", "2024-01-02T00:00:00Z"))
+    )
+    if choose((True, False, False, False)):
+        meta = msgspec.structs.replace(meta, deletion_timestamp="2024-01-03T00:00:00Z")
+    spec = msgspec.structs.replace(pod.spec, **{kind: containers})
+    phase = choose(("Running", "Running", "Running", "Pending", "Failed")) if odds.bad_input else "Running"
+    status = msgspec.structs.replace(pod.status, phase=phase)
+    return msgspec.structs.replace(pod, metadata=meta, spec=spec, status=status)
 
 
 def some_service(choose: Choose, name: str, odds: Odds = Odds()) -> Service:  # noqa: B008 - a frozen value
@@ -248,6 +275,7 @@ def some_endpoint(choose: Choose, kind: str, odds: Odds = Odds()) -> Endpoint:  
 def some_packet(choose: Choose, view: ClusterView, facts: NodeFacts, odds: Odds = Odds()) -> Packet:  # noqa: B008
     """A packet to a Service, mostly, or to somewhere near one."""
     aims = [aim for service in view.services.values() for aim in _aims(service, facts)]
+    aims += [aim for pod in view.pods.values() for aim in _host_port_aims(pod, facts)]
     is_aimed = choose((True, True, True, False))
     if aims and is_aimed:
         where, port, protocol = choose(aims)
@@ -287,6 +315,13 @@ def _aims(service: Service, facts: NodeFacts) -> list[tuple[str, int, str]]:
     return aims
 
 
+def _host_port_aims(pod: Pod, facts: NodeFacts) -> list[tuple[str, int, str]]:
+    """Each host port at each address of the node, wherever the pod is."""
+    containers = (*pod.spec.containers, *pod.spec.init_containers)
+    ports = [port for container in containers for port in container.ports if port.host_port]
+    return [(str(own), port.host_port, port.protocol) for own in facts.addresses for port in ports]
+
+
 def described(view: ClusterView) -> str:
     """Services and slices in a few lines, for whoever reads a failure."""
     lines = []
@@ -309,6 +344,13 @@ def described(view: ClusterView) -> str:
             hinted = [*(zone.name for zone in h.for_zones), *(node.name for node in h.for_nodes)]
             words = f"ready={c.ready} serving={c.serving} terminating={c.terminating} hints={hinted}"
             lines.append(f"    {found.addresses} on {found.node_name} {words}")
+    for pod in view.pods.values():
+        for container in (*pod.spec.containers, *pod.spec.init_containers):
+            asked = [(p.host_ip, p.host_port, p.protocol, p.container_port) for p in container.ports]
+            meta = pod.metadata
+            words = f"{pod.status.phase} created={meta.creation_timestamp} deleted={meta.deletion_timestamp}"
+            restarts = container.restart_policy
+            lines.append(f"{pod.key} on {pod.spec.node_name} host ports {asked} restarts={restarts} {words}")
     return "\n".join(lines)
 
 
@@ -332,6 +374,7 @@ _ODD_EXTERNAL_IPS: tuple[tuple[str, ...], ...] = (
     ("10.244.2.2",),
     ("nonsense", "198.51.100.1"),
 )
+_HOST_IPS = ("", "", "", "0.0.0.0", "::", *NODE_ADDRESSES[NODE])  # noqa: S104 - what a hostIP may say
 _INGRESS: tuple[tuple[LoadBalancerIngress, ...], ...] = (
     (),
     (LoadBalancerIngress(ip="198.51.100.1"),),

@@ -11,7 +11,7 @@ the node does not have is nobody's to take: the kernel is asked at each packet. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -39,6 +39,11 @@ class HostPorts(msgspec.Struct, frozen=True):
         """The frontends by where they are."""
         return {frontend.key: frontend for frontend in self.frontends}
 
+    @property
+    def given(self) -> tuple[FrontendKey, ...]:
+        """Those at one address of the node alone."""
+        return tuple(frontend.key for frontend in self.frontends if frontend.key.address is not None)
+
 
 _NOTHING = HostPorts()
 
@@ -59,6 +64,17 @@ def pod_rank(pod: Pod) -> Seniority:
 def attachment_rank(attachment: PlainAttachment) -> Seniority:
     """The place of a container that is no pod: below all that the cluster knows."""
     return Seniority(Standing.MAPPED_PORT, False, "", "", attachment.name)
+
+
+def overlaps(held: Mapping[FrontendKey, Frontend], given: Iterable[FrontendKey]) -> Iterator[Finding]:
+    """Who does not get all of the node's addresses because a host port of ``given`` asks for one of them alone."""
+    for key in given:
+        alone = held.get(key)
+        other = held.get(FrontendKey(key.family, None, key.protocol, key.port))
+        if alone is None or alone.kind is not FrontendKind.HOST_PORT or other is None:
+            continue
+        problem = f"{key} belongs to {alone.source.subject}, which asks for this address alone (hostIP)"
+        yield Finding(other.source, problem, "give one of the two another port")
 
 
 class HostPortReader:
