@@ -53,6 +53,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """UDP port of the tunnels, the same on all nodes; 0: 4789 for vxlan, 8285 for udp, 51820 for wireguard."""
     vni: int = 4096
     """VXLAN network identifier, 1 to 16777215."""
+    stretched: bool = False
+    """Whether pods of all nodes see each other as stations of one segment, over whichever fabric joins the nodes."""
 
     def cluster_facts(self) -> ClusterFacts:
         """The settings of the cluster that the model depends on.
@@ -79,6 +81,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             direct=self.direct,
             tunnel_port=self.tunnel_port,
             vni=self.vni,
+            stretched=self.stretched,
         )
 
     def server_settings(self) -> ServerSettings:

@@ -55,7 +55,7 @@ _VETH_INFO_PEER = 1
 _RTEXT_FILTER_SKIP_STATS = 8
 
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_FLAGS = 1, 2, 8
-_IFA_F_NODAD, _IFA_F_TENTATIVE = 0x02, 0x40
+_IFA_F_NODAD, _IFA_F_TENTATIVE, _IFA_F_NOPREFIXROUTE = 0x02, 0x40, 0x200
 
 _RTN_LOCAL = 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC = 1, 4, 5, 6, 7
@@ -97,6 +97,11 @@ def new_veth(veth: Veth, peer_netns_fd: int | None) -> Request:
 def new_bridge(name: str) -> Request:
     """Make a bridge."""
     return _new_link([attr(_IFLA_IFNAME, string(name)), _link_info("bridge")], f"make bridge {name}")
+
+
+def new_link(name: str, kind: str) -> Request:
+    """Make an interface of a kind that needs no settings at its start: ``wireguard``, ``dummy``."""
+    return _new_link([attr(_IFLA_IFNAME, string(name)), _link_info(kind)], f"make {kind} {name}")
 
 
 def set_link(index: int, operation: str, *, up: bool | None = None, **changes: bytes) -> Request:
@@ -182,10 +187,20 @@ def _link_settings(mac: str, mtu: int) -> list[bytes]:
 # --- addresses -------------------------------------------------------------------------------------------------------
 
 
-def new_address(index: int, interface: Interface, device: str) -> Request:
-    """Put an address on an interface, or renew it. IPv6 without duplicate detection: our store knows who has what."""
-    flags = attr(_IFA_FLAGS, u32(_IFA_F_NODAD)) if interface.version == 6 else b""
-    body = _address(index, interface) + flags
+def new_address(
+    index: int, interface: Interface, device: str, *, is_prefix_route: bool = True
+) -> Request:
+    """Put an address on an interface, or renew it. IPv6 without duplicate detection: our store knows who has what.
+
+    Args:
+        index: of the interface.
+        interface: the address and its prefix.
+        device: name of the interface, for words.
+        is_prefix_route: whether the rest of the prefix is taken to be on the link.
+    """
+    flags = _IFA_F_NODAD if interface.version == 6 else 0
+    flags |= 0 if is_prefix_route else _IFA_F_NOPREFIXROUTE
+    body = _address(index, interface) + (attr(_IFA_FLAGS, u32(flags)) if flags else b"")
     return Request(RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, body, f"address {interface} on {device}")
 
 

@@ -45,6 +45,7 @@ def facts_of(node: Node, cluster: ClusterFacts) -> NodeFacts:
         direct=cluster.direct,
         tunnel_port=cluster.tunnel_port,
         vni=cluster.vni,
+        stretched=cluster.stretched,
         underlay=read_underlay(node.metadata.annotations.get(UNDERLAY_ANNOTATION, "")) or Underlay(),
     )
 

@@ -71,6 +71,8 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """UDP port of the tunnels; 0: the fabric's own."""
     vni: int = 4096
     """VXLAN network identifier, 24 bits (RFC 7348 section 5)."""
+    stretched: bool = False
+    """Whether pods of all nodes see each other as stations of one segment, of the cluster's range; the nodes route all the same."""
     underlay: Underlay = Underlay()
     """How this node is connected."""
 
@@ -103,3 +105,5 @@ class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
     """UDP port of the tunnels; 0: the fabric's own."""
     vni: int = 4096
     """VXLAN network identifier, 24 bits (RFC 7348 section 5)."""
+    stretched: bool = False
+    """Whether pods of all nodes see each other as stations of one segment, of the cluster's range; the nodes route all the same."""

@@ -1,0 +1,73 @@
+"""What a node is becomes the bridge of its pods. Pure. In: facts. Out: the bridge, its addresses, and the segments of pods.
+
+Not here: the pods' own interfaces (``cni/attach``), and the way to pods of other nodes (another fabric's business).
+"""
+
+from __future__ import annotations
+
+import ipaddress
+
+import msgspec
+
+from netloom.model.inputs import NodeFacts
+from netloom.model.routes.ways import FabricKind, Segment, node_address_in, outer_family, pod_mtu
+from netloom.program.links import Bridge, Interface
+from netloom.program.names import BRIDGE_LINK, HOST_SIDE_MAC
+from netloom.program.sysctl import Setting
+from netloom.units import Cidr
+
+
+class PodBridge(msgspec.Struct, frozen=True):
+    """The bridge, the gateways that are its addresses, and how it answers for stations that it only routes to."""
+
+    bridge: Bridge
+    gateways: tuple[Interface, ...]
+    settings: tuple[Setting, ...]
+
+
+def segments_of(facts: NodeFacts) -> tuple[Segment, ...]:
+    """The segment that this node's pods are on, for each of its ranges: the bridge, and the gateway with the segment's prefix.
+
+    Empty where pods have interfaces of their own: with every fabric but ``l2``, unless the segment is stretched over it.
+    """
+    if facts.fabric is not FabricKind.L2 and not facts.stretched:
+        return ()
+    return tuple(
+        Segment(BRIDGE_LINK, ipaddress.ip_interface(f"{node_address_in(cidr)}/{_prefix(cidr, facts)}"))
+        for cidr in facts.pod_cidrs
+    )
+
+
+def compile_bridge(facts: NodeFacts) -> PodBridge | None:
+    """The bridge of a node; None where its pods are on none."""
+    segments = segments_of(facts)
+    if not segments:
+        return None
+    mtu = pod_mtu(facts.fabric, outer_family(facts.addresses), facts.underlay.mtu)
+    return PodBridge(
+        Bridge(name=BRIDGE_LINK, mac=HOST_SIDE_MAC, mtu=mtu),
+        tuple(segment.interface for segment in segments),
+        _SETTINGS,
+    )
+
+
+def _prefix(cidr: Cidr, facts: NodeFacts) -> int:
+    """Of the node's own range; where the segment is stretched, of the range of the whole cluster that it lies in."""
+    if not facts.stretched:
+        return cidr.prefixlen
+    around = [
+        whole.prefixlen
+        for whole in facts.cluster_cidrs
+        if whole.version == cidr.version
+        and whole.prefixlen <= cidr.prefixlen
+        and cidr.network_address in whole
+    ]
+    return max(around, default=cidr.prefixlen)
+
+
+_SETTINGS = (
+    # Who asks on the segment for a pod elsewhere is answered by the node, which routes; for a pod on the same bridge, too.
+    Setting(f"net/ipv4/conf/{BRIDGE_LINK}/proxy_arp", "1"),
+    Setting(f"net/ipv4/conf/{BRIDGE_LINK}/proxy_arp_pvlan", "1"),
+    Setting(f"net/ipv4/conf/{BRIDGE_LINK}/send_redirects", "0"),
+)
