@@ -63,6 +63,20 @@ CLUSTER_NETWORK_POLICIES = Resource(
 )
 IP_POOLS = Resource("netloom.io", "v1alpha1", "ippools", "IPPool", namespaced=False, is_optional=True)
 IP_BLOCKS = Resource("netloom.io", "v1alpha1", "ipblocks", "IPBlock", namespaced=False, is_optional=True)
+NETWORK_ATTACHMENT_DEFINITIONS = Resource(
+    "k8s.cni.cncf.io",
+    "v1",
+    "network-attachment-definitions",
+    "NetworkAttachmentDefinition",
+    namespaced=True,
+    is_optional=True,
+)
+NETWORK_POOLS = Resource(
+    "netloom.io", "v1alpha1", "networkpools", "NetworkPool", namespaced=False, is_optional=True
+)
+NETWORK_LEASES = Resource(
+    "netloom.io", "v1alpha1", "networkleases", "NetworkLease", namespaced=False, is_optional=True
+)
 
 ALL = (
     NAMESPACES,
@@ -82,5 +96,8 @@ ALL = (
     CLUSTER_NETWORK_POLICIES,
     IP_POOLS,
     IP_BLOCKS,
+    NETWORK_ATTACHMENT_DEFINITIONS,
+    NETWORK_POOLS,
+    NETWORK_LEASES,
 )
 """Every kind of the embedded cluster; emptying a namespace goes over the namespaced ones."""

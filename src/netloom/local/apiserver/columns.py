@@ -252,6 +252,16 @@ def _ip_block(d: Document, now: float) -> list[Any]:
     return [_meta(d)["name"], *parts, _born(d, now)]
 
 
+def _network_pool(d: Document, now: float) -> list[Any]:
+    return [_meta(d)["name"], ",".join(map(str, _part(d, "spec", "cidrs") or ())), _born(d, now)]
+
+
+def _network_lease(d: Document, now: float) -> list[Any]:
+    holder = [_part(d, "spec", "holder", name) or "" for name in ("pod", "interface", "node")]
+    parts = [_part(d, "spec", name) or "" for name in ("pool", "address")]
+    return [_meta(d)["name"], *parts, *holder, _part(d, "spec", "keptUntil") or "", _born(d, now)]
+
+
 _SHEETS: dict[str, Sheet] = {
     kinds.NAMESPACES.qualified: Sheet(_columns("Name Status Age"), _namespace),
     kinds.NODES.qualified: Sheet(
@@ -291,6 +301,10 @@ _SHEETS: dict[str, Sheet] = {
     ),
     kinds.IP_POOLS.qualified: Sheet(_columns("Name CIDRs Disabled Age"), _ip_pool),
     kinds.IP_BLOCKS.qualified: Sheet(_columns("Name CIDR Node Pool Age"), _ip_block),
+    kinds.NETWORK_POOLS.qualified: Sheet(_columns("Name CIDRs Age"), _network_pool),
+    kinds.NETWORK_LEASES.qualified: Sheet(
+        _columns("Name Pool Address Pod Interface Node Kept_Until+ Age"), _network_lease
+    ),
 }
 _ORDINARY = Sheet(_columns("Name Age"), _ordinary)
 

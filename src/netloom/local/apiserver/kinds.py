@@ -151,10 +151,23 @@ IP_BLOCKS = Kind(
 )  # fmt: skip
 """Our own; elsewhere CustomResourceDefinitions (deploy/crds)."""
 
+NETWORK_ATTACHMENT_DEFINITIONS = Kind(
+    "k8s.cni.cncf.io", "v1", "NetworkAttachmentDefinition", "network-attachment-definitions", "network-attachment-definition",
+    short_names=("net-attach-def",), counts_generations=True,
+)  # fmt: skip
+"""Elsewhere a CustomResourceDefinition (Network Plumbing Working Group); here it is served like the others."""
+NETWORK_POOLS = Kind(
+    "netloom.io", "v1alpha1", "NetworkPool", "networkpools", "networkpool", namespaced=False, counts_generations=True
+)
+NETWORK_LEASES = Kind(
+    "netloom.io", "v1alpha1", "NetworkLease", "networkleases", "networklease", namespaced=False, counts_generations=True
+)
+"""Our own; elsewhere CustomResourceDefinitions (deploy/crds)."""
+
 ALL: tuple[Kind, ...] = (
     CONFIG_MAPS, ENDPOINTS, EVENTS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
     DEPLOYMENTS, REPLICA_SETS, LEASES, ENDPOINT_SLICES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES,
-    IP_BLOCKS, IP_POOLS,
+    IP_BLOCKS, IP_POOLS, NETWORK_LEASES, NETWORK_POOLS, NETWORK_ATTACHMENT_DEFINITIONS,
 )  # fmt: skip
 """Every kind; core first, then group by group as discovery lists them."""
 

@@ -15,6 +15,7 @@ from netloom.local.apiserver import (
     kinds,
     validate_cluster_policies,
     validate_names,
+    validate_networks,
     validate_objects,
     validate_pods,
     validate_policies,
@@ -78,4 +79,7 @@ _RULES: Mapping[str, Callable[[Document, Document | None], Errors]] = {
     ),
     "netloom.io/v1alpha1/IPPool": _alone(validate_pools.ip_pool),
     "netloom.io/v1alpha1/IPBlock": validate_pools.ip_block,
+    "k8s.cni.cncf.io/v1/NetworkAttachmentDefinition": _alone(validate_networks.network_attachment_definition),
+    "netloom.io/v1alpha1/NetworkPool": _alone(validate_networks.network_pool),
+    "netloom.io/v1alpha1/NetworkLease": validate_networks.network_lease,
 }
