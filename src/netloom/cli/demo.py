@@ -18,12 +18,12 @@ from netloom.api.discovery import EndpointSlice
 from netloom.cli.output import Progress, add_output, emit, table
 from netloom.cli.status import pod_line, pod_table
 from netloom.cli.up import UpReport, bring_up
+from netloom.cli.up_options import add_fabric, add_families, settings_from
 from netloom.errors import AlreadyExists, UsageError
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import load
 from netloom.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from netloom.local import cluster
-from netloom.local.settings import ClusterSettings, checked
 from netloom.local.verify import Outcome, Subject, summary, verify
 
 EXAMPLE = "examples/shop"
@@ -41,9 +41,11 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
     parser.add_argument("--name", default="demo", help="name of the cluster (default: %(default)s)")
     parser.add_argument("--nodes", type=int, default=3, help="how many nodes (default: %(default)s)")
+    add_families(parser)
     parser.add_argument(
         "--example", default=EXAMPLE, metavar="DIR", help="what to apply (default: %(default)s)"
     )
+    add_fabric(parser)
     add_output(parser)
 
 
@@ -63,7 +65,7 @@ def run(options: argparse.Namespace) -> int:
             f"--example {options.example}: no such directory", "run it in the checkout, or name a directory"
         )
     progress = Progress(quiet=options.output != "text")
-    settings = checked(ClusterSettings(name=options.name, nodes=options.nodes))
+    settings = settings_from(options)
     try:
         up = bring_up(settings, [options.example], progress=progress, timeout_s=60)
     except AlreadyExists:

@@ -29,6 +29,11 @@ def add_nodes_and_families(parser: argparse.ArgumentParser) -> None:
         default=defaults.zones,
         help="spread the nodes over so many zones, zone-a, zone-b ... (default: no zones)",
     )
+    add_families(parser)
+
+
+def add_families(parser: argparse.ArgumentParser) -> None:
+    """Families and ranges."""
     parser.add_argument(
         FAMILY_FLAG,
         choices=tuple(FAMILY_WORDS),
@@ -102,23 +107,24 @@ def add_fabric(parser: argparse.ArgumentParser) -> None:
 
 
 def settings_from(options: argparse.Namespace) -> ClusterSettings:
-    """What the user asked for, checked.
+    """What the user asked for, checked; what a verb does not offer is as usual.
 
     Raises:
         UsageError: it cannot be; names the flag.
     """
+    defaults = ClusterSettings()
     given = {POD: options.pod_cidr, SERVICE: options.service_cidr, UNDERLAY: options.underlay_cidr}
     ranges = completed({flag: _split(texts) for flag, texts in given.items()}, options.ip_family)
     return checked(
         ClusterSettings(
             name=options.name,
             nodes=options.nodes,
-            zones=options.zones,
+            zones=getattr(options, "zones", defaults.zones),
             pod_cidrs=ranges[POD],
             service_cidrs=ranges[SERVICE],
             underlay_cidrs=ranges[UNDERLAY],
-            api_port=options.api_port,
-            dns_upstreams=tuple(options.dns_upstream),
+            api_port=getattr(options, "api_port", defaults.api_port),
+            dns_upstreams=tuple(getattr(options, "dns_upstream", defaults.dns_upstreams)),
             fabric=FabricKind(options.fabric),
             direct=options.direct,
             tunnel_port=options.tunnel_port,

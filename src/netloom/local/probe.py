@@ -13,16 +13,18 @@ import time
 from typing import Any
 
 TIMEOUT_S = 3.0
+_FAMILIES = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}
 _REQUEST = b"GET / HTTP/1.1\r\nHost: probe\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
 
 
 def probe(target: dict[str, Any]) -> dict[str, Any]:
-    """One target: ``host``, ``port``, ``protocol``; never raises."""
+    """One target: ``host``, ``port``, ``protocol``, and the ``family`` to look a name up in; never raises."""
     outcome: dict[str, Any] = {"reached": False}
     began = time.monotonic()
     kind = socket.SOCK_DGRAM if target["protocol"] == "UDP" else socket.SOCK_STREAM
     try:
-        found = socket.getaddrinfo(target["host"], target["port"], type=kind)
+        family = _FAMILIES.get(target.get("family", ""), socket.AF_UNSPEC)
+        found = socket.getaddrinfo(target["host"], target["port"], family=family, type=kind)
         outcome["addresses"] = sorted({str(f[4][0]) for f in found})
         outcome |= ask(found[0][0], kind, (found[0][4][0], found[0][4][1]))
     except (OSError, ValueError) as error:

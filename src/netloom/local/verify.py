@@ -2,7 +2,8 @@
 
 In: a client of a cluster whose pods are stand-ins. Out: what each pod saw, judged. The questions: every pod reaches
 every pod, and is seen there with its own address (no NAT); every Service answers by name and by address, from every
-pod, with one of its own endpoints; a NodePort answers on every node; containers of a pod share localhost.
+pod, with one of its own endpoints; a NodePort answers on every node; containers of a pod share localhost. All of it in each
+family that the pod, the Service or the node has.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Question(msgspec.Struct, frozen=True):
     """Pods (namespace/name) that may answer."""
     keeps_source: bool
     """The answering pod must see the asking pod's own address."""
+    family: str = ""
+    """``IPv4`` or ``IPv6`` where a name is to be looked up in one of several; empty: in any."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -89,21 +92,27 @@ def _pod_questions(source: Pod, pod: Pod) -> Iterator[Question]:
     for container in pod.spec.containers:
         for port in container.ports:
             where = (port.container_port, port.protocol, me)
-            yield Question(
-                "pod",
-                f"{pod.key}:{port.container_port}/{port.protocol}",
-                pod.status.pod_ip,
-                *where,
-                keeps_source=True,
-            )
-            if pod.key == source.key:
-                yield Question(
-                    "localhost",
-                    f"{container.name}:{port.container_port}",
-                    "127.0.0.1",
-                    *where,
-                    keeps_source=False,
-                )
+            for address in _addresses(pod):
+                text = f"{pod.key}:{port.container_port}/{port.protocol}"
+                yield Question("pod", text, address, *where, keeps_source=True)
+                if pod.key == source.key:
+                    text = f"{container.name}:{port.container_port}"
+                    local = "::1" if ":" in address else "127.0.0.1"
+                    yield Question("localhost", text, local, *where, keeps_source=False)
+
+
+def _addresses(pod: Pod) -> tuple[str, ...]:
+    return tuple(given.ip for given in pod.status.pod_ips) or (pod.status.pod_ip,)
+
+
+def _family(address: str) -> str:
+    return "IPv6" if ":" in address else "IPv4"
+
+
+def _families(service: Service) -> tuple[str, ...]:
+    """The families that a Service is served in; one empty word where it does not say."""
+    given = (a for a in (*service.spec.cluster_ips, service.spec.cluster_ip) if a and a != "None")
+    return tuple(service.spec.ip_families) or tuple(dict.fromkeys(map(_family, given))) or ("",)
 
 
 def _service_questions(subject: Subject, service: Service) -> Iterator[Question]:
@@ -115,12 +124,15 @@ def _service_questions(subject: Subject, service: Service) -> Iterator[Question]
     for port in target.spec.ports:
         label = f"{service.key}:{port.port}/{port.protocol}"
         number = _endpoint_port(subject.slices, target, port.name) if target.is_headless else port.port
-        asked = {"service-name": [name, f"{name}.svc.{subject.domain}"]}
+        families = _families(target)
+        for host in (name, f"{name}.svc.{subject.domain}"):
+            for family in families if len(families) > 1 else ("",):
+                asked = ("service-name", label, host, number, port.protocol, answerers)
+                yield Question(*asked, keeps_source=False, family=family)
         if service.spec.cluster_ip and not service.is_headless:
-            asked["service-address"] = [service.spec.cluster_ip]
-        for kind, hosts in asked.items():
-            for host in hosts:
-                yield Question(kind, label, host, number, port.protocol, answerers, keeps_source=False)
+            for host in service.spec.cluster_ips or (service.spec.cluster_ip,):
+                asked = ("service-address", label, host, number, port.protocol, answerers)
+                yield Question(*asked, keeps_source=False)
         if port.node_port and target is service:
             yield from _node_port_questions(subject, service, port, answerers)
 
@@ -128,10 +140,12 @@ def _service_questions(subject: Subject, service: Service) -> Iterator[Question]
 def _node_port_questions(
     subject: Subject, service: Service, port: ServicePort, answerers: frozenset[str]
 ) -> Iterator[Question]:
+    families = _families(service)
     for node in subject.nodes:
         label = f"{node.metadata.name}:{port.node_port}/{port.protocol} ({service.key})"
         for address in node.status.addresses:
-            if address.type == "InternalIP":
+            is_served = families == ("",) or _family(address.address) in families
+            if address.type == "InternalIP" and is_served:
                 host = address.address
                 yield Question(
                     "node-port", label, host, port.node_port, port.protocol, answerers, keeps_source=False
@@ -165,9 +179,14 @@ def judge(source: Pod, question: Question, seen: Seen) -> Outcome:
         wrong = seen.error or "no answer"
     elif seen.pod not in question.answerers:
         wrong = f"answered by {seen.pod}, which is none of its endpoints"
-    elif question.keeps_source and _host(seen.peer) != source.status.pod_ip:
-        wrong = f"seen as {seen.peer} instead of {source.status.pod_ip}: address translated on the way"
+    elif question.keeps_source and (own := _of_family(question.host, source)) != _host(seen.peer):
+        wrong = f"seen as {seen.peer} instead of {own}: address translated on the way"
     return Outcome(str(source.key), question, seen, wrong)
+
+
+def _of_family(host: str, source: Pod) -> str:
+    """The asking pod's address of the family that it asked in."""
+    return next((a for a in _addresses(source) if _family(a) == _family(host)), source.status.pod_ip)
 
 
 def _host(peer: str) -> str:
@@ -196,7 +215,9 @@ async def verify(client: KubeClient, subject: Subject) -> list[Outcome]:
 async def _ask(client: KubeClient, pod: ObjectKey, asked: Sequence[Question]) -> list[Seen]:
     """Run the probe inside the pod, with the host's interpreter and nothing of netloom."""
     output, error = bytearray(), bytearray()
-    targets = msgspec.json.encode([{"host": q.host, "port": q.port, "protocol": q.protocol} for q in asked])
+    targets = msgspec.json.encode(
+        [{"host": q.host, "port": q.port, "protocol": q.protocol, "family": q.family} for q in asked]
+    )
     streams = Streams(output=output.extend, error=error.extend, input=_once(targets))
     code = await run_in_pod(client, pod, _COMMAND, streams)
     if code != 0:

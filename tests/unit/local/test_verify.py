@@ -140,3 +140,83 @@ def test_the_summary_counts_what_was_asked_and_what_was_wrong():
     assert summary([fine, fine, Outcome("shop/web", QUESTION, Seen(False, 1.0), "no answer")]) == {
         "pod": {"asked": 3, "wrong": 1}
     }
+
+
+DUAL = """
+apiVersion: v1
+kind: Node
+metadata: {name: node-1}
+status: {addresses: [{type: InternalIP, address: 192.0.2.11}, {type: InternalIP, address: "2001:db8::11"}]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web, namespace: shop}
+spec: {containers: [{name: web, ports: [{containerPort: 8080}]}]}
+status: {podIP: 10.1.0.5, podIPs: [{ip: 10.1.0.5}, {ip: "fd00::5"}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: both, namespace: shop}
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.20
+  clusterIPs: [10.96.0.20, "fd00:96::20"]
+  ipFamilies: [IPv4, IPv6]
+  ports: [{port: 80, targetPort: 8080, nodePort: 30080}]
+---
+apiVersion: v1
+kind: Service
+metadata: {name: one, namespace: shop}
+spec:
+  type: NodePort
+  clusterIP: 10.96.0.21
+  clusterIPs: [10.96.0.21]
+  ipFamilies: [IPv4]
+  ports: [{port: 80, targetPort: 8080, nodePort: 30081}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: both-1, namespace: shop, labels: {kubernetes.io/service-name: both}}
+endpoints: [{addresses: [10.1.0.5], targetRef: {kind: Pod, namespace: shop, name: web}}]
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: one-1, namespace: shop, labels: {kubernetes.io/service-name: one}}
+endpoints: [{addresses: [10.1.0.5], targetRef: {kind: Pod, namespace: shop, name: web}}]
+"""
+
+
+def test_each_family_is_asked_for_where_it_is_served():
+    view = load_view(DUAL)
+    pod = view.pods[ObjectKey("shop", "web")]
+    subject = Subject(
+        pods=list(view.pods.values()),
+        services=list(view.services.values()),
+        slices=list(view.slices.values()),
+        nodes=list(view.nodes.values()),
+    )
+    asked = {}
+    for q in questions(subject, pod):
+        asked.setdefault((q.asks, q.subject.partition(":")[0]), []).append((q.host, q.family))
+    assert [h for h, _ in asked["pod", "shop/web"]] == ["10.1.0.5", "fd00::5"]
+    assert [h for h, _ in asked["localhost", "web"]] == ["127.0.0.1", "::1"]
+    assert [f for _, f in asked["service-name", "shop/both"]] == ["IPv4", "IPv6"] * 2
+    assert [f for _, f in asked["service-name", "shop/one"]] == ["", ""]
+    assert [h for h, _ in asked["service-address", "shop/both"]] == ["10.96.0.20", "fd00:96::20"]
+    ports = [q for q in questions(subject, pod) if q.asks == "node-port"]
+    assert [(q.host, q.port) for q in ports] == [
+        ("192.0.2.11", 30080),
+        ("2001:db8::11", 30080),
+        ("192.0.2.11", 30081),
+    ]
+
+
+def test_the_source_is_that_of_the_family_that_was_asked_in():
+    pod = load_view(DUAL).pods[ObjectKey("shop", "web")]
+    question = Question("pod", "p", "fd00::6", 80, "TCP", frozenset(("shop/b",)), keeps_source=True)
+
+    def wrong(peer):
+        return judge(pod, question, Seen(True, 1.0, pod="shop/b", peer=peer)).wrong
+
+    assert wrong("[fd00::5]:4000") == ""
+    assert "instead of fd00::5" in wrong("[fd00::1]:4000")
