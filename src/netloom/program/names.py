@@ -78,6 +78,25 @@ def is_own_link(name: str) -> bool:
     return is_pod_link(name) or name.startswith(FABRIC_LINK_PREFIX)
 
 
+POD_RELAY_PREFIX = "nb"
+"""Interface of kind ``ifb`` that what a pod sends waits in where its bandwidth is limited: this and the digits of the pod's link."""
+
+
+def pod_relay(link: str) -> str:
+    """Name of that interface for a pod's link."""
+    return POD_RELAY_PREFIX + link.removeprefix(POD_LINK_PREFIX)
+
+
+def link_of_relay(relay: str) -> str:
+    """The pod's link that such an interface belongs to."""
+    return POD_LINK_PREFIX + relay.removeprefix(POD_RELAY_PREFIX)
+
+
+def is_pod_relay(name: str) -> bool:
+    """True for a name that :func:`pod_relay` can give."""
+    return name.startswith(POD_RELAY_PREFIX) and is_pod_link(link_of_relay(name))
+
+
 def pod_mac(address: Addr) -> str:
     """MAC of a pod interface, a function of its first address: locally administered, unicast, unique on the node."""
     low = address.packed[-4:]

@@ -157,10 +157,22 @@ NETWORK_ATTACHMENT_DEFINITIONS = Kind(
 )  # fmt: skip
 """Elsewhere a CustomResourceDefinition (Network Plumbing Working Group); here it is served like the others."""
 NETWORK_POOLS = Kind(
-    "netloom.io", "v1alpha1", "NetworkPool", "networkpools", "networkpool", namespaced=False, counts_generations=True
+    "netloom.io",
+    "v1alpha1",
+    "NetworkPool",
+    "networkpools",
+    "networkpool",
+    namespaced=False,
+    counts_generations=True,
 )
 NETWORK_LEASES = Kind(
-    "netloom.io", "v1alpha1", "NetworkLease", "networkleases", "networklease", namespaced=False, counts_generations=True
+    "netloom.io",
+    "v1alpha1",
+    "NetworkLease",
+    "networkleases",
+    "networklease",
+    namespaced=False,
+    counts_generations=True,
 )
 """Our own; elsewhere CustomResourceDefinitions (deploy/crds)."""
 

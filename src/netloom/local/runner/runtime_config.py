@@ -11,7 +11,7 @@ from decimal import Decimal
 from typing import Any
 
 from netloom.errors import InvalidObject
-from netloom.local.apiserver.quantity import parse
+from netloom.api.quantity import parse
 from netloom.local.runner.spec import Pod
 
 INGRESS, EGRESS = "kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth"
