@@ -22,7 +22,8 @@ import msgspec
 from netloom.cni import attach, result, verify
 from netloom.cni.attach import PodInterface
 from netloom.cni.codes import CniError, Code, cni_error
-from netloom.cni.ipam.lease import Attachment, Lease
+from netloom.cni.ipam.lease import Attachment, Exhausted, Lease
+from netloom.cni.ipam.offers import Offer, Offers
 from netloom.cni.ipam.store import AddressStore
 from netloom.cni.request import CniRequest, parse
 from netloom.cni.result import Answer
@@ -30,6 +31,8 @@ from netloom.cni.versions import VERSIONS
 from netloom.errors import NetloomError, Unavailable
 from netloom.linux import netns
 from netloom.linux.libc import CLONE_NEWNET
+from netloom.linux.rtnl import Rtnl
+from netloom.model.routes.ways import Segment
 from netloom.program import names
 from netloom.units import Addr, Cidr
 
@@ -46,6 +49,8 @@ class PodNetwork(msgspec.Struct, frozen=True, kw_only=True):
     ranges: tuple[Cidr, ...]
     node_addresses: tuple[Addr, ...] = ()
     mtu: int = 1500
+    segments: tuple[Segment, ...] = ()
+    """Where pods are on a bridge: the segment of each range."""
 
 
 class SecondaryNetworks(Protocol):
@@ -80,6 +85,7 @@ class Verbs:
     Args:
         store: the record of addresses.
         network: gives what is known now; None while the node's ranges are not known yet (then ADD says "try again").
+        offers: tells which addresses a pod may have; None: those of the node's ranges, and what it asks for.
         admit: called with a pod (namespace/name; empty where the runtime names none) and the addresses that it will have,
             before its interface is made; returns when its policies are in force, and raises NetloomError where they cannot be.
         released: called with the same, when that interface is gone (or was not made) and before others may get the addresses.
@@ -93,6 +99,7 @@ class Verbs:
         *,
         store: AddressStore,
         network: Callable[[], PodNetwork | None],
+        offers: Offers | None = None,
         admit: Callable[[str, tuple[Addr, ...]], Awaitable[None]] | None = None,
         released: Callable[[str, tuple[Addr, ...]], None] | None = None,
         secondary: SecondaryNetworks | None = None,
@@ -101,6 +108,7 @@ class Verbs:
     ) -> None:
         self._store = store
         self._network = network
+        self._offers = offers
         self._admit = admit
         self._released = released
         self._secondary = secondary
@@ -176,7 +184,7 @@ class Verbs:
         """The address first, then what must be in force for it, then the interface, and what leads to it last."""
         was_used = False
         try:
-            network, addresses = await netns.run_in_async(None, lambda: self._reserve(request))
+            network, addresses = await self._reserve(request)
             if self._admit is not None:
                 await self._admit(request.pod, addresses)
             made = _interface(request, network, addresses)
@@ -225,26 +233,65 @@ class Verbs:
             self._released(lease.pod, lease.addresses)
         await netns.run_in_async(None, lambda: self._store.release(attachment, was_used=was_used))
 
+    async def _reserve(self, request: CniRequest) -> tuple[PodNetwork, tuple[Addr, ...]]:
+        network, wished = self._known_network(), request.wishes.addresses
+        if self._offers is None:
+            offer = Offer(ranges=network.ranges, requested=wished)
+            return network, await netns.run_in_async(None, lambda: self._reserve_now(request, offer))
+        try:
+            offer = await self._offers.offer(request.pod, wished)
+            while True:
+                reserve = functools.partial(self._reserve_now, request, offer)
+                try:
+                    return network, await netns.run_in_async(None, reserve)
+                except Exhausted as error:
+                    offer = await self._offers.more(request.pod, offer, error)
+        except NetloomError as error:
+            if not isinstance(error, CniError):
+                self._offers.failed(request.pod, error)
+            raise
+
+    async def reclaim(self, lease: Lease) -> bool:
+        """Release what nobody uses any more and no runtime will ask us to; False where that is not so now.
+
+        Raises:
+            KernelError, StorageError: it could not be; the lease stays.
+        """
+        if lease.attachment in self._turns:
+            return False
+        async with self._turn(lease.attachment):
+            if await netns.run_in_async(None, lambda: self._is_left(lease)):
+                await self._take_away(lease.attachment)
+                return True
+            return False
+
     # --- on a thread that dies
 
-    def _reserve(self, request: CniRequest) -> tuple[PodNetwork, tuple[Addr, ...]]:
-        network = self._known_network()
+    def _is_left(self, lease: Lease) -> bool:
+        with Rtnl() as rtnl:
+            link = rtnl.find_link(names.pod_link(lease.attachment.container, lease.attachment.interface))
+        return link is None and self._store.find(lease.attachment) == lease
+
+    def _reserve_now(self, request: CniRequest, offer: Offer) -> tuple[Addr, ...]:
         if not request.wishes.ports:
-            return network, self._reserve_in(request, network)
+            return self._reserve_in(request, offer)
         with self._mapping:  # nobody else may map the same port between the look and the record
             verify.check_ports(request, self._store.leases())
-            return network, self._reserve_in(request, network)
+            return self._reserve_in(request, offer)
 
-    def _reserve_in(self, request: CniRequest, network: PodNetwork) -> tuple[Addr, ...]:
+    def _reserve_in(self, request: CniRequest, offer: Offer) -> tuple[Addr, ...]:
         wishes = request.wishes
         instead = {chosen.network.version for chosen in wishes.ranges}
+        blocks = [cidr for cidr in offer.blocks if cidr.version not in instead]
         return self._store.reserve(
             request.attachment,
-            [cidr for cidr in network.ranges if cidr.version not in instead],
+            [cidr for cidr in offer.ranges if cidr.version not in instead],
             request.pod,
-            blocks=[cidr for chosen in wishes.ranges for cidr in chosen.blocks()],
-            requested=wishes.addresses,
+            blocks=[*blocks, *(cidr for chosen in wishes.ranges for cidr in chosen.blocks())],
+            requested=offer.requested,
+            reserved=offer.reserved,
             ports=wishes.ports,
+            hurry=offer.hurry,
         )
 
     def _detach(self, attachment: Attachment) -> Lease | None:
@@ -320,6 +367,7 @@ def _interface(request: CniRequest, network: PodNetwork, addresses: tuple[Addr, 
         network=request.network,
         requested_mac=request.wishes.mac,
         bandwidth=request.wishes.bandwidth,
+        segments=network.segments,
     )
 
 
