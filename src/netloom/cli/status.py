@@ -1,9 +1,10 @@
-"""``netloom status``: clusters of this user, and the nodes and pods of those that run."""
+"""``netloom status``: clusters of this user; of those that run the fabric, the nodes, the pods, and which nodes' pods nobody reaches."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 
@@ -15,6 +16,14 @@ from netloom.kube.resources import NODES, PODS
 from netloom.local import cluster, ready
 from netloom.local.lock import is_running
 from netloom.local.paths import cluster_paths
+from netloom.local.settings import ClusterSettings, cluster_facts
+from netloom.model.facts import facts_of
+from netloom.model.inputs import ClusterFacts
+from netloom.model.routes.peers import peer_routes, read_node
+from netloom.model.routes.ways import UNDERLAY_ANNOTATION, outer_family, pod_mtu, read_underlay
+from netloom.units import parse_addr
+
+MOST_PROBLEMS = 10
 
 
 class NodeLine(msgspec.Struct, frozen=True):
@@ -23,8 +32,15 @@ class NodeLine(msgspec.Struct, frozen=True):
     name: str
     ready: bool
     address: str
+    """The first of its addresses, as ``pod_cidr`` is the first of its ranges."""
     pod_cidr: str
     pods: int
+    addresses: tuple[str, ...] = ()
+    pod_cidrs: tuple[str, ...] = ()
+    mtu: int = 0
+    """Of the node's own interface, bytes; 0 until its agent has told."""
+    pod_mtu: int = 0
+    """Of its pods' interfaces, bytes; 0 until its agent has told."""
 
 
 class PodLine(msgspec.Struct, frozen=True):
@@ -46,6 +62,12 @@ class ClusterLine(msgspec.Struct, frozen=True):
     api_server: str = ""
     nodes: tuple[NodeLine, ...] = ()
     pods: tuple[PodLine, ...] = ()
+    fabric: str = ""
+    """What joins the nodes: ``hostgw``, ``l2``, ``vxlan``, ``udp`` or ``wireguard``."""
+    families: tuple[str, ...] = ()
+    """Of pods and Services, the first one first: ``IPv4``, ``IPv6``."""
+    problems: tuple[str, ...] = ()
+    """What keeps pods of one node from reaching those of another."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +89,7 @@ async def _look(name: str) -> ClusterLine:
     if not is_running(paths):
         return ClusterLine(name, running=False)
     config = load(str(paths.kubeconfig))
+    settings = cluster.settings_of(paths)
     async with KubeClient(config) as client:
         nodes = [msgspec.convert(n, Node) for n in (await client.list(NODES))[0]]
         pods = [msgspec.convert(p, Pod) for p in (await client.list(PODS))[0]]
@@ -74,15 +97,36 @@ async def _look(name: str) -> ClusterLine:
         name,
         running=True,
         api_server=config.server,
-        nodes=tuple(_node(node, pods) for node in nodes),
+        nodes=tuple(_node(node, pods, settings) for node in nodes),
         pods=tuple(pod_line(pod) for pod in pods),
+        fabric=settings.fabric.value,
+        families=settings.families,
+        problems=unreached(nodes, cluster_facts(settings)),
     )
 
 
-def _node(node: Node, pods: list[Pod]) -> NodeLine:
-    address = next((a.address for a in node.status.addresses if a.type == "InternalIP"), "")
-    count = sum(p.spec.node_name == node.metadata.name for p in pods)
-    return NodeLine(node.metadata.name, ready.is_node_ready(node), address, node.spec.pod_cidr, count)
+def _node(node: Node, pods: list[Pod], settings: ClusterSettings) -> NodeLine:
+    addresses = tuple(a.address for a in node.status.addresses if a.type == "InternalIP")
+    known = read_underlay(node.metadata.annotations.get(UNDERLAY_ANNOTATION, ""))
+    outer = outer_family([a for text in addresses if (a := parse_addr(text)) is not None])
+    return NodeLine(
+        name=node.metadata.name,
+        ready=ready.is_node_ready(node),
+        address=next(iter(addresses), ""),
+        pod_cidr=node.spec.pod_cidr,
+        pods=sum(p.spec.node_name == node.metadata.name for p in pods),
+        addresses=addresses,
+        pod_cidrs=node.spec.pod_cidrs,
+        mtu=known.mtu if known else 0,
+        pod_mtu=pod_mtu(settings.fabric, outer, known.mtu) if known else 0,
+    )
+
+
+def unreached(nodes: Sequence[Node], facts: ClusterFacts) -> tuple[str, ...]:
+    """What the model finds at fault between each two nodes; nothing where all pods reach all."""
+    ranges = [read_node(node) for node in nodes]
+    found = (finding for node in nodes for finding in peer_routes(ranges, facts_of(node, facts))[1])
+    return tuple(dict.fromkeys(map(str, found)))
 
 
 def pod_line(pod: Pod) -> PodLine:
@@ -93,8 +137,19 @@ def pod_line(pod: Pod) -> PodLine:
 
 def node_table(nodes: tuple[NodeLine, ...]) -> str:
     """Nodes for people."""
-    rows = ((n.name, "Ready" if n.ready else "NotReady", n.address, n.pod_cidr, str(n.pods)) for n in nodes)
-    return table(("NODE", "STATUS", "ADDRESS", "POD-CIDR", "PODS"), rows)
+    rows = (
+        (
+            node.name,
+            "Ready" if node.ready else "NotReady",
+            ",".join(node.addresses) or "-",
+            ",".join(node.pod_cidrs) or "-",
+            str(node.mtu or "-"),
+            str(node.pod_mtu or "-"),
+            str(node.pods),
+        )
+        for node in nodes
+    )
+    return table(("NODE", "STATUS", "ADDRESS", "POD-CIDR", "MTU", "POD-MTU", "PODS"), rows)
 
 
 def pod_table(pods: tuple[PodLine, ...]) -> str:
@@ -109,5 +164,16 @@ def pod_table(pods: tuple[PodLine, ...]) -> str:
 def _text(line: ClusterLine) -> str:
     if not line.running:
         return f"cluster {line.name}: not running (start it again: netloom up --name {line.name})"
-    parts = [f"cluster {line.name}: running, API server {line.api_server}", node_table(line.nodes)]
-    return "\n\n".join([*parts, pod_table(line.pods)] if line.pods else parts)
+    families = " and ".join(line.families)
+    parts = [
+        f"cluster {line.name}: running, API server {line.api_server}, fabric {line.fabric}, {families}",
+        node_table(line.nodes),
+    ]
+    if line.pods:
+        parts.append(pod_table(line.pods))
+    if line.problems:
+        shown = [f"  {problem}" for problem in line.problems[:MOST_PROBLEMS]]
+        more = len(line.problems) - len(shown)
+        shown += [f"  and {more} more: netloom status --output json"] if more else []
+        parts.append("\n".join(["pods that are not reached:", *shown]))
+    return "\n\n".join(parts)

@@ -78,6 +78,9 @@ def add_fabric(parser: argparse.ArgumentParser) -> None:
         "--vni", type=int, default=defaults.vni, help="VXLAN network identifier (default: %(default)s)"
     )
     group.add_argument(
+        "--stretched", action="store_true", help="pods of all nodes see each other as stations of one segment"
+    )
+    group.add_argument(
         "--underlay",
         choices=(FLAT, ROUTED),
         default=FLAT,
@@ -129,6 +132,7 @@ def settings_from(options: argparse.Namespace) -> ClusterSettings:
             direct=options.direct,
             tunnel_port=options.tunnel_port,
             vni=options.vni,
+            stretched=options.stretched,
             segments=_segments(options),
             underlay_mtu=options.underlay_mtu,
             router_mtu=options.router_mtu,

@@ -82,6 +82,7 @@ def _agent_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -
         direct=settings.direct,
         tunnel_port=settings.tunnel_port,
         vni=settings.vni,
+        stretched=settings.stretched,
     )
 
 

@@ -53,6 +53,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """UDP port of the tunnels; 0: the fabric's own."""
     vni: int = ClusterFacts().vni
     """VXLAN network identifier."""
+    stretched: bool = False
+    """Whether pods of all nodes see each other as stations of one segment."""
     segments: int = 1
     """Networks of nodes; a router joins them where there are several."""
     underlay_mtu: int = DEFAULT_MTU
@@ -71,6 +73,11 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
             return {}
         zone = string.ascii_lowercase[self.node_names.index(name) % self.zones]
         return {"topology.kubernetes.io/region": REGION, "topology.kubernetes.io/zone": f"zone-{zone}"}
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """Of pods and Services, the first one first, as the API writes them."""
+        return tuple(family_of(ipaddress.ip_network(c)).address_type for c in self.pod_cidrs)
 
     @property
     def underlay(self) -> tuple[Segment, ...]:
@@ -239,4 +246,5 @@ def cluster_facts(settings: ClusterSettings) -> ClusterFacts:
         direct=settings.direct,
         tunnel_port=settings.tunnel_port,
         vni=settings.vni,
+        stretched=settings.stretched,
     )
