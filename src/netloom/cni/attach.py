@@ -3,7 +3,8 @@
 A veth pair per pod and no bridge: the pod has its addresses with full-length prefixes and sends everything to a next hop that
 is nobody's; the node has one route for each address of a pod. Both sides know the other's MAC by permanent neighbour entries,
 so no ARP and no NDP is ever sent on the pair. Each side is configured by one batch of messages, and the pod's own interface is
-set up last. Not here: which addresses (``ipam``), what the runtime hears (``verbs``).
+set up last. Where pods are on a bridge (``PodInterface.segments``), the node's side is a port of it, and pods ask for their
+neighbours. Not here: which addresses (``ipam``), what a port is held to (``bridged``), what the runtime hears (``verbs``).
 
 All functions block for about a millisecond and are to be called on a thread that dies (``netns.run_in_async(None, ...)``):
 :func:`attach` and :func:`defects` leave it inside the pod.
@@ -21,11 +22,14 @@ from collections.abc import Iterator
 
 import msgspec
 
+from netloom.cni import bridged
 from netloom.cni.bandwidth import Bandwidth
+from netloom.cni.limits import Limits, remove_relay
 from netloom.errors import AlreadyExists, KernelError, NetloomError, Unavailable
 from netloom.linux import netns, rtmsg, sysctl
 from netloom.linux.netlink import NETLINK_ROUTE, Message, NetlinkSocket, Request
 from netloom.linux.rtnl import Rtnl
+from netloom.model.routes.ways import Segment
 from netloom.program import names
 from netloom.program.links import Interface, Link, Veth
 from netloom.program.neighbours import Neighbour
@@ -57,6 +61,8 @@ class PodInterface(msgspec.Struct, frozen=True, kw_only=True):
     requested_mac: str = ""
     """Of the pod's side; empty: a function of its first address."""
     bandwidth: Bandwidth | None = None
+    segments: tuple[Segment, ...] = ()
+    """The bridge that it is a port of, and for each family the gateway with the segment's prefix; empty: a pair of its own."""
 
     @property
     def host_link(self) -> str:
@@ -68,10 +74,18 @@ class PodInterface(msgspec.Struct, frozen=True, kw_only=True):
         """MAC of the pod's side."""
         return self.requested_mac or names.pod_mac(self.addresses[0])
 
+    @property
+    def node_device(self) -> str:
+        """The interface by which the node itself reaches the pod."""
+        return self.segments[0].device if self.segments else self.host_link
+
     def interfaces(self) -> Iterator[Interface]:
-        """The pod's addresses with full-length prefixes."""
+        """The pod's addresses: with full-length prefixes, on a segment with the segment's."""
         for address in self.addresses:
-            yield ipaddress.ip_interface(address)
+            segment = self._segment(family_of(address))
+            network = segment.interface.network if segment is not None else ()
+            prefix = segment.interface.network.prefixlen if segment is not None else 0
+            yield ipaddress.ip_interface(f"{address}/{prefix}" if address in network else address)
 
     def host_routes(self) -> Iterator[Route]:
         """How the node reaches the pod."""
@@ -80,7 +94,7 @@ class PodInterface(msgspec.Struct, frozen=True, kw_only=True):
             family = family_of(address)
             yield Route(
                 destination=ipaddress.ip_network(address),
-                device=self.host_link,
+                device=self.node_device,
                 scope=Scope.LINK if family is Family.V4 else Scope.UNIVERSE,
                 source=own.get(family),
                 protocol=names.POD_ROUTE_PROTOCOL,
@@ -89,25 +103,30 @@ class PodInterface(msgspec.Struct, frozen=True, kw_only=True):
     def host_neighbours(self) -> Iterator[Neighbour]:
         """The pod, as the node knows it."""
         for address in self.addresses:
-            yield Neighbour(device=self.host_link, address=address, mac=self.mac)
+            yield Neighbour(device=self.node_device, address=address, mac=self.mac)
 
     def pod_routes(self) -> Iterator[Route]:
         """How the pod reaches everything."""
         for family in self._families():
+            segment = self._segment(family)
             yield Route(
                 destination=_everything(family),
                 device=self.interface,
-                via=names.POD_GATEWAYS[family],
+                via=names.POD_GATEWAYS[family] if segment is None else segment.interface.ip,
                 onlink=True,
                 protocol=names.POD_ROUTE_PROTOCOL,
             )
 
     def pod_neighbours(self) -> Iterator[Neighbour]:
-        """The next hop, as the pod knows it."""
+        """The next hop, as the pod knows it; on a segment it asks."""
         for family in self._families():
-            yield Neighbour(
-                device=self.interface, address=names.POD_GATEWAYS[family], mac=names.HOST_SIDE_MAC
-            )
+            if self._segment(family) is None:
+                yield Neighbour(
+                    device=self.interface, address=names.POD_GATEWAYS[family], mac=names.HOST_SIDE_MAC
+                )
+
+    def _segment(self, family: Family) -> Segment | None:
+        return next((s for s in self.segments if family_of(s.interface.ip) is family), None)
 
     def _families(self) -> Iterator[Family]:
         present = {family_of(a) for a in self.addresses}
@@ -134,16 +153,24 @@ def attach(pod_netns: int, wanted: PodInterface) -> None:
         host = resources.enter_context(Rtnl())
         links = (rtmsg.RTNLGRP_LINK,)
         notices = resources.enter_context(NetlinkSocket(NETLINK_ROUTE, groups=links))
+        if wanted.segments:
+            bridged.refuse_duplicates(host, wanted.node_device, wanted.addresses)
+        limited = resources.enter_context(Limits()) if wanted.bandwidth is not None else None
         netns.enter(pod_netns)
         pod_notices = resources.enter_context(NetlinkSocket(NETLINK_ROUTE, groups=links))
         new_routes = resources.enter_context(NetlinkSocket(NETLINK_ROUTE, groups=(rtmsg.RTNLGRP_IPV6_ROUTE,)))
         pod = resources.enter_context(Rtnl())
         _add_pair(host, pod_netns, wanted)
-        undo.callback(host.delete_link, wanted.host_link)
-        host.batch(_host_requests(wanted, host.index(wanted.host_link)))
+        undo.callback(_take_back, host, wanted)
+        if limited is not None:
+            # before it is set up, so that nothing passes by
+            undo.callback(remove_relay, host, wanted.host_link)
+            limited.put(wanted.host_link, wanted.bandwidth, wanted.mtu)
+        _configure_host(host, wanted)
         pod.batch(_pod_requests(wanted, pod.index(wanted.interface), pod.index("lo")))
         # the first packets would be lost otherwise, and TCP tries again after a second
-        host.wait_running(wanted.host_link, notices)
+        for device in {wanted.host_link, wanted.node_device}:
+            host.wait_running(device, notices)
         pod.wait_running(wanted.interface, pod_notices)
         _wait_local(wanted, new_routes)
         undo.pop_all()
@@ -183,14 +210,36 @@ def _add_pair(host: Rtnl, pod_netns: int, wanted: PodInterface) -> None:
             ) from again
 
 
-def _host_requests(wanted: PodInterface, index: int) -> list[Request]:
+def _configure_host(host: Rtnl, wanted: PodInterface) -> None:
+    index = host.index(wanted.host_link)
+    if not wanted.segments:
+        host.batch(_host_requests(wanted, index, index))
+        return
+    bridge = bridged.bridge_index(host, wanted.node_device)
+    with bridged.changing:
+        host.batch(
+            [
+                *bridged.port_requests(wanted.host_link, index, bridge, wanted.mac),
+                *_host_requests(wanted, index, bridge),
+            ]
+        )
+
+
+def _host_requests(wanted: PodInterface, index: int, device: int) -> list[Request]:
+    """``device``: the number of that by which the node reaches the pod."""
     return [
         rtmsg.quieten_link(index, wanted.host_link),
         # The kernel does not take the note for people when the interface is made, only afterwards.
         rtmsg.set_link(index, f"set {wanted.host_link} up", up=True, alias=_note(wanted)),
-        *(rtmsg.new_neighbour(index, n) for n in wanted.host_neighbours()),
-        *(rtmsg.new_route(index, r) for r in wanted.host_routes()),
+        *(rtmsg.new_neighbour(device, n) for n in wanted.host_neighbours()),
+        *(rtmsg.new_route(device, r) for r in wanted.host_routes()),
     ]
+
+
+def _take_back(host: Rtnl, wanted: PodInterface) -> None:
+    host.delete_link(wanted.host_link)
+    if wanted.segments:
+        bridged.clear_up(host)
 
 
 def _note(wanted: PodInterface) -> bytes:
@@ -209,7 +258,14 @@ def _pod_requests(wanted: PodInterface, index: int, loopback: int) -> list[Reque
     return [
         rtmsg.set_link(loopback, "set lo up", up=True),
         rtmsg.quieten_link(index, wanted.interface),
-        *(rtmsg.new_address(index, i, wanted.interface) for i in wanted.interfaces()),
+        # On a segment an IPv6 pod sends everything to the gateway (RFC 5942: a prefix does not say who is on the link); an IPv4 pod
+        # asks for its neighbours, and the node answers for them.
+        *(
+            rtmsg.new_address(
+                index, i, wanted.interface, is_prefix_route=i.version == 4 or not wanted.segments
+            )
+            for i in wanted.interfaces()
+        ),
         rtmsg.set_link(index, f"set {wanted.interface} up", up=True),
         *(rtmsg.new_neighbour(index, n) for n in wanted.pod_neighbours()),
         *(rtmsg.new_route(index, r) for r in wanted.pod_routes()),
@@ -228,6 +284,8 @@ def detach(host_link: str) -> None:
     with NetlinkSocket(NETLINK_ROUTE, groups=(rtmsg.RTNLGRP_LINK,)) as watch, Rtnl() as host:
         link = host.find_link(host_link)
         if link is None:
+            bridged.clear_up(host)
+            remove_relay(host, host_link)
             return
         refused: list[NetloomError] = []
         ours, theirs = socket.socketpair()
@@ -238,6 +296,8 @@ def detach(host_link: str) -> None:
                 target=_delete, args=(link, refused, theirs), name="delete-link", daemon=True
             ).start()
             _wait_until_gone(watch, host, link, ours)
+        bridged.clear_up(host)
+        remove_relay(host, host_link)
         if refused:
             raise refused[0]
 
@@ -293,7 +353,7 @@ def defects(pod_netns: int, wanted: PodInterface, *, smaller_mtu: bool = False) 
     Raises:
         KernelError: the kernel cannot be asked.
     """
-    with Rtnl() as host:
+    with Rtnl() as host, Limits() as limits:
         netns.enter(pod_netns)
         with Rtnl() as pod:
             here, there = host.find_link(wanted.host_link), pod.find_link(wanted.interface)
@@ -305,7 +365,10 @@ def defects(pod_netns: int, wanted: PodInterface, *, smaller_mtu: bool = False) 
                 found.append(f"pod: {wanted.interface} is no pair with {wanted.host_link} of the node")
             if there.mtu > wanted.mtu or (there.mtu < wanted.mtu and not smaller_mtu):
                 found.append(f"pod: {wanted.interface} has MTU {there.mtu} instead of {wanted.mtu}")
+            found += limits.defects(wanted.host_link, wanted.bandwidth, wanted.mtu)
             present = {a.interface for a in pod.addresses(wanted.interface)}
+            if wanted.segments:
+                found += bridged.port_defects(host, wanted.host_link, wanted.mac)
             found += [
                 f"pod: no address {i} on {wanted.interface}" for i in wanted.interfaces() if i not in present
             ]

@@ -187,9 +187,7 @@ def _link_settings(mac: str, mtu: int) -> list[bytes]:
 # --- addresses -------------------------------------------------------------------------------------------------------
 
 
-def new_address(
-    index: int, interface: Interface, device: str, *, is_prefix_route: bool = True
-) -> Request:
+def new_address(index: int, interface: Interface, device: str, *, is_prefix_route: bool = True) -> Request:
     """Put an address on an interface, or renew it. IPv6 without duplicate detection: our store knows who has what.
 
     Args:

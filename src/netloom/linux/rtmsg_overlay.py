@@ -207,8 +207,14 @@ def delete_entry(index: int, entry: ForwardingEntry) -> Request:
     )
 
 
+def dump_bridge(bridge: int) -> Request:
+    """Ask for the forwarding entries of all ports of a bridge."""
+    body = _NDMSG.pack(socket.AF_BRIDGE, 0, 0, 0, 0) + attr(_NDA_MASTER, u32(bridge))
+    return Request(RTM_GETNEIGH, 0, body, "list forwarding entries")
+
+
 def dump_entries(index: int) -> Request:
-    """Ask for the forwarding entries of one interface: of a bridge those of all its ports."""
+    """Ask for the forwarding entries of one interface."""
     body = _NDMSG.pack(socket.AF_BRIDGE, 0, 0, 0, 0) + attr(_NDA_IFINDEX, u32(index))
     return Request(RTM_GETNEIGH, 0, body, "list forwarding entries")
 

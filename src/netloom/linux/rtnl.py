@@ -95,6 +95,15 @@ class Rtnl:
         found = (rtmsg_overlay.read_entry(m, {link.index: name}) for m in messages)
         return [entry for entry in found if entry is not None and entry.device == name]
 
+    def port_entries(self, bridge: int) -> list[ForwardingEntry]:
+        """The static forwarding entries of all ports of a bridge of this number."""
+        devices = {link.index: link.name for link in self.links() if link.master == bridge}
+        found = (
+            rtmsg_overlay.read_entry(m, devices)
+            for m in self._netlink.dump(rtmsg_overlay.dump_bridge(bridge))
+        )
+        return [entry for entry in found if entry is not None]
+
     def _find(self, name: str) -> Message | None:
         try:
             return self._netlink.request(rtmsg.get_link(name))[0]

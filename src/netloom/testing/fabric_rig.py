@@ -20,6 +20,7 @@ from netloom.api.core import Node
 from netloom.cni import attach
 from netloom.cni.attach import PodInterface
 from netloom.fabric.face import Fabric
+from netloom.fabric.l2.compile import segments_of
 from netloom.linux import netns, rtmsg, sysctl
 from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket
 from netloom.linux.rtnl import Rtnl
@@ -55,6 +56,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """How the nodes are."""
 
     count: int = 2
+    has_pods: bool = True
+    """Each node has one pod from the beginning; otherwise tests add them."""
     is_routed: bool = False
     """Each on a network of its own, behind one router."""
     outer: tuple[Family, ...] = BOTH
@@ -67,15 +70,21 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     direct: bool = True
     vni: int = 4096
     tunnel_port: int = 0
+    stretched: bool = False
 
 
 class FabricNode(msgspec.Struct, frozen=True, kw_only=True):
     """A node, what the model says of it, and its pod."""
 
     host: Host
-    pod: Host
+    pods: Sequence[Host]
     facts: NodeFacts
     peers: Mapping[Cidr, PeerRoute]
+
+    @property
+    def pod(self) -> Host:
+        """Its first pod."""
+        return self.pods[0]
 
 
 class FabricNet(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +92,13 @@ class FabricNet(msgspec.Struct, frozen=True, kw_only=True):
 
     nodes: Sequence[FabricNode]
     middle: int
+    stack: contextlib.ExitStack
+    """What lives as long as the net."""
+
+    def add_pod(self, number: int, host_part: int) -> Host:
+        """One more pod on node ``number``, with the addresses that end in ``host_part``."""
+        node = self.nodes[number - 1]
+        return _add_pod(self.stack, node.host, node.facts, host_part)
 
     @contextlib.asynccontextmanager
     async def joined(self, *fabrics: Fabric) -> AsyncIterator[None]:
@@ -107,11 +123,14 @@ def fabric_net(layout: Layout) -> Iterator[FabricNet]:
         facts = [facts_of_node(layout, n) for n in numbers]
         nodes = [
             FabricNode(
-                host=host, pod=_add_pod(stack, host, own), facts=own, peers=peers_of(layout, own, numbers)
+                host=host,
+                pods=[_add_pod(stack, host, own, 2)] if layout.has_pods else [],
+                facts=own,
+                peers=peers_of(layout, own, numbers),
             )
             for host, own in zip(hosts, facts, strict=True)
         ]
-        yield FabricNet(nodes=nodes, middle=middle)
+        yield FabricNet(nodes=nodes, middle=middle, stack=stack)
 
 
 def underlay_addresses(layout: Layout, number: int) -> tuple[Addr, ...]:
@@ -150,6 +169,7 @@ def facts_of_node(layout: Layout, number: int) -> NodeFacts:
         direct=layout.direct,
         vni=layout.vni,
         tunnel_port=layout.tunnel_port,
+        stretched=layout.stretched,
     )
     facts = facts_of(node_object(layout, number), cluster)
     return msgspec.structs.replace(facts, underlay=_underlay(layout, number))
@@ -212,9 +232,10 @@ def _gateway(address: Addr) -> Addr:
     return ipaddress.ip_interface(f"{address}/{_prefix(address)}").network.network_address + 1
 
 
-def _add_pod(stack: contextlib.ExitStack, node: Host, facts: NodeFacts) -> Host:
-    name = f"pod-of-{node.name}"
-    pod = Host(name, _namespace(stack), tuple(cidr.network_address + 2 for cidr in facts.pod_cidrs))
+def _add_pod(stack: contextlib.ExitStack, node: Host, facts: NodeFacts, host_part: int) -> Host:
+    name = f"pod-{host_part}-of-{node.name}"
+    addresses = tuple(cidr.network_address + host_part for cidr in facts.pod_cidrs)
+    pod = Host(name, _namespace(stack), addresses)
     interface = PodInterface(
         container=name,
         interface="eth0",
@@ -222,6 +243,7 @@ def _add_pod(stack: contextlib.ExitStack, node: Host, facts: NodeFacts) -> Host:
         mtu=pod_mtu(facts.fabric, outer_family(facts.addresses), facts.underlay.mtu),
         node_addresses=facts.addresses,
         pod=f"default/{name}",
+        segments=segments_of(facts),
     )
     netns.run_in(node.netns_fd, lambda: attach.attach(pod.netns_fd, interface))
     return pod
