@@ -5,6 +5,7 @@ from __future__ import annotations
 from netloom.errors import Unsupported
 from netloom.fabric.face import Fabric
 from netloom.fabric.hostgw.apply import HostGateway
+from netloom.fabric.l2.apply import BridgeFabric
 from netloom.fabric.vxlan.apply import VxlanFabric
 from netloom.fabric.ways import FabricOfWays
 from netloom.model.inputs import ClusterFacts
@@ -22,7 +23,10 @@ def fabric_of(cluster: ClusterFacts) -> Fabric:
     if not ways <= rooms.keys():
         raise Unsupported(f"fabric {cluster.fabric.value}: not built here", "choose hostgw")
     used = {way: room for way, room in rooms.items() if way in ways}
-    return FabricOfWays(used, retired=tuple(room for way, room in rooms.items() if way not in ways))
+    retired = [room for way, room in rooms.items() if way not in ways]
+    if cluster.fabric is FabricKind.L2 or cluster.stretched:
+        return BridgeFabric(FabricOfWays(used, retired=tuple(retired)))
+    return FabricOfWays(used, retired=(*retired, BridgeFabric()))
 
 
 def _ways_of(fabric: FabricKind) -> set[Way]:

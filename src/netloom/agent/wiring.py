@@ -47,6 +47,7 @@ from netloom.dataplane.nftables.policy.table import PolicyTable
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending
 from netloom.engine.reconcile import Engine
+from netloom.fabric.l2.compile import segments_of
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
@@ -206,7 +207,12 @@ class NodeAgent:
             return None
         facts = engine.facts
         mtu = pod_mtu(facts.fabric, outer_family(facts.addresses), facts.underlay.mtu)
-        return PodNetwork(ranges=facts.pod_cidrs, node_addresses=facts.addresses, mtu=mtu)
+        return PodNetwork(
+            ranges=facts.pod_cidrs,
+            node_addresses=facts.addresses,
+            mtu=mtu,
+            segments=segments_of(facts),
+        )
 
     def _named_by(self) -> Cluster | None:
         """What drops are named by."""
