@@ -113,6 +113,20 @@ class Process:
             await self._ended.wait()
         return self._popen.wait()
 
+    def wait_now(self, timeout_s: float) -> int:
+        """As :meth:`wait`, for a thread that may block.
+
+        Raises:
+            Unavailable: it still runs after ``timeout_s``; it has been killed.
+        """
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired as error:
+            self.kill_group()
+            raise Unavailable(
+                f"process {self.pid} did not end within {timeout_s:g} s and was killed"
+            ) from error
+
     def kill(self, signum: int = signal.SIGKILL) -> None:
         """Send it a signal; no error where it has ended. The pidfd cannot mean another process that got its number."""
         with contextlib.suppress(ProcessLookupError):

@@ -73,15 +73,19 @@ def two_pods_one_node() -> Iterator[TwoPods]:
         yield TwoPods(node, add_pod(stack, node, 1, 2), add_pod(stack, node, 1, 3))
 
 
-@contextlib.contextmanager
-def two_nodes(*, routed: bool = True) -> Iterator[TwoNodes]:
-    """Two nodes on a segment, a pod on each.
+class Segment(msgspec.Struct, frozen=True):
+    """Some nodes on a segment, each with a pod, and the switch between them, whose ``portN`` leads to node N."""
 
-    Args:
-        routed: each node has a route to the other's pods; False leaves that to the fabric under test.
-    """
+    switch: Host
+    nodes: tuple[Host, ...]
+    pods: tuple[Host, ...]
+
+
+@contextlib.contextmanager
+def nodes_on_a_segment(count: int) -> Iterator[Segment]:
+    """Nodes numbered from 1 on a segment, a pod on each; no node knows the way to another's pods."""
     with contextlib.ExitStack() as stack:
-        nodes = (_node(stack, 1), _node(stack, 2))
+        nodes = tuple(_node(stack, number) for number in range(1, count + 1))
         switch = Host("switch", _namespace(stack), ())
         with Rtnl(switch.netns_fd) as rtnl:
             rtnl.add_bridge("underlay")
@@ -92,11 +96,24 @@ def two_nodes(*, routed: bool = True) -> Iterator[TwoNodes]:
                 rtnl.set_up(f"port{number}")
         for number, node in enumerate(nodes, 1):
             _configure_node(node, number)
+        yield Segment(
+            switch, nodes, tuple(add_pod(stack, node, number, 2) for number, node in enumerate(nodes, 1))
+        )
+
+
+@contextlib.contextmanager
+def two_nodes(*, routed: bool = True) -> Iterator[TwoNodes]:
+    """Two nodes on a segment, a pod on each.
+
+    Args:
+        routed: each node has a route to the other's pods; False leaves that to the fabric under test.
+    """
+    with nodes_on_a_segment(2) as segment:
+        (one, two), pods = segment.nodes, segment.pods
         if routed:
-            for node, other, number in ((nodes[0], nodes[1], 2), (nodes[1], nodes[0], 1)):
+            for node, other, number in ((one, two, 2), (two, one, 1)):
                 _route(node, pod_cidrs(number), other.addresses)
-        pods = [add_pod(stack, node, number, 2) for number, node in enumerate(nodes, 1)]
-        yield TwoNodes(nodes[0], nodes[1], pods[0], pods[1])
+        yield TwoNodes(one, two, pods[0], pods[1])
 
 
 @contextlib.contextmanager
