@@ -79,6 +79,25 @@ class Admission:
             if not waiting.done():
                 waiting.set_result(pod)
 
+    def pod(self, name: str) -> Pod | None:
+        """A pod of this node by namespace/name; None where none is known here."""
+        return self._pods.get(_key(name))
+
+    async def known(self, name: str) -> Pod:
+        """The same, once it is known here.
+
+        Raises:
+            Unavailable: it is not in time.
+        """
+        key = _key(name)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return self._pods.get(key) or await self._known(key)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"pod {key} is not known to this node after {PATIENCE_S:.0f} s", "try again"
+            ) from error
+
     async def admit(self, name: str, addresses: Addresses) -> None:
         """Return when the policies of this pod are in force for these addresses. A runtime that names no pod has none.
 

@@ -10,6 +10,7 @@ from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
+from netloom.api.pools import IPBlock, IPPool
 from netloom.model.attachments import PlainAttachment
 from netloom.model.routes.ways import FabricKind, FabricSettings, Underlay, node_address_in
 from netloom.units import Addr, Cidr, ObjectKey
@@ -25,6 +26,8 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: Mapping[ObjectKey, Namespace] = {}
     policies: Mapping[ObjectKey, NetworkPolicy] = {}
     cluster_policies: Mapping[ObjectKey, ClusterNetworkPolicy] = {}
+    pools: Mapping[ObjectKey, IPPool] = {}
+    blocks: Mapping[ObjectKey, IPBlock] = {}
     attachments: Mapping[ObjectKey, PlainAttachment] = {}
     """Of this node alone, by ``PlainAttachment.name``; not of the API server."""
 
@@ -39,6 +42,8 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     namespaces: Mapping[ObjectKey, Namespace | None] = {}
     policies: Mapping[ObjectKey, NetworkPolicy | None] = {}
     cluster_policies: Mapping[ObjectKey, ClusterNetworkPolicy | None] = {}
+    pools: Mapping[ObjectKey, IPPool | None] = {}
+    blocks: Mapping[ObjectKey, IPBlock | None] = {}
     attachments: Mapping[ObjectKey, PlainAttachment | None] = {}
 
 

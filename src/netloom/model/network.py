@@ -11,11 +11,13 @@ from typing import TypeVar
 
 from netloom.api.core import Pod, Service
 from netloom.api.discovery import EndpointSlice
+from netloom.api.pools import IPBlock, IPPool
 from netloom.model.attachments import PlainAttachment
 from netloom.model.claims import Changed, Claims, Seniority, Standing, seniority, settle
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.policy.policies import Policies
 from netloom.model.provenance import Finding, Source
+from netloom.model.routes.blocks import BlockBuild, build_blocks
 from netloom.model.routes.local_pods import holder_rank, local_addresses
 from netloom.model.routes.peers import NodeRanges, peer_routes, read_node
 from netloom.model.services.build import ServiceBuild, ServiceBuilder
@@ -28,6 +30,7 @@ from netloom.model.state import (
     LocalPod,
     NetworkState,
     PeerRoute,
+    PodRange,
     changed_values,
     may_end_flows,
 )
@@ -51,6 +54,8 @@ class Network:
         self._slices_of: dict[ObjectKey, dict[ObjectKey, EndpointSlice]] = {}
         self._pods: dict[ObjectKey, Pod] = {}
         self._nodes: dict[ObjectKey, NodeRanges] = {}
+        self._pools: dict[ObjectKey, IPPool] = {}
+        self._blocks: dict[ObjectKey, IPBlock] = {}
         self._attachments: dict[ObjectKey, PlainAttachment] = {}
         self._readings: dict[ObjectKey, ReadSlice] = {}
         """Of Services with several slices: a change of one need not read the thousands of endpoints in the others."""
@@ -68,6 +73,8 @@ class Network:
         self._health_checks: Claims[int, HealthCheck] = Claims(_health_dispute)
         self._local_pods: Claims[Addr, LocalPod] = Claims(_address_dispute)
         self._routes: dict[Cidr, PeerRoute] = {}
+        self._beside = BlockBuild()
+        """What pools and blocks add to the nodes' own ranges."""
         self._findings: dict[Hashable, tuple[Finding, ...]] = {}
         """By kind and key of the object that they came from; only where there are any."""
         frontends: Changed[FrontendKey, Frontend] = Changed()
@@ -87,8 +94,9 @@ class Network:
         """The network now, as a value that no later update changes. Costs one copy: not for every change."""
         return NetworkState(
             frontends=dict(self._frontends.held),
-            routes=dict(self._routes),
+            routes={**self._routes, **self._beside.routes},
             local_pods=dict(self._local_pods.held),
+            ranges=dict(self._beside.ranges),
             health_checks=dict(self._health_checks.held),
             policy=self._policies.state,
             findings=self.findings,
@@ -123,9 +131,11 @@ class Network:
             self._rebuild_pod(key, local_pods, frontends)
         for key in _store(self._attachments, changes.attachments):
             self._rebuild_attachment(key, frontends)
+        routes, ranges = self._update_routes(changes)
         return Delta(
             frontends={key: after for key, _, after in frontends.items()},
-            routes=self._update_routes(changes),
+            routes=routes,
+            ranges=ranges,
             local_pods={key: after for key, _, after in local_pods.items()},
             flows=tuple(
                 key
@@ -160,8 +170,10 @@ class Network:
         local_pods, lost_addresses = settle(
             ((rank, {p.address: p for p in built.addresses}) for rank, built in pods), _address_dispute
         )
-        routes, route_findings = peer_routes(map(read_node, view.nodes.values()), facts)
-        findings = [*lost_frontends, *lost_checks, *lost_addresses, *route_findings]
+        nodes = [read_node(node) for node in view.nodes.values()]
+        routes, route_findings = peer_routes(nodes, facts)
+        beside = build_blocks(view.pools.values(), view.blocks.values(), nodes, facts)
+        findings = [*lost_frontends, *lost_checks, *lost_addresses, *route_findings, *beside.findings]
         findings.extend(finding for _, built in services for finding in built.findings)
         findings.extend(finding for _, pod in pods for finding in pod.findings)
         findings.extend(finding for _, ports in asked for finding in ports.findings)
@@ -170,8 +182,9 @@ class Network:
         findings.extend(policy.findings)
         return NetworkState(
             frontends=frontends,
-            routes=routes,
+            routes={**routes, **beside.routes},
             local_pods=local_pods,
+            ranges=beside.ranges,
             health_checks=health_checks,
             policy=policy,
             findings=tuple(sorted(findings)),
@@ -275,17 +288,34 @@ class Network:
         else:
             self._given_ports.pop(owner, None)
 
-    def _update_routes(self, changes: Changes) -> dict[Cidr, PeerRoute | None]:
-        ranges = {key: None if node is None else read_node(node) for key, node in changes.nodes.items()}
-        if not _store(self._nodes, ranges):
-            return {}
-        before = self._routes
-        self._rebuild_routes()
-        return changed_values(before, self._routes)
+    def _update_routes(
+        self, changes: Changes
+    ) -> tuple[dict[Cidr, PeerRoute | None], dict[Cidr, PodRange | None]]:
+        read = {key: None if node is None else read_node(node) for key, node in changes.nodes.items()}
+        of_nodes = bool(_store(self._nodes, read))
+        of_blocks = bool(_store(self._pools, changes.pools)) | bool(_store(self._blocks, changes.blocks))
+        if not of_nodes and not of_blocks:
+            return {}, {}
+        routes, beside = self._routes, self._beside
+        if of_nodes:
+            self._rebuild_routes()
+        else:
+            self._rebuild_blocks()
+        now = self._beside
+        if not beside.routes and not now.routes:
+            return changed_values(routes, self._routes), changed_values(beside.ranges, now.ranges)
+        before, after = {**routes, **beside.routes}, {**self._routes, **now.routes}
+        return changed_values(before, after), changed_values(beside.ranges, now.ranges)
 
     def _rebuild_routes(self) -> None:
         self._routes, findings = peer_routes(self._nodes.values(), self._facts)
         self._keep_findings("routes", findings)
+        self._rebuild_blocks()
+
+    def _rebuild_blocks(self) -> None:
+        nodes = self._nodes.values()
+        self._beside = build_blocks(self._pools.values(), self._blocks.values(), nodes, self._facts)
+        self._keep_findings("blocks", self._beside.findings)
 
     def _keep_findings(self, owner: Hashable, findings: tuple[Finding, ...]) -> None:
         if findings:

@@ -39,6 +39,13 @@ class PeerRoute(msgspec.Struct, frozen=True, gc=False):
         return self.way is Way.DIRECT
 
 
+class PodRange(msgspec.Struct, frozen=True, gc=False):
+    """A range of pods that is none of a node's own ``spec.podCIDRs``; ``is_own``: of pods of this node."""
+
+    cidr: Cidr
+    is_own: bool
+
+
 class LocalPod(msgspec.Struct, frozen=True, gc=False):
     """An address of a pod on this node (never a host-network pod)."""
 
@@ -53,6 +60,8 @@ class NetworkState(msgspec.Struct, frozen=True):
     frontends: Mapping[FrontendKey, Frontend] = {}
     routes: Mapping[Cidr, PeerRoute] = {}
     local_pods: Mapping[Addr, LocalPod] = {}
+    ranges: Mapping[Cidr, PodRange] = {}
+    """Besides ``NodeFacts.pod_cidrs`` and ``cluster_cidrs``; they may overlap."""
     health_checks: Mapping[int, HealthCheck] = {}
     """By ``spec.healthCheckNodePort``."""
     policy: PolicyState = PolicyState()
@@ -65,6 +74,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     frontends: Mapping[FrontendKey, Frontend | None] = {}
     routes: Mapping[Cidr, PeerRoute | None] = {}
     local_pods: Mapping[Addr, LocalPod | None] = {}
+    ranges: Mapping[Cidr, PodRange | None] = {}
     flows: tuple[FrontendKey, ...] = ()
     """Frontends at which flows may live on that would not be made any more; to be looked at after the switch."""
     health_checks: Mapping[int, HealthCheck | None] = {}
@@ -74,7 +84,7 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     def is_empty(self) -> bool:
         """True where nothing has to be done."""
         services = self.frontends or self.flows or self.health_checks
-        return not (services or self.routes or self.local_pods) and self.policy.is_empty
+        return not (services or self.routes or self.local_pods or self.ranges) and self.policy.is_empty
 
 
 def difference(before: NetworkState, after: NetworkState) -> Delta:
@@ -84,6 +94,7 @@ def difference(before: NetworkState, after: NetworkState) -> Delta:
         frontends=frontends,
         routes=changed_values(before.routes, after.routes),
         local_pods=changed_values(before.local_pods, after.local_pods),
+        ranges=changed_values(before.ranges, after.ranges),
         flows=tuple(
             key for key, now in frontends.items() if may_end_flows(key, before.frontends.get(key), now)
         ),

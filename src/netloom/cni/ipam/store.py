@@ -202,6 +202,25 @@ class AddressStore:
         with self._translated(), self._lock:
             return self._holding(address)
 
+    def holdings(self) -> list[Holding]:
+        """Every address that was handed out at least once, in order.
+
+        Raises:
+            StorageError: the record cannot be read.
+        """
+        query = "SELECT address, container, interface, pod, at, lent FROM addresses ORDER BY family, address"
+        with self._translated(), self._lock:
+            return [
+                Holding(
+                    ipaddress.ip_address(packed),
+                    None if container is None else Attachment(container, interface),
+                    pod,
+                    at,
+                    lent or "",
+                )
+                for packed, container, interface, pod, at, lent in self._db.execute(query)
+            ]
+
     def usage(self, network: Cidr) -> Usage:
         """How many addresses of a range are in use.
 

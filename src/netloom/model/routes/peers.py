@@ -144,7 +144,7 @@ def peer_routes(
                     Finding(source, f"{cidr} overlaps with {holder}", "give each node a range of its own")
                 )
                 continue
-            route = _route_to(cidr, node, source, facts)
+            route = route_to(cidr, node, source, facts)
             if isinstance(route, Finding):
                 findings.append(route)
                 continue
@@ -159,7 +159,7 @@ def peer_routes(
     return routes, tuple(findings)
 
 
-def _route_to(cidr: Cidr, node: NodeRanges, source: Source, facts: NodeFacts) -> PeerRoute | Finding:
+def route_to(cidr: Cidr, node: NodeRanges, source: Source, facts: NodeFacts) -> PeerRoute | Finding:
     """The way to one range of a node, or what keeps us from having one."""
     addresses = node.subject.at("status.addresses")
     way, via = _way_to(cidr, node, facts)
