@@ -63,6 +63,8 @@ class PodInterface(msgspec.Struct, frozen=True, kw_only=True):
     bandwidth: Bandwidth | None = None
     segments: tuple[Segment, ...] = ()
     """The bridge that it is a port of, and for each family the gateway with the segment's prefix; empty: a pair of its own."""
+    moved_families: frozenset[Family] = frozenset()
+    """Families whose default route goes through another interface of the pod."""
 
     @property
     def host_link(self) -> str:
@@ -108,6 +110,8 @@ class PodInterface(msgspec.Struct, frozen=True, kw_only=True):
     def pod_routes(self) -> Iterator[Route]:
         """How the pod reaches everything."""
         for family in self._families():
+            if family in self.moved_families:
+                continue
             segment = self._segment(family)
             yield Route(
                 destination=_everything(family),
@@ -165,7 +169,7 @@ def attach(pod_netns: int, wanted: PodInterface) -> None:
         if limited is not None:
             # before it is set up, so that nothing passes by
             undo.callback(remove_relay, host, wanted.host_link)
-            limited.put(wanted.host_link, wanted.bandwidth, wanted.mtu)
+            limited.put(wanted.host_link, wanted.bandwidth)
         _configure_host(host, wanted)
         pod.batch(_pod_requests(wanted, pod.index(wanted.interface), pod.index("lo")))
         # the first packets would be lost otherwise, and TCP tries again after a second
@@ -365,7 +369,7 @@ def defects(pod_netns: int, wanted: PodInterface, *, smaller_mtu: bool = False) 
                 found.append(f"pod: {wanted.interface} is no pair with {wanted.host_link} of the node")
             if there.mtu > wanted.mtu or (there.mtu < wanted.mtu and not smaller_mtu):
                 found.append(f"pod: {wanted.interface} has MTU {there.mtu} instead of {wanted.mtu}")
-            found += limits.defects(wanted.host_link, wanted.bandwidth, wanted.mtu)
+            found += limits.defects(wanted.host_link, wanted.bandwidth)
             present = {a.interface for a in pod.addresses(wanted.interface)}
             if wanted.segments:
                 found += bridged.port_defects(host, wanted.host_link, wanted.mac)

@@ -18,7 +18,7 @@ import msgspec
 from netloom.cni.codes import CniError, Code
 from netloom.cni.ipam.store import Attachment
 from netloom.cni.networks import results
-from netloom.cni.networks.configuration import Config, NetworkList, Wishes, plugin_input
+from netloom.cni.networks.configuration import Config, NetworkList, Requested, plugin_input
 from netloom.cni.networks.results import Result
 from netloom.errors import NetloomError, NotFound, Unavailable
 from netloom.linux import process
@@ -46,7 +46,7 @@ class Call(msgspec.Struct, frozen=True):
 
     network: NetworkList
     attachment: Attachment
-    wishes: Wishes = Wishes()
+    requested: Requested = Requested()
     arguments: str = ""
 
 
@@ -160,7 +160,7 @@ class Delegates:
         previous: Result | None,
         guard_fd: int | None,
     ) -> Result:
-        config = plugin_input(call.network, number, call.wishes, previous)
+        config = plugin_input(call.network, number, call.requested, previous)
         kind: str = config["type"]
         own = self._inline.get(kind)
         if own is not None:

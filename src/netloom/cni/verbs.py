@@ -21,6 +21,7 @@ import msgspec
 
 from netloom.cni import attach, result, verify
 from netloom.cni.attach import PodInterface
+from netloom.cni.bandwidth import Bandwidth
 from netloom.cni.codes import CniError, Code, cni_error
 from netloom.cni.ipam.lease import Attachment, Exhausted, Lease
 from netloom.cni.ipam.offers import Offer, Offers
@@ -34,7 +35,7 @@ from netloom.linux.libc import CLONE_NEWNET
 from netloom.linux.rtnl import Rtnl
 from netloom.model.routes.ways import Segment
 from netloom.program import names
-from netloom.units import Addr, Cidr
+from netloom.units import Addr, Cidr, Family
 
 log = logging.getLogger(__name__)
 
@@ -59,14 +60,17 @@ class SecondaryNetworks(Protocol):
     async def add(self, request: CniRequest, netns_fd: int, made: PodInterface) -> None:
         """Give the pod its other interfaces; ``made`` is in force. If it raises, ``delete`` is called."""
 
-    async def delete(self, request: CniRequest) -> None:
-        """Take them away; no error where there are none. The pod's namespace may be gone."""
+    async def delete(self, request: CniRequest, netns_fd: int | None) -> None:
+        """Take them away; no error where there are none. The pod's namespace may be gone (None)."""
 
     async def check(self, request: CniRequest, netns_fd: int) -> None:
         """Pass where they are as they were left."""
 
-    async def collect(self, valid: frozenset[Attachment]) -> None:
-        """Take away those of pods whose own attachment is not among the valid ones."""
+    async def collect(self, network: str, valid: frozenset[Attachment]) -> None:
+        """Take away those of pods of this network whose own attachment is not among the valid ones."""
+
+    def moved_families(self, attachment: Attachment) -> frozenset[Family]:
+        """Families whose default route goes through one of them; asked on a thread that may block."""
 
 
 class MappedPorts(Protocol):
@@ -92,6 +96,7 @@ class Verbs:
         secondary: gives pods their other interfaces; None: there are none.
         ports: opens ports of the node; None: they are only recorded.
         limited: says why what is there already may be cut off from parts of the network; empty where all is well.
+        bandwidth: called with a pod and what the runtime says of its bandwidth; gives what counts. None: the runtime's word does.
     """
 
     def __init__(  # noqa: PLR0913 - the seams to the agent, by keyword
@@ -105,6 +110,7 @@ class Verbs:
         secondary: SecondaryNetworks | None = None,
         ports: MappedPorts | None = None,
         limited: Callable[[], str] | None = None,
+        bandwidth: Callable[[str, Bandwidth | None], Bandwidth | None] | None = None,
     ) -> None:
         self._store = store
         self._network = network
@@ -114,6 +120,7 @@ class Verbs:
         self._secondary = secondary
         self._ports = ports
         self._limited = limited
+        self._bandwidth = bandwidth
         self._turns: dict[Attachment, tuple[asyncio.Lock, int]] = {}
         self._mapping = threading.Lock()
         self._words: set[tuple[str, str]] = set()
@@ -146,7 +153,7 @@ class Verbs:
                 return result.NOTHING
         async with self._turn(request.attachment):
             if request.command == "DEL":
-                await self._delete(request)
+                await self._delete(request, netns_fd)
                 return result.NOTHING
             fd = _pod_netns(request, netns_fd)
             if request.command == "ADD":
@@ -187,7 +194,7 @@ class Verbs:
             network, addresses = await self._reserve(request)
             if self._admit is not None:
                 await self._admit(request.pod, addresses)
-            made = _interface(request, network, addresses)
+            made = self._interface(request, network, addresses)
             await netns.run_in_async(None, lambda: attach.attach(netns_fd, made))
             was_used = True
             if self._ports is not None and request.wishes.ports:
@@ -197,25 +204,25 @@ class Verbs:
             if self._secondary is not None:
                 await self._secondary.add(request, netns_fd, made)
         except BaseException:
-            await asyncio.shield(self._undo(request, was_used=was_used))
+            await asyncio.shield(self._undo(request, netns_fd, was_used=was_used))
             raise
         return made
 
-    async def _undo(self, request: CniRequest, *, was_used: bool) -> None:
+    async def _undo(self, request: CniRequest, netns_fd: int, *, was_used: bool) -> None:
         """After an ADD that failed nothing is left, also of an earlier one that this one repeated. The first error counts."""
         try:
             if was_used and self._secondary is not None:
-                await self._secondary.delete(request)
+                await self._secondary.delete(request, netns_fd)
             await self._take_away(request.attachment, was_used=was_used)
         except NetloomError as error:
             log.warning("attachment %s: left until DEL: %s", request.attachment, error)
 
-    async def _delete(self, request: CniRequest) -> None:
+    async def _delete(self, request: CniRequest, netns_fd: int | None) -> None:
         """All steps are tried; the first error is the answer, and the runtime tries again."""
         failed: list[NetloomError] = []
         try:
             if self._secondary is not None:
-                await self._secondary.delete(request)
+                await self._secondary.delete(request, _netns_if_pods(request, netns_fd))
         except NetloomError as error:
             failed.append(error)
         await self._take_away(request.attachment)
@@ -298,9 +305,29 @@ class Verbs:
         attach.detach(names.pod_link(attachment.container, attachment.interface))
         return self._store.find(attachment)
 
+    def _interface(
+        self, request: CniRequest, network: PodNetwork, addresses: tuple[Addr, ...]
+    ) -> PodInterface:
+        said = request.wishes.bandwidth
+        return PodInterface(
+            container=request.attachment.container,
+            interface=request.attachment.interface,
+            addresses=addresses,
+            mtu=request.mtu or network.mtu,
+            node_addresses=network.node_addresses,
+            pod=request.note,
+            network=request.network,
+            requested_mac=request.wishes.mac,
+            bandwidth=said if self._bandwidth is None else self._bandwidth(request.pod, said),
+            segments=network.segments,
+        )
+
     def _check(self, request: CniRequest, netns_fd: int) -> None:
         lease = verify.recorded(request, self._store.find(request.attachment))
-        wanted = _interface(request, self._known_network(), lease.addresses)
+        wanted = self._interface(request, self._known_network(), lease.addresses)
+        if self._secondary is not None:
+            moved = self._secondary.moved_families(request.attachment)
+            wanted = msgspec.structs.replace(wanted, moved_families=moved)
         verify.check(request, netns_fd, wanted)
 
     def _status(self) -> None:
@@ -326,7 +353,7 @@ class Verbs:
         valid, failed = request.valid_attachments, list[NetloomError]()
         if self._secondary is not None:
             try:
-                await self._secondary.collect(valid)
+                await self._secondary.collect(request.network, valid)
             except NetloomError as error:
                 failed.append(error)
         leases = await netns.run_in_async(None, self._store.leases)
@@ -356,19 +383,12 @@ def _delete_strays(network: str, valid: frozenset[Attachment], recorded: frozens
         attach.detach(link)
 
 
-def _interface(request: CniRequest, network: PodNetwork, addresses: tuple[Addr, ...]) -> PodInterface:
-    return PodInterface(
-        container=request.attachment.container,
-        interface=request.attachment.interface,
-        addresses=addresses,
-        mtu=request.mtu or network.mtu,
-        node_addresses=network.node_addresses,
-        pod=request.note,
-        network=request.network,
-        requested_mac=request.wishes.mac,
-        bandwidth=request.wishes.bandwidth,
-        segments=network.segments,
-    )
+def _netns_if_pods(request: CniRequest, fd: int | None) -> int | None:
+    """The pod's namespace, or None where it is gone; a path of a process that is gone may lead to another's by now."""
+    try:
+        return _pod_netns(request, fd)
+    except CniError:
+        return None
 
 
 def _pod_netns(request: CniRequest, fd: int | None) -> int:

@@ -24,6 +24,11 @@ FABRIC_LINK_PREFIX = "nl-"
 POD_ROUTE_PROTOCOL = 202
 """Routes to the pods of this node; a number of their own, so that a fabric's reconciliation never sees them."""
 
+POD_SOURCE_TABLE = 202
+"""Inside a pod whose default route goes through another interface: the routes of what has its first address as its source."""
+POD_SOURCE_PRIORITY = 2020
+"""Priority of the rules that ask that table."""
+
 VXLAN_ROUTE_PROTOCOL = 203
 """Routes to the pods of other nodes through VXLAN."""
 

@@ -41,7 +41,7 @@ class NetworkList(msgspec.Struct, frozen=True):
         return any(_capabilities(plugin).get(capability) is True for plugin in self.plugins)
 
 
-class Wishes(msgspec.Struct, frozen=True):
+class Requested(msgspec.Struct, frozen=True):
     """What the runtime adds to a configuration: values for capabilities, and arguments for every plugin (``args.cni``)."""
 
     capabilities: Config = {}
@@ -86,7 +86,7 @@ def read(text: str | bytes, *, subject: str, field: str, name: str) -> NetworkLi
 
 
 def plugin_input(
-    network: NetworkList, number: int, wishes: Wishes, previous: Mapping[str, Any] | None
+    network: NetworkList, number: int, requested: Requested, previous: Mapping[str, Any] | None
 ) -> Config:
     """What the plugin with this number reads on its standard input.
 
@@ -99,12 +99,12 @@ def plugin_input(
     config["name"] = network.name
     config["cniVersion"] = network.version
     declared = _capabilities(plugin)
-    given = {key: value for key, value in wishes.capabilities.items() if declared.get(key) is True}
+    given = {key: value for key, value in requested.capabilities.items() if declared.get(key) is True}
     if given:
         config["runtimeConfig"] = {**(plugin.get("runtimeConfig") or {}), **given}
-    if wishes.arguments:
+    if requested.arguments:
         arguments = plugin.get("args") or {}
-        config["args"] = {**arguments, "cni": {**(arguments.get("cni") or {}), **wishes.arguments}}
+        config["args"] = {**arguments, "cni": {**(arguments.get("cni") or {}), **requested.arguments}}
     if previous is not None:
         config["prevResult"] = dict(previous)
     return config

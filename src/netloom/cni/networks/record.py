@@ -37,16 +37,19 @@ CREATE TABLE IF NOT EXISTS leases (
 class NetworkEntry(msgspec.Struct, frozen=True):
     """One network of one pod. ``result`` None: ADD was begun and nothing is known of its end.
 
-    ``pod`` is namespace/name; ``network`` names the NetworkAttachmentDefinition, for people; ``where`` the annotation's entry.
-    ``default_route`` are families ("4", "6") whose default route of the pod goes here.
+    ``pod`` is namespace/name; ``network`` names the NetworkAttachmentDefinition, for people; ``where`` the annotation's entry;
+    ``primary`` the runtime's network configuration, with which the pod's first interface was made. ``default_routes`` of the pod
+    go through this network.
     """
 
     call: Call
     pod: str
     network: str
     where: str
+    primary: str = ""
     result: dict[str, Any] | None = None
-    default_route: tuple[str, ...] = ()
+    default_routes: tuple[tuple[str, str], ...] = ()
+    """Interface and gateway."""
 
 
 class LeaseEntry(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netloom.cni.networks.configuration import Wishes, plugin_input, read
+from netloom.cni.networks.configuration import Requested, plugin_input, read
 from netloom.errors import InvalidObject
 
 
@@ -19,7 +19,7 @@ def network(body, name="blue"):
 def test_one_plugin_is_a_list_of_one_and_gets_the_objects_name():
     found = network({"cniVersion": "0.3.1", "type": "bridge", "bridge": "br0"})
     assert (found.name, found.version) == ("blue", "0.3.1")
-    assert plugin_input(found, 0, Wishes(), None) == {
+    assert plugin_input(found, 0, Requested(), None) == {
         "cniVersion": "0.3.1",
         "name": "blue",
         "type": "bridge",
@@ -38,9 +38,9 @@ def test_only_declared_capabilities_become_runtime_config():
             ],
         }
     )
-    wishes = Wishes({"ips": ["10.0.0.5/24"], "mac": "02:00:00:00:00:01"})
-    first = plugin_input(found, 0, wishes, None)
-    second = plugin_input(found, 1, wishes, {"cniVersion": "1.0.0", "ips": []})
+    requested = Requested({"ips": ["10.0.0.5/24"], "mac": "02:00:00:00:00:01"})
+    first = plugin_input(found, 0, requested, None)
+    second = plugin_input(found, 1, requested, {"cniVersion": "1.0.0", "ips": []})
     assert first["runtimeConfig"] == {"ips": ["10.0.0.5/24"]}
     assert "capabilities" not in first
     assert "prevResult" not in first
@@ -53,7 +53,7 @@ def test_only_declared_capabilities_become_runtime_config():
 
 def test_arguments_go_to_args_cni_beside_those_that_are_there():
     found = network({"cniVersion": "1.0.0", "type": "x", "args": {"cni": {"a": 1, "b": 1}, "other": 2}})
-    made = plugin_input(found, 0, Wishes(arguments={"b": 2}), None)
+    made = plugin_input(found, 0, Requested(arguments={"b": 2}), None)
     assert made["args"] == {"cni": {"a": 1, "b": 2}, "other": 2}
 
 
