@@ -89,7 +89,7 @@ def most(seconds: float) -> float:
 async def test_no_more_passes_than_is_allowed_and_more_without_the_limit(direction, family):
     with one_node() as net, Limits(net.node.netns_fd) as limits:
         sender, receiver = (net.b, net.a) if direction == "receives" else (net.a, net.b)
-        limits.put(link_of(net.a), DIRECTIONS[direction], POD_MTU)
+        limits.put(link_of(net.a), DIRECTIONS[direction])
         began = time.monotonic()
         got, seconds = await flood(sender, receiver, family)
         passed = limits.passed(link_of(net.a))[0 if direction == "receives" else 1]
@@ -102,7 +102,7 @@ async def test_no_more_passes_than_is_allowed_and_more_without_the_limit(directi
         # the other way is not limited
         other, took = await flood(receiver, sender, family)
         assert other > most(took)
-        limits.put(link_of(net.a), None, POD_MTU)
+        limits.put(link_of(net.a), None)
         got, seconds = await flood(sender, receiver, family)
         assert got > most(seconds)
 
@@ -110,7 +110,7 @@ async def test_no_more_passes_than_is_allowed_and_more_without_the_limit(directi
 @pytest.mark.parametrize("direction", list(DIRECTIONS))
 async def test_a_pod_that_may_do_everything_in_its_own_network_cannot_take_its_limit_away(direction):
     with one_node() as net, Limits(net.node.netns_fd) as limits:
-        limits.put(link_of(net.a), DIRECTIONS[direction], POD_MTU)
+        limits.put(link_of(net.a), DIRECTIONS[direction])
         with Rtnl(net.a.netns_fd) as rtnl, Tc(net.a.netns_fd) as tc:
             index = rtnl.index("eth0")
             tc.delete_bucket(index)
@@ -133,7 +133,7 @@ async def test_tcp_with_segments_larger_than_the_burst_gets_through(direction, f
     }
     size = 60_000
     with one_node() as net, Limits(net.node.netns_fd) as limits:
-        limits.put(link_of(net.a), narrow[direction], POD_MTU)
+        limits.put(link_of(net.a), narrow[direction])
         sender, receiver = (net.b, net.a) if direction == "receives" else (net.a, net.b)
         listening = receiver.open_socket(family)
         listening.bind((str(receiver.address_of(family)), PORT))
@@ -157,7 +157,7 @@ async def test_tcp_with_segments_larger_than_the_burst_gets_through(direction, f
 async def test_who_forges_a_source_is_still_seen_behind_the_queue():
     """What passed the queue comes in by the pod's interface, not by the one with the queue: else no rule would know it."""
     with one_node() as net, Limits(net.node.netns_fd) as limits, plane_of(net.node) as plane:
-        limits.put(link_of(net.a), DIRECTIONS["sends"], POD_MTU)
+        limits.put(link_of(net.a), DIRECTIONS["sends"])
         forged = ipaddress.ip_address("10.244.1.77")
         with Rtnl(net.a.netns_fd) as rtnl:
             rtnl.add_address("eth0", ipaddress.ip_interface(forged))
@@ -185,19 +185,19 @@ def test_limits_go_with_the_interface_and_a_changed_one_is_followed():
     with one_node() as net, Limits(net.node.netns_fd) as limits, Rtnl(net.node.netns_fd) as rtnl:
         link = link_of(net.a)
         relay = names.pod_relay(link)
-        limits.put(link, both, POD_MTU)
-        assert limits.defects(link, both, POD_MTU) == []
-        assert limits.defects(link, more, POD_MTU) == [
+        limits.put(link, both)
+        assert limits.defects(link, both) == []
+        assert limits.defects(link, more) == [
             "node: what the pod receives is limited to 1000000 bytes a second, not to 10000000"
         ]
-        limits.put(link, more, POD_MTU)
-        assert limits.defects(link, more, POD_MTU) == []
+        limits.put(link, more)
+        assert limits.defects(link, more) == []
         with Tc(net.node.netns_fd) as tc:
             tc.stop_redirecting(rtnl.index(link))
-        assert limits.defects(link, more, POD_MTU) == ["node: what the pod sends is not limited"]
-        limits.put(link, more, POD_MTU)
-        assert limits.defects(link, more, POD_MTU) == []
-        assert limits.defects(link, None, POD_MTU) == [
+        assert limits.defects(link, more) == ["node: what the pod sends is not limited"]
+        limits.put(link, more)
+        assert limits.defects(link, more) == []
+        assert limits.defects(link, None) == [
             "node: what the pod receives is limited and should not be",
             "node: what the pod sends is limited and should not be",
         ]
@@ -215,7 +215,7 @@ def test_a_pod_whose_network_vanished_leaves_nothing_behind():
             (net.a, lambda: netns.run_in(net.node.netns_fd, lambda: attach.detach(link_of(net.a)))),
             (net.b, limits.remove_orphans),
         ):
-            limits.put(link_of(pod), both, POD_MTU)
+            limits.put(link_of(pod), both)
             rtnl.delete_link(link_of(pod))
             assert rtnl.find_link(names.pod_relay(link_of(pod))) is not None
             clear()
@@ -239,7 +239,7 @@ def test_an_interface_is_made_with_its_limits_and_check_sees_them_go():
 
         netns.run_in(net.node.netns_fd, lambda: attach.attach(net.b.netns_fd, wanted))
         assert defects() == []
-        limits.put(wanted.host_link, None, POD_MTU)
+        limits.put(wanted.host_link, None)
         assert defects() == [
             "node: what the pod receives is not limited",
             "node: what the pod sends is not limited",

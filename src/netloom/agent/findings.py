@@ -32,12 +32,15 @@ log = logging.getLogger(__name__)
 MOST_OF_ONE_OBJECT = 5
 """Events about one object at once; one more says how many other findings there are."""
 _WAITING = 2000
+_OWN = ("Pod",)
+"""Kinds of which a node finds only what is about its own: it tells all that it finds."""
 _ALIKE = ("NetworkPolicy", "ClusterNetworkPolicy")
 _TOLD: Mapping[str, tuple[Resource, str]] = {
     "NetworkPolicy": (resources.NETWORK_POLICIES, "PolicyNotRead"),
     "ClusterNetworkPolicy": (resources.CLUSTER_NETWORK_POLICIES, "PolicyNotRead"),
     "Service": (resources.SERVICES, "ServiceNotRead"),
     "EndpointSlice": (resources.ENDPOINT_SLICES, "EndpointSliceNotRead"),
+    "Pod": (resources.PODS, "PodNotRead"),
 }
 """By kind: its resource, and the reason of Events about fields that cannot be used as written."""
 NAMED_PORT_MISSING = "NamedPortMissing"
@@ -149,7 +152,9 @@ class FindingEvents:
                 yield pod
 
     def _is_chosen(self, source: Source) -> bool:
-        """Among the nodes that are ready each object has one."""
+        """Among the nodes that are ready each object has one; a pod has its own."""
+        if source.kind in _OWN:
+            return True
         number = int.from_bytes(hashlib.sha256(source.uid.encode()).digest()[:8])
         return self._node == self._speakers[number % len(self._speakers)]
 

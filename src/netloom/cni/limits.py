@@ -18,6 +18,7 @@ from netloom.linux import rtmsg
 from netloom.linux.rtnl import Rtnl
 from netloom.linux.tc import Passed, Tc
 from netloom.program import names
+from netloom.program.links import Link
 from netloom.program.tc import TokenBucket
 
 _NOTHING = Bandwidth()
@@ -43,18 +44,20 @@ class Limits:
         self._tc.close()
         self._rtnl.close()
 
-    def put(self, host_link: str, wanted: Bandwidth | None, mtu: int) -> None:
-        """Limit a pod as is wanted from now on, whatever was before; ``mtu`` in bytes.
+    def put(self, host_link: str, wanted: Bandwidth | None) -> None:
+        """Limit a pod as is wanted from now on, whatever was before; no error where its interface is gone.
 
         Raises:
             Unsupported: this kernel lacks what it takes.
             KernelError: refused.
         """
         limits = wanted or _NOTHING
-        index = self._rtnl.index(host_link)
+        link = self._rtnl.find_link(host_link)
+        if link is None:
+            return
         try:
-            _put_ingress(self._tc, index, limits.ingress(mtu))
-            _put_egress(self._rtnl, self._tc, index, host_link, limits.egress(mtu))
+            _put_ingress(self._tc, link.index, limits.ingress(link.mtu))
+            _put_egress(self._rtnl, self._tc, link, limits.egress(link.mtu))
         except KernelError as error:
             if error.errno not in {errno.EOPNOTSUPP, errno.ENOENT}:
                 raise
@@ -76,7 +79,7 @@ class Limits:
             self._rtnl.delete_link(name)
         return len(orphans)
 
-    def defects(self, host_link: str, wanted: Bandwidth | None, mtu: int) -> list[str]:
+    def defects(self, host_link: str, wanted: Bandwidth | None) -> list[str]:
         """What is not as :meth:`put` leaves it, one line each; empty where all is well.
 
         Raises:
@@ -86,11 +89,11 @@ class Limits:
         link = self._rtnl.find_link(host_link)
         if link is None:
             return []
-        found = _difference("receives", limits.ingress(mtu), self._tc.bucket(link.index))
+        found = _difference("receives", limits.ingress(link.mtu), self._tc.bucket(link.index))
         relay = self._rtnl.find_link(names.pod_relay(host_link))
         is_led = relay is not None and relay.up and self._tc.redirected(link.index) == relay.index
         present = self._tc.bucket(relay.index) if relay is not None and is_led else None
-        return found + _difference("sends", limits.egress(mtu), present)
+        return found + _difference("sends", limits.egress(link.mtu), present)
 
     def passed(self, host_link: str) -> tuple[Passed | None, Passed | None]:
         """What passed the limits of what a pod receives, and of what it sends; None where there is none."""
@@ -120,8 +123,8 @@ def _put_ingress(tc: Tc, index: int, bucket: TokenBucket | None) -> None:
         tc.delete_bucket(index)
 
 
-def _put_egress(rtnl: Rtnl, tc: Tc, index: int, host_link: str, bucket: TokenBucket | None) -> None:
-    relay = names.pod_relay(host_link)
+def _put_egress(rtnl: Rtnl, tc: Tc, link: Link, bucket: TokenBucket | None) -> None:
+    index, relay = link.index, names.pod_relay(link.name)
     there = rtnl.find_link(relay)
     if bucket is None:
         if there is not None:

@@ -67,14 +67,22 @@ def attachment_rank(attachment: PlainAttachment) -> Seniority:
 
 
 def overlaps(held: Mapping[FrontendKey, Frontend], given: Iterable[FrontendKey]) -> Iterator[Finding]:
-    """Who does not get all of the node's addresses because a host port of ``given`` asks for one of them alone."""
+    """Where a host port of ``given``, which asks for one of the node's addresses, is in the way of one that asks for all.
+
+    Found at the pod that loses the address; at the one that gets it where the other is a Service, whose findings are of all nodes.
+    """
     for key in given:
         alone = held.get(key)
         other = held.get(FrontendKey(key.family, None, key.protocol, key.port))
         if alone is None or alone.kind is not FrontendKind.HOST_PORT or other is None:
             continue
-        problem = f"{key} belongs to {alone.source.subject}, which asks for this address alone (hostIP)"
-        yield Finding(other.source, problem, "give one of the two another port")
+        hint = "give one of the two another port"
+        if other.kind is not FrontendKind.HOST_PORT:
+            problem = f"takes {key} from {other.source.subject} ({other.source.field})"
+            yield Finding(alone.source, problem, hint)
+        elif other.source.subject != alone.source.subject:
+            problem = f"{key} belongs to {alone.source.subject}, which asks for this address alone (hostIP)"
+            yield Finding(other.source, problem, hint)
 
 
 class HostPortReader:
