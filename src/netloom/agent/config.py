@@ -8,6 +8,7 @@ import msgspec
 
 from netloom.agent.servers.node import ServerSettings
 from netloom.agent.servers.sockets import Place, parse_place
+from netloom.cni.ipam.store import REUSE_DELAY_S
 from netloom.errors import UsageError
 from netloom.model.inputs import ClusterFacts
 from netloom.model.routes.ways import FabricKind
@@ -35,6 +36,10 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """The socket of the node's DNS process."""
     address_store: str = "/var/lib/netloom/addresses.db"
     """Which pod has which address; must survive restarts."""
+    reserved_addresses: tuple[str, ...] = ()
+    """Addresses and ranges that no pod of this node is given."""
+    reuse_delay_s: float = REUSE_DELAY_S
+    """For how many seconds an address is given to nobody else when a pod has given it back, while there are others."""
     node_port_addresses: tuple[str, ...] = ()
     """Where NodePorts are served: CIDRs, or the one word ``primary`` for the node's own InternalIPs. Empty: all addresses."""
     localhost_node_ports: bool = True
@@ -83,6 +88,14 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             vni=self.vni,
             stretched=self.stretched,
         )
+
+    def reserved(self) -> tuple[Cidr, ...]:
+        """What no pod of this node is given.
+
+        Raises:
+            UsageError: an entry is neither an address nor a range; names the field.
+        """
+        return _cidrs("reserved_addresses", self.reserved_addresses)
 
     def server_settings(self) -> ServerSettings:
         """Where the node's own servers listen.

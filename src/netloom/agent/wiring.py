@@ -24,9 +24,12 @@ from netloom.agent.drops import DropWatch
 from netloom.agent.fabrics import fabric_of
 from netloom.agent.findings import FindingEvents
 from netloom.agent.kernel import KernelReader
+from netloom.agent.mapped_ports import MappedPorts
 from netloom.agent.names import NamesFeed
+from netloom.agent.node_ipam import NodeIpam
 from netloom.agent.node_notes import NodeNotes
 from netloom.agent.own_node import OwnNode, answer_at
+from netloom.agent.pod_limits import PodLimits
 from netloom.agent.questions import QuestionServer, socket_beside
 from netloom.agent.servers.health import UpdateHealth
 from netloom.agent.servers.node import NodeServers
@@ -35,6 +38,7 @@ from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
+from netloom.api.pools import IPBlock, IPPool
 from netloom.clock import Clock
 from netloom.cni.attach import detach, prepare_node
 from netloom.cni.ipam.store import AddressStore
@@ -91,24 +95,49 @@ class NodeAgent:
         self._engine: Engine | None = None
         self._plane: NftablesPlane | None = None
         self._fabric = fabric_of(self._cluster)
-        self._store = AddressStore(config.address_store)
+        self._store = AddressStore(config.address_store, reuse_delay_s=config.reuse_delay_s)
         self._admission = Admission(
             node=config.node,
             mark=functools.partial(self._pending.mark, "pods"),
             acks=self._acks,
         )
         self._admission.remember(self._store.leases())
-        verbs = Verbs(
-            store=self._store,
-            network=self.pod_network,
-            admit=self._admission.admit,
-            released=self._admission.released,
+        self._mapped_ports = MappedPorts(
+            mark=functools.partial(self._pending.mark, "attachments"), acks=self._acks
         )
-        self._cni = CniServer(config.cni_socket, verbs)
+        self._mapped_ports.remember(self._store.leases())
+        self._limits = PodLimits(
+            node=config.node,
+            leases=self._store.leases,
+            report=lambda findings: self._findings.take(findings),  # noqa: PLW0108 - it is made later
+        )
         settings = NameSettings.from_facts(self._cluster)
         self._names = NamesFeed(settings=settings, socket_path=config.dns_feed_socket)
         self._watch(client)
-        self._observe(config.node, client, clock)
+        self._events = EventRecorder(client, "netloom", clock=clock)
+        self._ipam = NodeIpam(
+            node=config.node,
+            client=client,
+            store=self._store,
+            facts=self._cluster,
+            reserved=config.reserved(),
+            admission=self._admission,
+            pods=self._pods.items,
+            namespaces=self._namespaces.items,
+            events=self._events,
+            clock=clock,
+        )
+        self._verbs = Verbs(
+            store=self._store,
+            network=self.pod_network,
+            offers=self._ipam.offers,
+            admit=self._admission.admit,
+            released=self._admission.released,
+            ports=self._mapped_ports,
+            bandwidth=self._limits.wanted,
+        )
+        self._cni = CniServer(config.cni_socket, self._verbs)
+        self._observe(config.node, clock)
         self._tell(config, client, clock)
 
     def _watch(self, client: KubeClient) -> None:
@@ -117,23 +146,26 @@ class NodeAgent:
         self._slices = follow("slices", resources.ENDPOINT_SLICES, EndpointSlice)
         self._pods = follow("pods", resources.PODS, Pod)
         self._nodes = follow("nodes", resources.NODES, Node)
+        self._namespaces = follow("namespaces", resources.NAMESPACES, Namespace)
         self._reflectors: tuple[Reflector[Any], ...] = (
             follow("services", resources.SERVICES, Service),
             self._slices,
             self._pods,
-            follow("namespaces", resources.NAMESPACES, Namespace),
+            self._namespaces,
             follow("policies", resources.NETWORK_POLICIES, NetworkPolicy),
             follow("cluster_policies", resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
+            follow("pools", resources.IP_POOLS, IPPool),
+            follow("blocks", resources.IP_BLOCKS, IPBlock),
             self._nodes,
         )
 
-    def _observe(self, name: str, client: KubeClient, clock: Clock) -> None:
+    def _observe(self, name: str, clock: Clock) -> None:
         """What this node finds: faults of objects, differences of the kernel, packets that policies dropped."""
         self._findings = FindingEvents(
             node=name,
             nodes=self._nodes.items,
             cluster=lambda: None if self._engine is None else self._engine.network.policies.cluster,
-            events=EventRecorder(client, "netloom", clock=clock),
+            events=self._events,
         )
         self._drift = DriftLog(node=name, clock=clock)
         self._drops = DropWatch(
@@ -172,7 +204,7 @@ class NodeAgent:
         )
         self._questions = QuestionServer(
             socket_beside(config.cni_socket),
-            {"drift": self._drift.report, "drops": self._drops.report},
+            {"drift": self._drift.report, "drops": self._drops.report, "ipam": self._ipam.report},
             about={"kernel": KernelReader().answer},
             followed={"drops-follow": self._drops.follow},
         )
@@ -195,9 +227,11 @@ class NodeAgent:
             report=_report,
         )
         self._also: dict[str, Callable[[ObjectKey, Any], None]] = {
-            "pods": self._gates.pod_changed,
+            "pods": self._pod_changed,
             "slices": self._drains.slice_changed,
             "nodes": self._node_changed,
+            "pools": self._ipam.pool_changed,
+            "blocks": self._ipam.block_changed,
         }
 
     def pod_network(self) -> PodNetwork | None:
@@ -249,6 +283,7 @@ class NodeAgent:
             link = pod_link(orphan.attachment.container, orphan.attachment.interface)
             log.warning("pod %s is gone: its interface %s is taken away", orphan.pod, link)
             await netns.run_in_async(None, functools.partial(detach, link))
+        await self._ipam.start()
         facts = self._own.facts
         assert facts is not None  # noqa: S101 - the event says so
         self._notes.say(UNDERLAY_ANNOTATION, write_underlay(facts.underlay))
@@ -276,6 +311,7 @@ class NodeAgent:
             self._notes,
             ender,
             self._names,
+            self._limits,
             self._publisher,
             self._follower,
             self._gates,
@@ -283,6 +319,7 @@ class NodeAgent:
             self._drops,
         )
         tasks.create_task(self._findings.run(), name="findings")
+        tasks.create_task(self._ipam.run(self._verbs.reclaim), name="addresses")
         for work in works:
             tasks.create_task(work.run(), name=type(work).__name__)
         await self._engine.run(self._pending)
@@ -296,8 +333,13 @@ class NodeAgent:
         if (also := self._also.get(kind)) is not None:
             also(key, value)
 
+    def _pod_changed(self, key: ObjectKey, pod: Pod | None) -> None:
+        self._gates.pod_changed(key, pod)
+        self._limits.pod_changed(key, pod)
+
     def _node_changed(self, key: ObjectKey, node: Node | None) -> None:
         self._own.changed(key, node)
+        self._ipam.node_changed(key, node)
         self._notes.node_changed(key, node)
         self._follower.nodes_changed()
         self._publisher.look()
