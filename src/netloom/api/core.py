@@ -126,6 +126,20 @@ class ReadinessGate(msgspec.Struct, frozen=True, rename="camel"):
     condition_type: str = ""
 
 
+class PodDNSConfigOption(msgspec.Struct, frozen=True):
+    """core/v1 PodDNSConfigOption."""
+
+    name: str = ""
+    value: str | None = None
+
+
+class PodDNSConfig(msgspec.Struct, frozen=True):
+    """core/v1 PodDNSConfig, as far as names are completed by it."""
+
+    searches: tuple[str, ...] = ()
+    options: tuple[PodDNSConfigOption, ...] = ()
+
+
 class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     """core/v1 PodSpec, as far as the network reads it."""
 
@@ -136,6 +150,8 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     containers: tuple[Container, ...] = ()
     init_containers: tuple[Container, ...] = ()
     readiness_gates: tuple[ReadinessGate, ...] = ()
+    dns_policy: str = msgspec.field(name="dnsPolicy", default="ClusterFirst")
+    dns_config: PodDNSConfig | None = msgspec.field(name="dnsConfig", default=None)
 
 
 class PodStatus(msgspec.Struct, frozen=True, rename="camel"):

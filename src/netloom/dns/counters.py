@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from netloom.metrics import Histogram
+
 
 class Counters:
     """Counts since the process began."""
@@ -10,7 +12,7 @@ class Counters:
         self.udp_queries = 0
         self.tcp_queries = 0
         self.prepared_hits = 0
-        """Queries answered from bytes that were ready."""
+        """Queries answered from bytes that were ready, as far as they have been counted (``PreparedAnswers.settle``)."""
         self.cache_hits = 0
         self.cache_misses = 0
         self.forwarded = 0
@@ -18,11 +20,23 @@ class Counters:
         self.upstream_retries = 0
         self.upstream_failures = 0
         """Questions that no upstream answered."""
+        self.prefetched = 0
+        """Questions sent upstream although the answer was still good: it is used often and would end soon."""
+        self.stale = 0
+        """Queries answered with what was true before, because nobody upstream said anything."""
+        self.upstream_seconds = Histogram()
+        """How long answers of upstream servers took."""
         self.refused_busy = 0
         """Queries answered SERVFAIL because too many were waiting for upstreams."""
         self.malformed = 0
         self.dropped = 0
         """Replies that the kernel did not take, and connections over the limit."""
+        self.strangers = 0
+        """Queries and connections of those whom this node does not serve."""
+        self.floods = 0
+        """Clients that had to be limited, each time anew."""
+        self.limited_clients = 0
+        """Clients that are limited now."""
         self.faults = 0
         """Defects of our own that a query brought to light."""
         self.rcodes = [0] * 24

@@ -11,36 +11,44 @@ from __future__ import annotations
 import asyncio
 import socket
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 
 import msgspec
 
+from netloom.dns.clients import Clients
 from netloom.dns.counters import Counters
+from netloom.dns.records import pack
 from netloom.dns.wire import Malformed, encode_name
 from netloom.dns.zone import Zone
 from netloom.errors import KernelError, Unavailable
+from netloom.model.names.askers import Asker, AskersDelta
 from netloom.model.names.records import NamesDelta, NamesState, RecordSets
+from netloom.units import Addr
 
 FRAME_LIMIT = 8 << 20
 """Bytes of one frame at most."""
-_CHUNK = 500
-"""Names in one frame of a whole set: between two of them, queries are answered."""
+_CHUNK = 200
+"""Names in one frame of a whole set: between two of them, queries are answered, and the agent does its other work."""
 _RETRY_S = 0.02
 _RETRY_LIMIT_S = 1.0
 
 
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
-    """A whole set follows."""
+    """A whole set follows, and this is who asks."""
 
     zones: tuple[str, ...]
+    askers: dict[str, Asker] = {}
+    """Pods of this node, by each of their addresses."""
+    networks: tuple[str, ...] | None = None
+    """Who is answered besides; None: everybody."""
 
 
 class Names(msgspec.Struct, frozen=True, tag="names"):
-    """Some names of the whole set."""
+    """Some names of the whole set, on the wire, with their packed record sets (``records.pack``)."""
 
-    names: dict[str, RecordSets]
+    names: dict[bytes, bytes]
 
 
 class Commit(msgspec.Struct, frozen=True, tag="commit"):
@@ -49,12 +57,15 @@ class Commit(msgspec.Struct, frozen=True, tag="commit"):
     generation: int
 
 
-class Update(msgspec.Struct, frozen=True, tag="update"):
+class Update(msgspec.Struct, frozen=True, tag="update", omit_defaults=True):
     """What changed up to this generation."""
 
     generation: int
-    upserts: dict[str, RecordSets]
-    removals: tuple[str, ...]
+    upserts: dict[bytes, bytes] = {}
+    removals: tuple[bytes, ...] = ()
+    askers: dict[str, Asker] = {}
+    leavers: tuple[str, ...] = ()
+    """Addresses at which no pod is any more."""
 
 
 class Ack(msgspec.Struct, frozen=True, tag="ack"):
@@ -83,9 +94,10 @@ def _frame(message: msgspec.Struct) -> bytes:
 class FeedServer:
     """Listens for the agent. The connection that committed last is the one that counts; earlier ones are ended."""
 
-    def __init__(self, *, path: str, zone: Zone, counters: Counters) -> None:
+    def __init__(self, *, path: str, zone: Zone, clients: Clients, counters: Counters) -> None:
         self._path = Path(path)
         self._zone = zone
+        self._clients = clients
         self._counters = counters
         self._current: _FeedConnection | None = None
         self._connections: set[_FeedConnection] = set()
@@ -126,7 +138,7 @@ class FeedServer:
             connection.end()
 
     def _connection(self) -> _FeedConnection:
-        return _FeedConnection(owner=self, zone=self._zone, counters=self._counters)
+        return _FeedConnection(owner=self, zone=self._zone, clients=self._clients, counters=self._counters)
 
     def opened(self, connection: _FeedConnection) -> None:
         """A connection is there."""
@@ -146,15 +158,20 @@ class FeedServer:
 
 
 class _FeedConnection(asyncio.Protocol):
-    def __init__(self, *, owner: FeedServer, zone: Zone, counters: Counters) -> None:
+    """One agent. A frame is taken at a time, and queries are answered between two of them."""
+
+    def __init__(self, *, owner: FeedServer, zone: Zone, clients: Clients, counters: Counters) -> None:
         self._owner = owner
         self._zone = zone
+        self._clients = clients
         self._counters = counters
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
-        self._zones: tuple[str, ...] | None = None
-        self._gathered: dict[bytes, RecordSets] = {}
+        self._begun: Begin | None = None
+        self._gathered: dict[bytes, bytes] = {}
+        self._changed: list[bytes] = []
         self._committed = False
+        self._scheduled = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)  # noqa: S101  a stream server makes no other
@@ -167,48 +184,56 @@ class _FeedConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
+        if not self._scheduled:
+            self._turn()
+
+    def _turn(self) -> None:
+        """Take one frame, and come back for the next."""
+        self._scheduled = False
         try:
-            for payload in self._frames():
-                self._counters.feed_frames += 1
-                self._take(_to_server.decode(payload))
+            payload = self._frame()
+            if payload is None:
+                return
+            self._counters.feed_frames += 1
+            self._take(_to_server.decode(payload))
         except (Malformed, msgspec.DecodeError) as error:
+            self._buffer.clear()
             self._send(Refusal(str(error)))
             self.end()
+            return
+        if len(self._buffer) > 4:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def end(self) -> None:
         """Send what is open, then close."""
         if self._transport is not None:
             self._transport.close()
 
-    def _frames(self) -> Iterator[bytes]:
-        at = 0
-        try:
-            while len(self._buffer) >= at + 4 and self._transport is not None:
-                size = int.from_bytes(self._buffer[at : at + 4], "big")
-                if size > FRAME_LIMIT:
-                    raise Malformed(f"frame of {size} bytes is over the limit of {FRAME_LIMIT}")
-                if len(self._buffer) < at + 4 + size:
-                    return
-                payload = bytes(self._buffer[at + 4 : at + 4 + size])
-                at += 4 + size
-                yield payload
-        finally:
-            del self._buffer[:at]
+    def _frame(self) -> bytes | None:
+        """The next whole frame, taken out of the buffer."""
+        size = int.from_bytes(self._buffer[:4], "big")
+        if size > FRAME_LIMIT:
+            raise Malformed(f"frame of {size} bytes is over the limit of {FRAME_LIMIT}")
+        if len(self._buffer) < 4 + size or len(self._buffer) < 4 or self._transport is None:
+            return None
+        payload = bytes(self._buffer[4 : 4 + size])
+        del self._buffer[: 4 + size]
+        return payload
 
     def _take(self, message: _ToServer) -> None:
         match message:
             case Begin():
-                self._zones, self._gathered = message.zones, {}
-            case Names() if self._zones is not None:
-                self._gathered.update((encode_name(name), sets) for name, sets in message.names.items())
-            case Commit() if self._zones is not None:
-                self._zone.replace(message.generation, self._zones, self._gathered)
-                self._zones, self._gathered = None, {}
-                self._committed = True
-                self._counters.feed_sets += 1
-                self._owner.committed(self)
-                self._send(Ack(message.generation))
-            case Update() if self._committed and self._zones is None:
+                self._begun, self._gathered, self._changed = message, {}, []
+            case Names() if self._begun is not None:
+                self._gathered.update(message.names)
+                differs = self._zone.differs
+                self._changed += (name for name, packed in message.names.items() if differs(name, packed))
+            case Commit() if self._begun is not None:
+                self._commit(message.generation, self._begun)
+            case Update() if self._committed and self._begun is None:
+                # Pods first: one that is new and asks at once is known when its names are.
+                self._clients.update(message.askers, message.leavers)
                 self._zone.update(message.generation, message.upserts, message.removals)
                 self._send(Ack(message.generation))
             case _:
@@ -216,9 +241,32 @@ class _FeedConnection(asyncio.Protocol):
                     f"{type(message).__name__} frame where no such frame may be; a connection starts with Begin"
                 )
 
+    def _commit(self, generation: int, begun: Begin) -> None:
+        self._clients.replace(begun.askers, begun.networks)
+        self._zone.replace(generation, begun.zones, self._gathered, self._changed)
+        self._begun, self._gathered, self._changed = None, {}, []
+        self._committed = True
+        self._counters.feed_sets += 1
+        self._owner.committed(self)
+        self._send(Ack(generation))
+        self._retire()
+
+    def _retire(self) -> None:
+        if self._zone.retire():
+            asyncio.get_running_loop().call_soon(self._retire)
+
     def _send(self, message: Ack | Refusal) -> None:
         if self._transport is not None and not self._transport.is_closing():
             self._transport.write(_frame(message))
+
+
+class Audience(msgspec.Struct, frozen=True):
+    """Who asks this node's DNS server."""
+
+    askers: Mapping[Addr, Asker] = {}
+    """Pods of this node."""
+    networks: tuple[str, ...] | None = None
+    """Others that are answered, as CIDRs: the node itself. None: everybody."""
 
 
 class FeedClient:
@@ -228,14 +276,25 @@ class FeedClient:
         path: the DNS process's socket.
         snapshot: the names as they are now and their generation; called at each connect, from ``run``. They must be complete:
             start ``run`` only when the agent has seen the whole cluster, for what is missing will be denied.
+        audience: who asks, as it is now; called with ``snapshot``. Without it everybody is answered, and nobody's names are completed.
     """
 
-    def __init__(self, *, path: str, snapshot: Callable[[], tuple[int, NamesState]]) -> None:
+    def __init__(
+        self,
+        *,
+        path: str,
+        snapshot: Callable[[], tuple[int, NamesState]],
+        audience: Callable[[], Audience] | None = None,
+    ) -> None:
         self._path = path
         self._snapshot = snapshot
+        self._audience = audience
         self._upserts: dict[str, RecordSets] = {}
         self._removals: set[str] = set()
+        self._askers: dict[str, Asker] = {}
+        self._leavers: set[str] = set()
         self._latest = 0
+        self._writer: asyncio.StreamWriter | None = None
         self._news = asyncio.Event()
         self._ack_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self.connected = False
@@ -243,9 +302,16 @@ class FeedClient:
         self.acknowledged = 0
         """The generation that the DNS process answers, as far as it said so."""
 
-    def offer(self, generation: int, delta: NamesDelta) -> None:
+    def offer(self, generation: int, delta: NamesDelta, askers: AskersDelta | None = None) -> None:
         """Hand over what changed. Generations grow; an empty delta only moves the generation."""
         self._latest = generation
+        if askers is not None:
+            for gone in map(str, askers.removals):
+                self._askers.pop(gone, None)
+                self._leavers.add(gone)
+            for address, asker in askers.upserts.items():
+                self._leavers.discard(str(address))
+                self._askers[str(address)] = asker
         for name in delta.removals:
             self._upserts.pop(name, None)
             self._removals.add(name)
@@ -294,30 +360,45 @@ class FeedClient:
                 raise asyncio.CancelledError
             await asyncio.sleep(retry_s)
 
+    def refresh(self) -> None:
+        """Begin anew with a whole set: who may ask has changed."""
+        if self._writer is not None:
+            self._writer.transport.abort()
+
     async def _write(self, writer: asyncio.StreamWriter) -> None:
-        generation, state = self._take_snapshot()
-        writer.write(_frame(Begin(state.zones)))
+        self._writer = writer
+        generation, state, audience = self._take_snapshot()
+        askers = {str(address): asker for address, asker in audience.askers.items()}
+        writer.write(_frame(Begin(state.zones, askers, audience.networks)))
         names = iter(state.names.items())
         while chunk := dict(islice(names, _CHUNK)):
-            writer.write(_frame(Names(chunk)))
+            writer.write(_frame(Names(_packed(chunk))))
             await writer.drain()
+            await asyncio.sleep(0)  # drain returns at once while there is room: others want to work, too
         writer.write(_frame(Commit(generation)))
         await writer.drain()
         while True:
             await self._news.wait()
             self._news.clear()
-            update = Update(self._latest, self._upserts, tuple(self._removals))
-            self._upserts, self._removals = {}, set()
+            removals = tuple(w for name in self._removals if (w := _wire(name)) is not None)
+            update = Update(
+                self._latest, _packed(self._upserts), removals, self._askers, tuple(self._leavers)
+            )
+            self._forget_offered()
             writer.write(_frame(update))
             await writer.drain()
 
-    def _take_snapshot(self) -> tuple[int, NamesState]:
-        """The whole set; what was offered before is in it."""
+    def _forget_offered(self) -> None:
         self._upserts, self._removals = {}, set()
+        self._askers, self._leavers = {}, set()
+
+    def _take_snapshot(self) -> tuple[int, NamesState, Audience]:
+        """The whole set; what was offered before is in it."""
+        self._forget_offered()
         self._news.clear()
         generation, state = self._snapshot()
         self._latest = max(self._latest, generation)
-        return generation, state
+        return generation, state, self._audience() if self._audience is not None else Audience()
 
     async def _read_acks(self, reader: asyncio.StreamReader) -> None:
         while True:
@@ -332,3 +413,20 @@ class FeedClient:
             for generation, waiter in self._ack_waiters:
                 if generation <= self.acknowledged and not waiter.done():
                     waiter.set_result(None)
+
+
+def _packed(names: Mapping[str, RecordSets]) -> dict[bytes, bytes]:
+    """Names as they are kept. One that has no form on the wire is left out: nobody could ask for it."""
+    packed = {}
+    for name, sets in names.items():
+        wire = _wire(name)
+        if wire is not None:
+            packed[wire] = pack(sets)
+    return packed
+
+
+def _wire(name: str) -> bytes | None:
+    try:
+        return encode_name(name)
+    except Malformed:
+        return None

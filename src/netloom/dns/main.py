@@ -8,28 +8,36 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from socket import SOCK_DGRAM, SOCK_STREAM
 
 import msgspec
 
 from netloom.clock import SystemClock
-from netloom.dns.cache import AnswerCache
+from netloom.dns.cache import AnswerCache, CacheSettings
+from netloom.dns.clients import Clients
+from netloom.dns.config import NameSettings, checked
+from netloom.dns.cookies import Cookies
 from netloom.dns.counters import Counters
 from netloom.dns.feed import FeedServer
+from netloom.dns.floods import FloodGuard
 from netloom.dns.forward import Forwarder
 from netloom.dns.handlers import ClusterNames, OtherNames, ReverseNames, UnservedQueries
 from netloom.dns.prepared import PreparedAnswers
-from netloom.dns.server import QueryServer
-from netloom.dns.transport import TcpListener, UdpListener, bind
-from netloom.dns.upstream import Upstreams, parse_server
+from netloom.dns.search import SearchedNames
+from netloom.dns.server import PATIENCE_S, QueryServer
+from netloom.dns.sockets import Sockets, open_sockets, passed_sockets
+from netloom.dns.tcp import TcpListener
+from netloom.dns.tls import TlsPool
+from netloom.dns.turns import QueryTurns
+from netloom.dns.udp import UdpListener
+from netloom.dns.upstream import Resolvers
 from netloom.dns.zone import Zone
 from netloom.errors import NetloomError, UsageError
-from netloom.units import parse_addr
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +54,8 @@ class DnsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     upstreams: tuple[str, ...] = ()
     """Servers for all other names, in order: ``192.0.2.1``, ``192.0.2.1:5353``, ``[2001:db8::1]:53``."""
     cache_entries: int = 10_000
+    patience_s: float = PATIENCE_S
+    """So long a query for a name of the cluster waits for an agent that has not said yet which there are; then it is SERVFAIL."""
     attempt_s: float = 0.3
     """So long an upstream server may be silent before the next one is asked as well."""
 
@@ -53,11 +63,14 @@ class DnsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 async def serve(
     config: DnsConfig,
     *,
+    sockets: Sockets | None = None,
     ready: Callable[[], None] | None = None,
     stop: asyncio.Event | None = None,
     counters: Counters | None = None,
 ) -> None:
     """Answer until SIGTERM or SIGINT (or ``stop``); ``ready`` is called when every socket is open.
+
+    ``sockets`` are those of the configuration, opened before by whoever keeps them over the end of this process; they stay open.
 
     Raises:
         UsageError: an address or upstream in the configuration is none.
@@ -66,38 +79,69 @@ async def serve(
     counters = counters if counters is not None else Counters()
     prepared = PreparedAnswers(counters=counters)
     zone = Zone(prepared=prepared)
+    clients = Clients(prepared=prepared)
     clock = SystemClock()
-    servers = [parse_server(text) for text in config.upstreams]
-    upstreams = Upstreams(servers=servers, clock=clock, counters=counters, attempt_s=config.attempt_s)
-    cache = AnswerCache(clock=clock, entries=config.cache_entries)
-    feed = FeedServer(path=config.feed_socket, zone=zone, counters=counters)
+    outside = checked(
+        NameSettings(
+            upstreams=config.upstreams,
+            attempt_s=config.attempt_s,
+            cache=CacheSettings(entries=config.cache_entries),
+        )
+    )
+    tls = TlsPool()
+    resolvers = Resolvers.of(outside, counters=counters, tls=tls)
+    cache = AnswerCache(clock=clock, settings=outside.settings.cache)
+    feed = FeedServer(path=config.feed_socket, zone=zone, clients=clients, counters=counters)
     with ExitStack() as undo:
         # All that may be refused is asked for before the task group: its errors come out as they are.
-        sockets = [
-            (
-                undo.enter_context(bind(a, config.port, SOCK_DGRAM)),
-                undo.enter_context(bind(a, config.port, SOCK_STREAM)),
-            )
-            for a in _addresses(config)
-        ]
+        if sockets is None:
+            sockets = open_sockets(config.listen, config.port)
+            undo.callback(sockets.close)
         undo.callback(feed.close)
         feed.open()
         async with asyncio.TaskGroup() as tasks:
-            forwarder = Forwarder(upstreams=upstreams, cache=cache, counters=counters, tasks=tasks)
+            forwarder = Forwarder(
+                resolvers=resolvers, cache=cache, clock=clock, counters=counters, tasks=tasks
+            )
+            health = tasks.create_task(resolvers.run(), name="dns-health")
             handlers = (
                 UnservedQueries(),
+                SearchedNames(zone=zone),
                 ClusterNames(zone=zone, cluster_domain=config.cluster_domain),
                 ReverseNames(zone=zone),
                 OtherNames(),
             )
-            server = QueryServer(handlers=handlers, forwarder=forwarder, counters=counters)
+            server = QueryServer(
+                handlers=handlers,
+                forwarder=forwarder,
+                zone=zone,
+                prepared=prepared,
+                cookies=Cookies(clock=clock),
+                counters=counters,
+                patience_s=config.patience_s,
+            )
+            guard = FloodGuard(sockets=sockets.datagrams, clients=clients, counters=counters)
+            guarding = tasks.create_task(guard.run(), name="dns-floods")
+            turns = QueryTurns(server=server, counters=counters)
             with ExitStack() as running:
+                running.callback(guarding.cancel)
                 running.callback(forwarder.close)
-                for datagrams, stream in sockets:
-                    udp = UdpListener(sock=datagrams, prepared=prepared, server=server, counters=counters)
+                running.callback(health.cancel)
+                running.callback(tls.close)
+                running.callback(server.close)
+                for sock in sockets.datagrams:
+                    udp = UdpListener(
+                        sock=sock,
+                        prepared=prepared,
+                        clients=clients,
+                        turns=turns,
+                        guard=guard,
+                        counters=counters,
+                    )
                     running.callback(udp.close)
                     udp.start()
-                    tcp = TcpListener(sock=stream, server=server, counters=counters)
+                for sock in sockets.streams:
+                    tcp = TcpListener(sock=sock, server=server, clients=clients, counters=counters)
                     running.callback(tcp.close)
                     await tcp.start()
                 await feed.start()
@@ -118,22 +162,13 @@ async def _until_ended(ended: asyncio.Event, ready: Callable[[], None] | None) -
             loop.remove_signal_handler(number)
 
 
-def _addresses(config: DnsConfig) -> tuple[str, ...]:
-    if not config.listen:
-        raise UsageError("dns: listen: no address", "give the cluster DNS address, such as 10.96.0.10")
-    for text in config.listen:
-        if parse_addr(text) is None:
-            raise UsageError(f"dns: listen: {text!r} is no address", "give an address such as 10.96.0.10")
-    return config.listen
-
-
-def run(config: DnsConfig) -> int:
-    """Serve in this process; its exit code."""
+def run(config: DnsConfig, sockets: Sockets | None = None) -> int:
+    """Serve in this process, at these sockets or at new ones; its exit code."""
     # A collection of everything takes tens of milliseconds with 100,000 names, and nothing here is cyclic for long.
     gc.freeze()
     gc.set_threshold(2_000, 20, 1_000)
     try:
-        asyncio.run(serve(config))
+        asyncio.run(serve(config, sockets=sockets))
     except NetloomError as error:
         log.error("%s", error)  # noqa: TRY400  the message says what to do; a trace would hide it
         return error.exit_code
@@ -152,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (OSError, msgspec.DecodeError) as error:
         log.error("%s: %s", args[0], error)  # noqa: TRY400  whoever mistyped needs no trace
         return UsageError.exit_code
-    return run(config)
+    return run(config, passed_sockets(os.environ))
 
 
 if __name__ == "__main__":

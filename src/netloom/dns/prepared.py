@@ -1,105 +1,180 @@
-"""The fast path: from the bytes of a usual query to the bytes of its reply in one look-up.
+"""Answers ready as bytes: from the bytes of a query to those of its reply in one look-up.
 
-Comes in: datagrams; answers that the zone made. Goes out: replies, or None where the query has to be read properly.
-Only queries of the two usual shapes are known here: RD (and perhaps AD) set, one question, and nothing else or an OPT
-record without options. What an answer depends on is the zone's to know; it says what to forget.
+Comes in: replies as they were sent, and what they hang on. Goes out: entries, in dictionaries that the receive loop looks into itself
+(``udp.py``). What an answer depends on is told by whoever made it; the zone says which names have changed.
+
+The key is the whole query without its id, in lower case, for a name is the same in any case. So a reply depends on nothing but the
+key, and of askers, where that matters, on their search path: what is the same for all is in ``shared``, and what the search path of
+a pod might complete is in a store of that path.
 """
 
 from __future__ import annotations
 
-from netloom.dns.answers import Answer, prepared_head
+import random
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from netloom.dns.answers import Answer, Kept
 from netloom.dns.counters import Counters
-from netloom.dns.wire import CLASS_IN, HEADER, PLAIN_UDP_SIZE, UDP_SIZE, Query, opt_record
-from netloom.model.names.records import RecordType
+from netloom.dns.wire import HEADER, TC, TYPE_OPT, Query
 
-_ONE_QUESTION = b"\0\1\0\0\0\0\0\0"
-_ONE_QUESTION_AND_OPT = b"\0\1\0\0\0\0\0\1"
-_PLAIN = frozenset(flags + _ONE_QUESTION for flags in (b"\1\0", b"\1\x20"))
-_EDNS = frozenset(flags + _ONE_QUESTION_AND_OPT for flags in (b"\1\0", b"\1\x20"))
-_OPT = opt_record()
-_OPT_START = _OPT[:3]
-_OPT_END = _OPT[5:]
-_TAILS = tuple(int(t).to_bytes(2, "big") + CLASS_IN.to_bytes(2, "big") for t in RecordType)
-"""Type and class of the questions kept. Lower case leaves them as they are, so a whole question is folded at once."""
-_LARGEST = UDP_SIZE - len(_OPT)
-"""Larger replies would only ever be cut, and that is not done here."""
-PASSING_LIMIT = 50_000
+SHARED_LIMIT = 120_000
+"""Entries for all askers."""
+PATHS_LIMIT = 60_000
+"""Entries of all search paths together: what strangers make up (NXDOMAIN) is among them."""
+DEPENDENTS_LIMIT = 120_000
+SHAPES_LIMIT = 96
+"""Kinds of queries (flags, type, size) that are kept ready; a client that makes up ever new ones is answered the long way."""
+_OPT_SIZE = 11
+_OPT_START = b"\0" + TYPE_OPT.to_bytes(2, "big")
 
-_Entry = tuple[bytes, bytes, bytes, int, int, int]
-"""Head for a plain query and for one with OPT, body, length of the reply without OPT, stride, rcode."""
+Entry = list[Any]
+"""Bytes 2 to 12 of the reply; how many bytes of the query's end give way to what follows the question; that; an iterator that gives
+the same with another record first, or None; and how often it was used."""
+Store = dict[bytes, Entry]
 
 
 class PreparedAnswers:
-    """Answers by question bytes in lower case."""
+    """Entries by query, and the names on which they hang."""
 
     def __init__(self, *, counters: Counters) -> None:
         self._counters = counters
-        self._entries: dict[bytes, _Entry] = {}
-        self._passing: set[bytes] = set()
-        self._turn = 1
+        self.shared: Store = {}
+        self._paths: dict[object, Store] = {}
+        self._shapes: set[tuple[bytes, bytes]] = set()
+        self._dependents: dict[bytes, set[bytes]] = {}
+        self._dependents_count = 0
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self.shared) + sum(map(len, self._paths.values()))
 
-    def reply(self, data: bytes) -> bytes | None:
-        """The reply to a datagram, case of the question kept as asked; None where nothing is ready for it."""
-        head = data[2:12]
-        if head in _PLAIN:
-            question = data[12:]
-            entry = self._entries.get(question.lower())
-            if entry is None or entry[3] > PLAIN_UDP_SIZE:
-                return None
-            start, _, body, _, stride, rcode = entry
-            end = b""
-        elif head in _EDNS and data[-11:-8] == _OPT_START and data[-6:] == _OPT_END:
-            question = data[12:-11]
-            entry = self._entries.get(question.lower())
-            # Below 512 the size is not taken at its word, and the fast path leaves that to others.
-            if entry is None or entry[3] + 11 > (data[-8] << 8 | data[-7]):
-                return None
-            _, start, body, _, stride, rcode = entry
-            end = _OPT
-        else:
+    def store(self, path: object) -> Store:
+        """The store of askers with this search path; the same dictionary at each call, and as long as this object lives."""
+        return self._paths.setdefault(path, {})
+
+    def drop_store(self, path: object) -> None:
+        """Nobody has this search path any more."""
+        store = self._paths.pop(path, None)
+        if store is not None:
+            self._drop(store)
+
+    def reply(self, data: bytes, store: Store) -> bytes | None:
+        """The whole reply to a query; None where nothing is ready, or only a reply that was cut to the size of a datagram."""
+        key = data[2:].lower()
+        entry = self.shared.get(key) or store.get(key)
+        if entry is None:
             return None
-        if stride:
-            body = self._turned(body, stride)
-        self._counters.prepared_hits += 1
-        self._counters.rcodes[rcode] += 1
-        return data[:2] + start + question + body + end
+        head, cut, tail, turns, _ = entry
+        if head[0] << 8 & TC:
+            return None
+        entry[4] += 1
+        if turns is not None:
+            tail = next(turns)
+        reply: bytes = data[:2] + head + data[HEADER.size : len(data) - cut] + tail
+        return reply
 
-    def keep(self, query: Query, answer: Answer, *, passing: bool) -> None:
-        """Have an answer ready from now on. ``passing`` ones are forgotten all together, with the next change."""
-        tail = query.question[-4:]
-        size = HEADER.size + len(query.question) + len(answer.body)
-        if tail not in _TAILS or size > _LARGEST:
+    def keep(self, data: bytes, query: Query, answer: Answer, reply: bytes, path: object) -> None:
+        """Have the reply to a query by datagram ready from now on, for all askers or for those with this search path."""
+        start, end = data[2 : HEADER.size], data[HEADER.size + len(query.name) :]
+        if not self._is_usual(start, end):
             return
-        key = query.folded + tail
-        if passing:
-            if len(self._passing) >= PASSING_LIMIT:
-                self.forget_passing()
-            self._passing.add(key)
-        heads = prepared_head(answer, edns=False), prepared_head(answer, edns=True)
-        self._entries[key] = (*heads, answer.body, size, answer.stride, answer.rcode)
+        if answer.kept is Kept.FOR_ALL:
+            store = self.shared
+            if len(store) >= SHARED_LIMIT:
+                self._drop(store)
+        else:
+            store = self.store(path)
+            if sum(map(len, self._paths.values())) >= PATHS_LIMIT:
+                for one in self._paths.values():
+                    self._drop(one)
+        for name in answer.depends:
+            self._depend(name, query.folded)
+        question_end = HEADER.size + len(query.question)
+        tail = reply[question_end:]
+        turns = None
+        if answer.stride and tail.startswith(answer.body):
+            turns = _turning(answer.body, answer.stride, tail[len(answer.body) :])
+        key = start + query.folded + end
+        if (former := store.get(key)) is not None:
+            self._count(former)
+        store[key] = [reply[2 : HEADER.size], len(data) - question_end, tail, turns, 0]
 
-    def forget(self, folded: bytes) -> None:
-        """The answers for one name are no longer right."""
-        for tail in _TAILS:
-            self._entries.pop(folded + tail, None)
-
-    def forget_passing(self) -> None:
-        """What depends on more than the name asked is no longer right."""
-        for key in self._passing:
-            self._entries.pop(key, None)
-        self._passing.clear()
+    def forget(self, names: Iterable[bytes]) -> None:
+        """What hangs on these names is no longer right."""
+        stores = [self.shared, *(s for s in self._paths.values() if s)]
+        for name in names:
+            hanging = self._dependents.pop(name, None)
+            if hanging is None:
+                self._forget(name, stores)
+                continue
+            self._dependents_count -= len(hanging)
+            for one in (name, *hanging):
+                self._forget(one, stores)
 
     def clear(self) -> None:
         """Nothing is right any more."""
-        self._entries.clear()
-        self._passing.clear()
+        for store in (self.shared, *self._paths.values()):
+            self._drop(store)
+        self._dependents.clear()
+        self._dependents_count = 0
 
-    def _turned(self, body: bytes, stride: int) -> bytes:
-        """The same records, another one first, so that clients that take the first spread over all."""
-        # A plain count would go in step with clients that ask A and AAAA by turns.
-        self._turn = self._turn * 1_103_515_245 + 12_345 & 0x7FFFFFFF
-        at = (self._turn >> 8) % (len(body) // stride) * stride
-        return body[at:] + body[:at]
+    def settle(self, note: Callable[[bytes, int, int], None] | None = None) -> None:
+        """Count the replies given since the last call by rcode; ``note`` hears of each query (without id), rcode and number."""
+        for store in (self.shared, *self._paths.values()):
+            for key, entry in store.items():
+                if entry[4]:
+                    if note is not None:
+                        note(key, entry[0][1] & 15, entry[4])
+                    self._count(entry)
+                    entry[4] = 0
+
+    def _forget(self, name: bytes, stores: Iterable[Store]) -> None:
+        for start, end in self._shapes:
+            key = start + name + end
+            for store in stores:
+                entry = store.pop(key, None)
+                if entry is not None:
+                    self._count(entry)
+
+    def _count(self, entry: Entry) -> None:
+        self._counters.rcodes[entry[0][1] & 15] += entry[4]
+        self._counters.prepared_hits += entry[4]
+
+    def _drop(self, store: Store) -> None:
+        for entry in store.values():
+            self._count(entry)
+        store.clear()
+
+    def _depend(self, name: bytes, question: bytes) -> None:
+        if self._dependents_count >= DEPENDENTS_LIMIT:
+            self.clear()
+        hanging = self._dependents.setdefault(name, set())
+        if question not in hanging:
+            hanging.add(question)
+            self._dependents_count += 1
+
+    def _is_usual(self, start: bytes, end: bytes) -> bool:
+        """Whether queries that differ from this in name and id only may be kept."""
+        if (start, end) in self._shapes:
+            return True
+        without_options = len(end) == 4 or (
+            len(end) == 4 + _OPT_SIZE and end[4:7] == _OPT_START and end[-2:] == b"\0\0"
+        )
+        # Keys are folded whole: nothing but the name may have bytes that folding changes, or changes others into.
+        both = start + end
+        if (
+            not without_options
+            or not both == both.lower() == both.upper()
+            or len(self._shapes) >= SHAPES_LIMIT
+        ):
+            return False
+        self._shapes.add((start, end))
+        return True
+
+
+def _turning(body: bytes, stride: int, end: bytes) -> Iterator[bytes]:
+    """The same records, another one first each time, so that clients that take the first spread over all."""
+    at = random.randrange(len(body) // stride) * stride  # noqa: S311  a start, not a secret
+    while True:
+        yield body[at:] + body[:at] + end
+        at = (at + stride) % len(body)

@@ -24,11 +24,14 @@ from netloom.dns.wire import (
     skip_name,
     suffixes,
 )
-from netloom.model.names.records import RecordType
+from netloom.model.names.records import RecordSet, RecordSets, RecordType
 
 # Types whose data begins with a name after so many bytes (RFC 1035 section 3.3, RFC 2782).
 _NAME_AT = {TYPE_NS: 0, TYPE_CNAME: 0, RecordType.PTR: 0, 15: 2, RecordType.SRV: 6}
 _POINTER_LIMIT = 0x3FFF
+_SET = struct.Struct(">HHI")
+OWN_NAME = (0xC000 | HEADER.size).to_bytes(2, "big")
+"""A pointer to the name of the question."""
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -80,6 +83,46 @@ def data_of(type_: RecordType, text: str) -> bytes:
                 return encode_name(text)
     except (ValueError, struct.error) as error:
         raise Malformed(f"{type_.name} record {text!r}: {error}") from None
+
+
+def pack(sets: RecordSets) -> bytes:
+    """Record sets of one name in the form in which they are kept: each with its records as they stand right after a question.
+
+    Owner names point at the question, data is not compressed, so that a set is the body of an answer as it is.
+
+    Raises:
+        Malformed: a record is none of its type.
+    """
+    return b"".join(map(_packed, sets))
+
+
+def _packed(one: RecordSet) -> bytes:
+    pieces: list[bytes] = []
+    for text in one.data:
+        data = data_of(one.type, text)
+        pieces += (OWN_NAME, FIXED.pack(one.type, CLASS_IN, one.ttl, len(data)), data)
+    body = b"".join(pieces)
+    return _SET.pack(one.type, len(one.data), len(body)) + body
+
+
+def packed_sets(packed: bytes) -> Iterator[tuple[int, int, bytes]]:
+    """Type, number of records, and the records of each set that ``pack`` put together."""
+    at = 0
+    while at < len(packed):
+        type_, count, size = _SET.unpack_from(packed, at)
+        at += _SET.size
+        yield type_, count, packed[at : at + size]
+        at += size
+
+
+def records_of(name: bytes, body: bytes) -> Iterator[Record]:
+    """The single records of a packed set, for a name."""
+    at = 0
+    while at < len(body):
+        at += len(OWN_NAME)
+        type_, klass, ttl, length = FIXED.unpack_from(body, at)
+        at += FIXED.size + length
+        yield Record(name, type_, klass, ttl, body[at - length : at])
 
 
 class Writer:

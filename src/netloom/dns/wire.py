@@ -28,6 +28,7 @@ AD = 0x0020
 CD = 0x0010
 
 CLASS_IN = 1
+CLASS_CHAOS = 3
 CLASS_ANY = 255
 TYPE_NS = 2
 TYPE_CNAME = 5
@@ -46,6 +47,8 @@ UDP_SIZE = 1232
 MAX_NAME = 255
 MAX_LABEL = 63
 DO = 0x8000
+OPTION_COOKIE = 10
+OPTION_KEEPALIVE = 11
 
 
 class Rcode(enum.IntEnum):
@@ -71,6 +74,10 @@ class Edns(msgspec.Struct, frozen=True, gc=False):
     """Bytes of a UDP answer that the client takes."""
     version: int
     dnssec_ok: bool
+    cookie: bytes = b""
+    """Data of its COOKIE option (RFC 7873): the client's 8 bytes, and perhaps ours of before."""
+    keepalive: bool = False
+    """It asks how long a connection may stay open (RFC 7828)."""
 
 
 class Query(msgspec.Struct, frozen=True, gc=False):
@@ -147,18 +154,27 @@ def _read_additional(data: bytes, at: int, before: int, additional: int) -> tupl
                 raise Malformed(
                     "OPT record is not the only one, not at the root, or not in the additional section"
                 )
-            _check_options(data, at - length, at)
-            edns = Edns(klass, ttl >> 16 & 255, bool(ttl & DO))
+            cookie, keepalive = _read_options(data, at - length, at)
+            edns = Edns(klass, ttl >> 16 & 255, bool(ttl & DO), cookie, keepalive)
     return edns, at
 
 
-def _check_options(data: bytes, at: int, end: int) -> None:
+def _read_options(data: bytes, at: int, end: int) -> tuple[bytes, bool]:
+    """The cookie, and whether keepalive is asked for; other options are stepped over (RFC 6891, section 6.1.2)."""
+    cookie, keepalive = b"", False
     while at < end:
         if at + 4 > end:
             raise Malformed("EDNS option is cut short")
-        at += 4 + int.from_bytes(data[at + 2 : at + 4], "big")
+        code, length = struct.unpack_from(">HH", data, at)
+        at += 4 + length
+        if code == OPTION_COOKIE and not cookie:
+            cookie = data[at - length : at]
+            if len(cookie) != 8 and not 16 <= len(cookie) <= 40:
+                raise Malformed("cookie has a length that none can have (RFC 7873, section 5.2.2)")
+        keepalive |= code == OPTION_KEEPALIVE
     if at != end:
         raise Malformed("EDNS option is longer than its record")
+    return cookie, keepalive
 
 
 def skip_name(data: bytes, at: int, *, compressed: bool = True) -> int:
@@ -259,9 +275,22 @@ def suffixes(wire: bytes) -> list[int]:
     return offsets
 
 
-def opt_record(*, rcode: int = 0, dnssec_ok: bool = False, size: int = UDP_SIZE) -> bytes:
-    """An OPT record without options; ``rcode`` gives it the bits above the header's four."""
-    return b"\0" + FIXED.pack(TYPE_OPT, size, (rcode >> 4) << 24 | (DO if dnssec_ok else 0), 0)
+def opt_record(
+    *, rcode: int = 0, dnssec_ok: bool = False, size: int = UDP_SIZE, options: bytes = b""
+) -> bytes:
+    """An OPT record; ``rcode`` gives it the bits above the header's four, ``options`` are whole."""
+    bits = (rcode >> 4) << 24 | (DO if dnssec_ok else 0)
+    return b"\0" + FIXED.pack(TYPE_OPT, size, bits, len(options)) + options
+
+
+def option(code: int, data: bytes) -> bytes:
+    """One EDNS option."""
+    return struct.pack(">HH", code, len(data)) + data
+
+
+def opcode_of(data: bytes) -> int:
+    """Kind of query of a message that has a whole header; 0 is a plain one, NOTIFY 4, UPDATE 5."""
+    return data[2] >> 3 & 15
 
 
 def error_reply(data: bytes, rcode: int) -> bytes | None:

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netloom.dns.answers import Answer, Ask, assemble
+from netloom.dns.answers import Ask
 from netloom.dns.wire import encode_name, parse_query
 from netloom.model.names.records import RecordSet, RecordType
-from netloom.testing.dns_messages import TYPES, read_reply, write_query
+from netloom.testing.dns_messages import TYPES, write_query
 
 SOA = "cluster.local. 5 SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5"
 
@@ -110,18 +110,13 @@ def a_set(*addresses: str) -> tuple[RecordSet, ...]:
     return (RecordSet(RecordType.A, addresses, 5),)
 
 
-def fast(served, name: str, kind: str = "A", **how):
-    data = served.prepared.reply(write_query(name, kind, **how))
-    return None if data is None else read_reply(data)
-
-
 def test_what_was_answered_is_ready_and_a_change_ends_that(served):
     name = "web.shop.svc.cluster.local"
-    assert fast(served, name) is None
+    assert served.fast(name) is None
     served.ask(name)
-    assert fast(served, name) == served.ask(name)
-    served.zone.update(2, {name: a_set("10.96.0.6")}, ())
-    assert fast(served, name) is None
+    assert served.fast(name) == served.ask(name)
+    served.change(2, {name: a_set("10.96.0.6")}, ())
+    assert served.fast(name) is None
     assert served.ask(name).answers == (f"{name}. 5 A 10.96.0.6",)
     assert served.zone.generation == 2
 
@@ -129,12 +124,12 @@ def test_what_was_answered_is_ready_and_a_change_ends_that(served):
 def test_a_negative_answer_ends_with_the_change_that_creates_the_name(served):
     name = "new.shop.svc.cluster.local"
     assert served.ask(name).rcode == "NXDOMAIN"
-    assert fast(served, name) is not None
-    served.zone.update(2, {name: a_set("10.96.0.7")}, ())
-    assert fast(served, name) is None
+    assert served.fast(name) is not None
+    served.change(2, {name: a_set("10.96.0.7")}, ())
+    assert served.fast(name) is None
     assert served.ask(name).rcode == "NOERROR"
-    served.zone.update(3, {}, (name,))
-    assert fast(served, name) is None
+    served.change(3, {}, (name,))
+    assert served.fast(name) is None
     assert served.ask(name).rcode == "NXDOMAIN"
 
 
@@ -147,9 +142,9 @@ def test_a_negative_answer_ends_with_the_change_that_creates_the_name(served):
 )
 def test_an_answer_that_hangs_on_another_name_changes_with_it(served, name, kind, where):
     served.ask(name, kind)
-    assert fast(served, name, kind) is not None
-    served.zone.update(2, {"web.shop.svc.cluster.local": a_set("10.96.0.6")}, ())
-    assert fast(served, name, kind) is None
+    assert served.fast(name, kind) is not None
+    served.change(2, {"web.shop.svc.cluster.local": a_set("10.96.0.6")}, ())
+    assert served.fast(name, kind) is None
     assert getattr(served.ask(name, kind), where)[-1] == "web.shop.svc.cluster.local. 5 A 10.96.0.6"
 
 
@@ -157,8 +152,8 @@ def test_a_whole_set_replaces_everything(served):
     served.ask("web.shop.svc.cluster.local")
     served.ask("nope.shop.svc.cluster.local")
     served.feed(f"cluster.local {'SOA a b 1 2 3 4 5'}\nnope.shop.svc.cluster.local A 10.96.0.9", generation=9)
-    assert fast(served, "web.shop.svc.cluster.local") is None
-    assert fast(served, "nope.shop.svc.cluster.local") is None
+    assert served.fast("web.shop.svc.cluster.local") is None
+    assert served.fast("nope.shop.svc.cluster.local") is None
     assert served.ask("web.shop.svc.cluster.local").rcode == "NXDOMAIN"
     assert served.ask("nope.shop.svc.cluster.local").rcode == "NOERROR"
     assert served.zone.generation == 9
@@ -182,33 +177,32 @@ NAMES = (
     flags=st.sampled_from([0x100, 0x120, 0, 0x110]),
     dnssec_ok=st.booleans(),
 )
-def test_the_fast_path_says_what_the_slow_one_says(zone_once, name, kind, upper, edns, flags, dnssec_ok):
-    data = write_query(name.upper() if upper else name, kind, edns=edns, flags=flags, dnssec_ok=dnssec_ok)
-    query = parse_query(data)
-    said = zone_once.zone.answer(query)
-    assert isinstance(said, Answer)
-    slow = read_reply(assemble(query, said, query.udp_size))
-    ready = zone_once.prepared.reply(data)
-    if ready is None:
-        assert flags not in (0x100, 0x120) or dnssec_ok
-        return
-    quick = read_reply(ready)
+def test_what_is_ready_is_what_the_server_says(zone_once, name, kind, upper, edns, flags, dnssec_ok):
+    how = {"edns": edns, "flags": flags, "dnssec_ok": dnssec_ok}
+    said = zone_once.ask(name.upper() if upper else name, kind, **how)
+    quick = zone_once.fast(name.upper() if upper else name, kind, **how)
+    assert quick is not None
     assert (quick.ident, quick.rcode, quick.flags, quick.question, quick.size) == (
-        slow.ident, slow.rcode, slow.flags, slow.question, slow.size
+        said.ident, said.rcode, said.flags, said.question, said.size
     )  # fmt: skip
-    assert sorted(quick.answers) == sorted(slow.answers)
-    assert (quick.authority, quick.additional) == (slow.authority, slow.additional)
+    assert sorted(quick.answers) == sorted(said.answers)
+    assert (quick.authority, quick.additional) == (said.authority, said.additional)
+    other = zone_once.fast(name if upper else name.upper(), kind, **how)
+    assert other.question.lower() == quick.question.lower()
+    assert other.question != quick.question
 
 
 @pytest.fixture(scope="module")
 def zone_once(served_class):
-    return served_class()
+    made = served_class()
+    made.feed()
+    return made
 
 
 def test_the_first_of_several_addresses_turns(served):
     name = "db.shop.svc.cluster.local"
     served.ask(name)
-    replies = [fast(served, name) for _ in range(60)]
+    replies = [served.fast(name) for _ in range(60)]
     firsts = {reply.answers[0] for reply in replies}
     assert len(firsts) == 3
     assert {tuple(sorted(reply.answers)) for reply in replies} == {tuple(sorted(served.ask(name).answers))}
@@ -217,27 +211,125 @@ def test_the_first_of_several_addresses_turns(served):
 def test_types_that_lower_case_would_change_are_not_prepared(served):
     # 65 (HTTPS) is the byte of "A", whose lower case is 97: they must not be taken for each other.
     served.ask("web.shop.svc.cluster.local", 65)
-    assert fast(served, "web.shop.svc.cluster.local", 97) is None
-    assert fast(served, "web.shop.svc.cluster.local", 65) is None
+    assert served.fast("web.shop.svc.cluster.local", 97) is None
+    assert served.fast("web.shop.svc.cluster.local", 65) is None
 
 
-def test_large_sets_are_left_to_the_slow_path_and_cut_there(served):
+def test_sets_too_large_for_a_datagram_are_cut_and_never_ready_for_a_stream(served):
     name = "db.shop.svc.cluster.local"
     many = tuple(f"10.244.{i}.1" for i in range(60))
-    served.zone.update(2, {name: a_set(*many)}, ())
+    served.change(2, {name: a_set(*many)})
     cut = served.ask(name)
     assert "tc" in cut.flags
     assert 0 < len(cut.answers) < 60
     assert cut.size <= 512
-    assert fast(served, name) is None
-    assert len(fast(served, name, edns=1232).answers) == 60
+    assert served.fast(name) is None
+    assert len(served.ask(name, edns=1232).answers) == 60
+    assert len(served.fast(name, edns=1232).answers) == 60
 
 
 def test_negative_answers_kept_are_bounded(served, monkeypatch):
-    monkeypatch.setattr("netloom.dns.prepared.PASSING_LIMIT", 10)
+    monkeypatch.setattr("netloom.dns.prepared.PATHS_LIMIT", 10)
     for i in range(25):
         served.ask(f"no-{i}.shop.svc.cluster.local")
     assert len(served.prepared) <= 10
+
+
+def test_positive_answers_kept_are_bounded(served, monkeypatch):
+    monkeypatch.setattr("netloom.dns.prepared.SHARED_LIMIT", 3)
+    for name in NAMES:
+        for kind in ("A", "AAAA", "SRV"):
+            served.ask(name, kind)
+    assert len(served.prepared.shared) <= 3
+
+
+def test_kinds_of_queries_kept_are_bounded(served, monkeypatch):
+    monkeypatch.setattr("netloom.dns.prepared.SHAPES_LIMIT", 4)
+    for size in range(512, 530):
+        served.ask(NAMES[0], edns=size)
+    assert len(served.prepared) == 4
+    assert served.ask(NAMES[0], edns=1300).rcode == "NOERROR"
+
+
+def test_what_hangs_on_others_is_bounded(served, monkeypatch):
+    monkeypatch.setattr("netloom.dns.prepared.DEPENDENTS_LIMIT", 1)
+    served.ask("near.shop.svc.cluster.local")
+    served.ask("_http._tcp.web.shop.svc.cluster.local", "SRV")
+    served.change(2, {"web.shop.svc.cluster.local": a_set("10.96.0.6")})
+    assert served.fast("near.shop.svc.cluster.local") is None
+    assert served.ask("near.shop.svc.cluster.local").answers[-1].endswith("10.96.0.6")
+
+
+def test_a_change_leaves_what_hangs_on_others_ready(served):
+    served.ask("web.shop.svc.cluster.local")
+    served.ask("nope.shop.svc.cluster.local")
+    served.change(2, {"six.shop.svc.cluster.local": a_set("10.96.0.8")})
+    assert served.fast("web.shop.svc.cluster.local") is not None
+    assert served.fast("nope.shop.svc.cluster.local") is not None
+
+
+def test_the_same_set_again_leaves_everything_ready(served):
+    served.ask("web.shop.svc.cluster.local")
+    names = dict(served.zone._names)
+    changed = encode_name("six.shop.svc.cluster.local")
+    gone = encode_name("near.shop.svc.cluster.local")
+    served.ask("near.shop.svc.cluster.local")
+    names[changed] = b""
+    del names[gone]
+    served.zone.replace(5, ["cluster.local", "10.in-addr.arpa"], names, [changed])
+    assert served.fast("web.shop.svc.cluster.local") is not None
+    assert served.fast("near.shop.svc.cluster.local") is None
+    assert served.ask("near.shop.svc.cluster.local").rcode == "NXDOMAIN"
+    while served.zone.retire():
+        pass
+    assert len(served.zone) == len(names)
+
+
+def test_uses_of_what_is_ready_are_counted_by_query_and_rcode(served):
+    name = "nope.shop.svc.cluster.local"
+    served.ask("web.shop.svc.cluster.local")
+    served.ask(name)
+    for _ in range(3):
+        served.fast("web.shop.svc.cluster.local")
+        served.fast(name)
+    noted = []
+    served.prepared.settle(lambda query, rcode, number: noted.append((query[10:15], rcode, number)))
+    assert sorted(noted) == [(b"\3web\4", 0, 3), (b"\4nope", 3, 3)]
+    assert served.counters.prepared_hits == 6
+    assert (served.counters.rcodes[0], served.counters.rcodes[3]) == (4, 4)
+    served.prepared.clear()
+    assert served.counters.prepared_hits == 6
+
+
+ZONAL = "_zone.db.shop.svc.cluster.local"
+
+
+@pytest.mark.parametrize(
+    ("name", "rcode", "count"),
+    [
+        (f"a.pin.{ZONAL}", "NOERROR", 1),
+        (f"a.prefer.{ZONAL}", "NOERROR", 1),
+        (f"drained.pin.{ZONAL}", "NOERROR", 0),
+        (f"with.dots.pin.{ZONAL}", "NOERROR", 0),
+        (f"drained.prefer.{ZONAL}", "NOERROR", 3),
+        (f"with.dots.prefer.{ZONAL}", "NOERROR", 3),
+        (f"a.other.{ZONAL}", "NXDOMAIN", 0),
+        (ZONAL, "NOERROR", 0),
+        ("a.pin._zone.web.shop.svc.cluster.local", "NXDOMAIN", 0),
+    ],
+)
+def test_zonal_names(served, name, rcode, count):
+    reply = served.ask(name)
+    assert (reply.rcode, len(reply.answers), len(reply.authority)) == (rcode, count, int(not count))
+    assert (served.fast(name) is not None) == (name in (f"a.pin.{ZONAL}", f"a.prefer.{ZONAL}", ZONAL))
+
+
+def test_what_a_wildcard_gave_goes_with_it(served):
+    assert len(served.ask(f"x.prefer.{ZONAL}").answers) == 3
+    served.change(2, {f"*.prefer.{ZONAL}": a_set("10.244.1.3")})
+    assert len(served.ask(f"x.prefer.{ZONAL}").answers) == 1
+    served.change(3, {}, [f"*.prefer.{ZONAL}"])
+    assert served.ask(f"x.prefer.{ZONAL}").rcode == "NXDOMAIN"
 
 
 def test_all_types_of_the_model_can_be_asked_for():
