@@ -34,6 +34,7 @@ VERBS = (
     ),
     Verb("check", "netloom.cli.check", "check the model against real packets, and both against expectations"),
     Verb("drops", "netloom.cli.drops", "show packets that policies dropped: from whom, for whom, and why"),
+    Verb("ipam", "netloom.cli.ipam", "show addresses of pods: pools, ranges, who has or had one, since when"),
     Verb("wait", "netloom.cli.wait", "wait until the nodes have a Service or a pod in force"),
     Verb("demo", "netloom.cli.demo", "start a cluster with the example shop and check every path in it"),
     Verb("agent", "netloom.cli.agent", "run the node agent (on a real node)"),
