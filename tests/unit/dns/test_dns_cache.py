@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import struct
 
+import msgspec
 import pytest
 
 from netloom.dns.answers import Ask, assemble
-from netloom.dns.cache import NEGATIVE_LIMIT_S, POSITIVE_LIMIT_S, AnswerCache, Question, Reply, read_reply
+from netloom.dns.cache import (
+    NEGATIVE_LIMIT_S,
+    POSITIVE_LIMIT_S,
+    STALE_TTL_S,
+    AnswerCache,
+    CacheSettings,
+    Question,
+    Reply,
+    read_reply,
+)
 from netloom.dns.records import Record
 from netloom.dns.wire import CLASS_IN, TYPE_CNAME, Malformed, encode_name, opt_record, parse_query
 from netloom.testing.dns_messages import read_reply as in_words
@@ -123,15 +133,92 @@ def reply_for(name: str, ttl: int = 300) -> Reply:
 
 def test_kept_until_its_time_is_over():
     clock = HandClock()
-    cache = AnswerCache(clock=clock)
+    cache = AnswerCache(clock=clock, settings=CacheSettings(stale_s=0))
     cache.put(reply_for("www.example.org", 10))
     clock.now += 9.9
     kept = cache.get(WWW)
     assert kept is not None
-    assert kept[1] == 9
+    assert (kept.age_s, kept.is_stale) == (9, False)
     clock.now += 0.1
     assert cache.get(WWW) is None
-    assert len(cache) == 0
+    assert (len(cache), cache.size) == (0, 0)
+
+
+def test_what_has_ended_is_there_for_a_while_for_the_case_that_nobody_answers():
+    clock = HandClock()
+    cache = AnswerCache(clock=clock, settings=CacheSettings(stale_s=60))
+    cache.put(reply_for("www.example.org", 10))
+    clock.now += 69
+    kept = cache.get(WWW)
+    assert kept is not None
+    assert kept.is_stale
+    assert not kept.is_wanted
+    shown = in_words(
+        assemble(parse_query(write_query("www.example.org")), kept.reply.answer(kept.age_s, stale=True), 512)
+    )
+    assert shown.answers[0].split(" ")[1] == str(STALE_TTL_S)
+    clock.now += 1
+    assert cache.get(WWW) is None
+
+
+def test_what_is_used_often_is_wanted_anew_shortly_before_its_end_and_once():
+    clock = HandClock()
+    cache = AnswerCache(clock=clock)
+    cache.put(reply_for("www.example.org", 100))
+    assert not any(cache.get(WWW).is_wanted for _ in range(5))
+    clock.now += 91
+    assert [cache.get(WWW).is_wanted for _ in range(3)] == [True, False, False]
+    cache.put(reply_for("www.example.org", 100))
+    clock.now += 91
+    assert not cache.get(WWW).is_wanted
+    never = AnswerCache(clock=clock, settings=CacheSettings(prefetch=False))
+    never.put(reply_for("www.example.org", 100))
+    clock.now += 91
+    assert not any(never.get(WWW).is_wanted for _ in range(5))
+
+
+def test_limits_of_its_own_for_what_is_there_and_what_is_not():
+    clock = HandClock()
+    cache = AnswerCache(clock=clock, settings=CacheSettings(positive_s=20, negative_s=5, stale_s=0))
+    cache.put(reply_for("www.example.org", 100))
+    missing = read_reply(WWW, message(authority=[SOA.format(ttl=20, minimum=60)], rcode=3))
+    cache.put(msgspec.structs.replace(missing, question=Question(WWW.name, 28)))
+    clock.now += 6
+    assert cache.get(WWW) is not None
+    assert cache.get(Question(WWW.name, 28)) is None
+    clock.now += 15
+    assert cache.get(WWW) is None
+
+
+@pytest.mark.parametrize(
+    ("answers", "is_ours"),
+    [
+        (("www.example.org. 9 CNAME a.example.net.", "a.example.net. 9 A 192.0.2.1"), True),
+        (("a.example.net. 9 A 192.0.2.1", "www.example.org. 9 CNAME a.example.net."), True),
+        (("www.example.org. 9 A 192.0.2.1", "bank.example. 9 A 198.51.100.66"), False),
+        (("bank.example. 9 A 198.51.100.66",), False),
+        (("www.example.org. 9 CNAME a.example.net.", "b.example.net. 9 A 192.0.2.1"), False),
+    ],
+)
+def test_answers_about_other_names_than_asked_are_nobodys(answers, is_ours):
+    data = message(*answers)
+    if is_ours:
+        assert read_reply(WWW, data).counts[0] == len(answers)
+    else:
+        with pytest.raises(Malformed, match="not what was asked"):
+            read_reply(WWW, data)
+
+
+def test_records_are_given_under_the_name_that_was_asked_where_a_search_path_led_here():
+    reply = read_reply(
+        WWW, message("www.example.org. 9 CNAME a.example.net.", "a.example.net. 9 A 192.0.2.1")
+    )
+    query = parse_query(write_query("WWW.example.org.shop.svc.cluster.local"))
+    answer = reply.answer_after(query, Ask(WWW.name, owner=query.name), 1)
+    assert in_words(assemble(query, answer, 512)).answers == (
+        "WWW.example.org.shop.svc.cluster.local. 8 CNAME a.example.net.",
+        "a.example.net. 8 A 192.0.2.1",
+    )
 
 
 def test_questions_with_and_without_dnssec_are_kept_apart():
@@ -143,7 +230,7 @@ def test_questions_with_and_without_dnssec_are_kept_apart():
 
 
 def test_the_least_recently_used_leaves_first():
-    cache = AnswerCache(clock=HandClock(), entries=2)
+    cache = AnswerCache(clock=HandClock(), settings=CacheSettings(entries=2))
     first, second, third = (reply_for(f"{n}.example.org") for n in ("a", "b", "c"))
     cache.put(first)
     cache.put(second)
@@ -155,13 +242,13 @@ def test_the_least_recently_used_leaves_first():
 
 
 def test_bytes_are_bounded_too_and_come_back_when_entries_leave():
-    cache = AnswerCache(clock=HandClock(), size=3000)
+    cache = AnswerCache(clock=HandClock(), settings=CacheSettings(max_bytes=3000))
     for i in range(100):
         cache.put(reply_for(f"n{i}.example.org"))
         cache.put(reply_for(f"n{i}.example.org"))
     assert 0 < len(cache) < 6
     clock = HandClock()
-    small = AnswerCache(clock=clock, size=700)
+    small = AnswerCache(clock=clock, settings=CacheSettings(max_bytes=700, stale_s=0))
     for i in range(5):
         small.put(reply_for(f"n{i}.example.org", 10))
         clock.now += 11

@@ -8,13 +8,15 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from netloom.clock import SystemClock
 from netloom.dns.answers import Answer, Ask, assemble
 from netloom.dns.cache import AnswerCache
+from netloom.dns.config import NameSettings, Policy, Stub, checked
 from netloom.dns.counters import Counters
 from netloom.dns.forward import Forwarder
 from netloom.dns.records import Record
-from netloom.dns.upstream import Server, Upstreams, parse_server
+from netloom.dns.servers import Server, parse_server
+from netloom.dns.tls import TlsPool
+from netloom.dns.upstream import Resolvers
 from netloom.dns.wire import CLASS_IN, TYPE_CNAME, encode_name, parse_query
 from netloom.errors import UsageError
 from netloom.testing.dns_messages import Reply, read_reply, write_query
@@ -24,10 +26,24 @@ WWW = "www.example.org."
 GOOD = {(WWW, "A"): [f"{WWW} 300 A 192.0.2.1"]}
 
 
+class HandClock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def wall(self) -> float:
+        return self.now
+
+
 class Bench:
     """A forwarder in front of scripted servers."""
 
-    def __init__(self, forwarder: Forwarder, counters: Counters, servers: list[ScriptedUpstream]) -> None:
+    def __init__(
+        self, forwarder: Forwarder, counters: Counters, servers: list[ScriptedUpstream], clock: HandClock
+    ) -> None:
+        self.clock = clock
         self.forwarder = forwarder
         self.counters = counters
         self.servers = servers
@@ -60,13 +76,13 @@ def sockets() -> tuple[socket.socket, socket.socket]:
 
 
 @asynccontextmanager
-async def bench(*answers, attempt_s: float = 0.05, total_s: float = 1.0, absent: int = 0):
-    """``answers`` of each server; ``absent`` ports where nobody is come first."""
+async def bench(*answers, attempt_s: float = 0.05, total_s: float = 1.0, absent: int = 0, **settings):
+    """``answers`` of each server; ``absent`` ports where nobody is come first. ``stubs`` by domain: places of servers."""
     counters = Counters()
     servers, addresses = [], []
     for _ in range(absent):
         gone, stream = sockets()
-        addresses.append(Server("127.0.0.1", gone.getsockname()[1]))
+        addresses.append(str(Server("127.0.0.1", gone.getsockname()[1])))
         gone.close()
         stream.close()
     for one in answers:
@@ -74,18 +90,30 @@ async def bench(*answers, attempt_s: float = 0.05, total_s: float = 1.0, absent:
         server = ScriptedUpstream(one)
         await server.start(datagrams, stream)
         servers.append(server)
-        addresses.append(Server("127.0.0.1", datagrams.getsockname()[1]))
-    clock = SystemClock()
-    upstreams = Upstreams(
-        servers=addresses, clock=clock, counters=counters, attempt_s=attempt_s, total_s=total_s
+        addresses.append(str(Server("127.0.0.1", datagrams.getsockname()[1])))
+    clock = HandClock()
+    stubs = {d: Stub(servers=(addresses[at],)) for d, at in settings.pop("stubs", {}).items()}
+    stale_after_s = settings.pop("stale_after_s", 30)
+    outside = checked(
+        NameSettings(upstreams=tuple(addresses), attempt_s=min(attempt_s, 5), stubs=stubs, **settings)
     )
+    resolvers = Resolvers.of(outside, counters=counters, tls=TlsPool())
+    for group in resolvers.groups:
+        group.total_s = total_s
     async with asyncio.TaskGroup() as tasks:
         forwarder = Forwarder(
-            upstreams=upstreams, cache=AnswerCache(clock=clock), counters=counters, tasks=tasks
+            resolvers=resolvers,
+            cache=AnswerCache(clock=clock),
+            clock=clock,
+            counters=counters,
+            tasks=tasks,
+            stale_after_s=stale_after_s,
         )
+        health = tasks.create_task(resolvers.run())
         try:
-            yield Bench(forwarder, counters, servers)
+            yield Bench(forwarder, counters, servers, clock)
         finally:
+            health.cancel()
             forwarder.close()
             for server in servers:
                 server.close()
@@ -135,7 +163,8 @@ async def test_a_silent_server_has_the_next_one_asked_and_that_one_stays_first()
         assert (silent.asked, other.asked) == ([(WWW, "A")], [(WWW, "A")])
         assert b.counters.upstream_retries == 1
         await b.ask("nope.example.org.")
-        assert len(silent.asked) == 1
+        assert (WWW, "A") in other.asked
+        assert ("nope.example.org.", "A") not in silent.asked
 
 
 @pytest.mark.parametrize("rcode", [2, 4, 5])
@@ -197,6 +226,8 @@ async def test_when_nobody_answers_it_is_servfail_and_not_kept():
         assert b.counters.upstream_failures == 1
         for server in b.servers:
             server.twist = lambda reply: (reply,)
+        assert (await b.ask()).rcode == "SERVFAIL", "a failure counts for a second (RFC 9520)"
+        b.clock.now += 1
         assert (await b.ask()).rcode == "NOERROR"
 
 
@@ -243,6 +274,85 @@ async def test_open_questions_are_bounded(monkeypatch):
         assert not waiting[0].done()
 
 
+async def test_a_server_that_answers_again_is_found_by_a_probe():
+    async with bench(GOOD, GOOD) as b:
+        silent, _ = b.servers
+        silent.twist = lambda reply: ()
+        await b.ask()
+        silent.twist = lambda reply: (reply,)
+        while (".", "NS") not in silent.asked:
+            silent.arrived.clear()
+            await silent.arrived.wait()
+        while ("later.example.org.", "A") not in silent.asked:
+            b.clock.now += 100
+            await b.ask("later.example.org.")
+
+
+async def test_what_was_true_before_is_given_when_nobody_answers():
+    async with bench(GOOD, attempt_s=0.01, total_s=0.05) as b:
+        await b.ask()
+        b.clock.now += 301
+        b.servers[0].twist = lambda reply: ()
+        reply = await b.ask()
+        assert (reply.rcode, reply.answers) == ("NOERROR", (f"{WWW} 30 A 192.0.2.1",))
+        assert b.counters.stale == 1
+        b.clock.now += 3600
+        assert (await b.ask()).rcode == "SERVFAIL"
+
+
+async def test_what_was_true_before_is_given_soon_and_upstream_is_asked_all_the_same():
+    async with bench(GOOD, attempt_s=5, total_s=30, stale_after_s=0.01) as b:
+        await b.ask()
+        b.clock.now += 301
+        server = b.servers[0]
+        held: list[bytes] = []
+        server.twist = lambda reply: held.append(reply) or ()
+        assert (await b.ask()).answers == (f"{WWW} 30 A 192.0.2.1",)
+        server.arrived.clear()
+        server._datagrams.sendto(held[0], ("127.0.0.1", server.ports[-1]))
+        while (await b.ask()).answers != (f"{WWW} 300 A 192.0.2.1",):
+            pass
+
+
+async def test_what_is_used_often_is_fetched_before_it_ends():
+    async with bench(GOOD) as b:
+        for _ in range(5):
+            await b.ask()
+        b.clock.now += 280
+        assert len(b.servers[0].asked) == 1
+        b.servers[0].arrived.clear()
+        assert (await b.ask()).answers == (f"{WWW} 20 A 192.0.2.1",)
+        await b.servers[0].arrived.wait()
+        assert len(b.servers[0].asked) == 2
+        assert b.counters.prefetched == 1
+
+
+async def test_a_domain_with_servers_of_its_own():
+    corp = {("db.corp.example.", "A"): ["db.corp.example. 60 A 192.0.2.77"]}
+    async with bench(GOOD, corp, stubs={"corp.example": 1, "other.corp.example": 0}) as b:
+        others, own = b.servers
+        assert (await b.ask("DB.Corp.Example.")).answers == ("db.corp.example. 60 A 192.0.2.77",)
+        assert others.asked == []
+        await b.ask("x.other.corp.example.")
+        await b.ask("notcorp.example.")
+        assert [name for name, _ in others.asked] == ["x.other.corp.example.", "notcorp.example."]
+        assert own.asked == [("db.corp.example.", "A")]
+
+
+async def test_a_domain_that_nobody_is_asked_about():
+    async with bench(GOOD, except_domains=("secret.example",)) as b:
+        assert (await b.ask("x.secret.example.")).rcode == "REFUSED"
+        assert (await b.ask()).rcode == "NOERROR"
+        assert [name for name, _ in b.servers[0].asked] == [WWW]
+
+
+async def test_servers_take_turns_where_that_is_wanted():
+    async with bench(GOOD, GOOD, GOOD, policy=Policy.ROUND_ROBIN) as b:
+        for i in range(6):
+            await b.ask(f"n{i}.example.org.")
+        assert [len(server.asked) for server in b.servers] == [2, 2, 2]
+
+
 @pytest.mark.parametrize(
     ("text", "server"),
     [
@@ -251,13 +361,30 @@ async def test_open_questions_are_bounded(monkeypatch):
         ("2001:db8::1", Server("2001:db8::1", 53)),
         ("[2001:db8::1]:5353", Server("2001:db8::1", 5353)),
         ("[2001:db8::1]", Server("2001:db8::1", 53)),
+        ("tls://192.0.2.1", Server("192.0.2.1", 853, tls=True)),
+        ("tls://192.0.2.1:8853#dns.example", Server("192.0.2.1", 8853, tls=True, name="dns.example")),
+        ("tls://[2001:db8::1]#dns.example", Server("2001:db8::1", 853, tls=True, name="dns.example")),
     ],
 )
 def test_servers_as_text(text, server):
     assert parse_server(text) == server
+    assert parse_server(str(server)) == server
 
 
-@pytest.mark.parametrize("text", ["", "dns.example.org", "192.0.2.1:", "192.0.2.1:0", "192.0.2.1:x", "[::1"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "dns.example.org",
+        "192.0.2.1:",
+        "192.0.2.1:0",
+        "192.0.2.1:x",
+        "[::1",
+        "192.0.2.1#x",
+        "tls://192.0.2.1#",
+        "tls://dns.example",
+    ],
+)
 def test_text_that_is_no_server(text):
     with pytest.raises(UsageError, match="upstream"):
         parse_server(text)

@@ -10,7 +10,7 @@ import pytest
 
 import netloom.dns
 from netloom.dns.main import DnsConfig, main, serve
-from netloom.dns.upstream import parse_server
+from netloom.dns.servers import parse_server
 from netloom.errors import UsageError
 
 
