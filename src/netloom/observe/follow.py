@@ -9,6 +9,7 @@ from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
+from netloom.api.pools import IPBlock, IPPool
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.watch import Reflector
@@ -35,6 +36,8 @@ class FollowedCluster:
             "cluster_policies": self._follow(
                 client, resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy
             ),
+            "pools": self._follow(client, resources.IP_POOLS, IPPool),
+            "blocks": self._follow(client, resources.IP_BLOCKS, IPBlock),
         }
 
     @property

@@ -17,6 +17,7 @@ from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.meta import KubeObject
 from netloom.api.networking import NetworkPolicy
+from netloom.api.pools import IPBlock, IPPool
 from netloom.api.nulls import without_nulls
 from netloom.errors import NotFound, Untrue
 from netloom.kube import resources
@@ -91,6 +92,8 @@ async def load_view(client: KubeClient) -> ClusterView:
         namespaces=await _load(client, resources.NAMESPACES, Namespace),
         policies=await _load(client, resources.NETWORK_POLICIES, NetworkPolicy),
         cluster_policies=await _load(client, resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
+        pools=await _load(client, resources.IP_POOLS, IPPool),
+        blocks=await _load(client, resources.IP_BLOCKS, IPBlock),
     )
 
 

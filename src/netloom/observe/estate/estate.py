@@ -17,6 +17,7 @@ from netloom.api.core import Namespace, Node, Pod, Service, ServicePort
 from netloom.api.discovery import EndpointSlice
 from netloom.api.meta import KubeObject, ObjectMeta
 from netloom.api.networking import NetworkPolicy
+from netloom.api.pools import IPBlock, IPPool
 from netloom.model.inputs import ClusterView
 from netloom.observe.estate.kinds import WORKLOADS, Workload
 from netloom.observe.reach.scene import WorkloadRef
@@ -78,6 +79,8 @@ class Estate(msgspec.Struct, frozen=True):
             namespaces=self.of(Namespace),
             policies=self.of(NetworkPolicy),
             cluster_policies=self.of(ClusterNetworkPolicy),
+            pools=self.of(IPPool),
+            blocks=self.of(IPBlock),
         )
 
 

@@ -9,6 +9,7 @@ from netloom.api.core import Namespace, Node, Pod, PodSpec, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.meta import KubeObject, ObjectMeta
 from netloom.api.networking import NetworkPolicy
+from netloom.api.pools import IPBlock, IPPool
 from netloom.kube import resources
 from netloom.kube.resources import Resource
 
@@ -81,6 +82,8 @@ KINDS = (
     Kind(resources.ENDPOINT_SLICES, EndpointSlice),
     Kind(resources.NETWORK_POLICIES, NetworkPolicy),
     Kind(_CLUSTER_POLICIES, ClusterNetworkPolicy, is_optional=True),
+    Kind(resources.IP_POOLS, IPPool, is_optional=True),
+    Kind(resources.IP_BLOCKS, IPBlock, is_optional=True),
     _workload("apps", "deployments", "Deployment"),
     _workload("apps", "replicasets", "ReplicaSet"),
     _workload("apps", "statefulsets", "StatefulSet"),
