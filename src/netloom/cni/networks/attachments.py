@@ -19,8 +19,8 @@ import msgspec
 from netloom.api.core import Pod
 from netloom.api.networks import DEFAULT_NETWORK_ANNOTATION, NETWORKS_ANNOTATION
 from netloom.cni.attach import PodInterface
-from netloom.cni.codes import CniError, cni_error
-from netloom.cni.delegate import Call, Delegates, PodNetns
+from netloom.cni.codes import CniError, Code, cni_error
+from netloom.cni.delegate import Call, DelegateFailed, Delegates, PodNetns
 from netloom.cni.ipam.store import Attachment
 from netloom.cni.networks import default_route, results
 from netloom.cni.networks.configuration import NetworkList, Requested
@@ -37,6 +37,7 @@ from netloom.cni.networks.status import NetworkStatus, annotation, status_of
 from netloom.cni.request import CniRequest
 from netloom.errors import InvalidObject, NetloomError, Untrue
 from netloom.linux import netns
+from netloom.linux.rtnl import Rtnl
 from netloom.units import Cidr, Family
 
 log = logging.getLogger(__name__)
@@ -286,7 +287,7 @@ class SecondaryNetworks:
         entries = await _on_thread(lambda: self._record.entries(first))
         for place, entry in reversed(entries):
             try:
-                await self._delegates.delete(entry.call, inside, entry.result, guard_fd=guard_fd)
+                await self._delete_one(entry, inside, guard_fd)
                 # a plugin that was killed has not told its IPAM
                 await self._leases.release(entry.call.attachment)
                 await _on_thread(functools.partial(self._record.forget, first, place))
@@ -294,6 +295,22 @@ class SecondaryNetworks:
                 failed.append(_named(error, entry))
         if failed:
             raise failed[0]
+
+    async def _delete_one(self, entry: NetworkEntry, inside: PodNetns, guard_fd: int) -> None:
+        """DEL of one network.
+
+        A plugin that cannot read its configuration fails at DEL as it did at ADD, and would keep the pod from ever going. So where
+        ADD never succeeded and there is no interface, its failure is only told, unless it says that trying again may help.
+        """
+        try:
+            await self._delegates.delete(entry.call, inside, entry.result, guard_fd=guard_fd)
+        except DelegateFailed as error:
+            if entry.result is not None or error.code == Code.TRY_AGAIN_LATER:
+                raise
+            name, fd = entry.call.attachment.interface, inside.fd
+            if fd is not None and await _on_thread(lambda: _has_link(fd, name)):
+                raise
+            log.warning("%s", _named(error, entry))
 
     async def _undo_quietly(self, first: Attachment, inside: PodNetns, guard_fd: int) -> None:
         try:
@@ -303,6 +320,11 @@ class SecondaryNetworks:
 
 
 _on_thread = functools.partial(netns.run_in_async, None)
+
+
+def _has_link(netns_fd: int, name: str) -> bool:
+    with Rtnl(netns_fd) as pod:
+        return pod.find_link(name) is not None
 
 
 def _routes(entry: NetworkEntry) -> list[DefaultRoute]:

@@ -1,5 +1,6 @@
 """Results of plugins in all versions of the specification."""
 
+import contextlib
 import json
 
 import pytest
@@ -84,7 +85,5 @@ _json = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["cniVersion", "ips", "routes", "interfaces", "ip4", "dns"]), _json))
 def test_any_answer_is_read_or_refused(body):
-    try:
+    with contextlib.suppress(CniError):
         read(json.loads(json.dumps(body)), plugin="x")
-    except CniError:
-        pass
