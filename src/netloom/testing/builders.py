@@ -47,6 +47,7 @@ from netloom.api.discovery import (
 )
 from netloom.api.meta import KubeObject, ObjectMeta
 from netloom.api.networking import NetworkPolicy
+from netloom.api.pools import IPBlock, IPPool
 from netloom.errors import InvalidObject
 from netloom.kube.yaml_loader import Loader
 from netloom.model.inputs import Changes, ClusterView
@@ -60,8 +61,10 @@ _FIELDS: dict[str, tuple[type[KubeObject], str]] = {
     "Namespace": (Namespace, "namespaces"),
     "NetworkPolicy": (NetworkPolicy, "policies"),
     "ClusterNetworkPolicy": (ClusterNetworkPolicy, "cluster_policies"),
+    "IPPool": (IPPool, "pools"),
+    "IPBlock": (IPBlock, "blocks"),
 }
-_CLUSTER_SCOPED = ("Node", "Namespace", "ClusterNetworkPolicy")
+_CLUSTER_SCOPED = ("Node", "Namespace", "ClusterNetworkPolicy", "IPPool", "IPBlock")
 
 
 def key_of(text: str) -> ObjectKey:

@@ -18,6 +18,7 @@ from netloom.model.network import Network
 from netloom.model.policy.cluster import PolicyCluster
 from netloom.model.policy.judge import Judge
 from netloom.model.provenance import Finding, source_of
+from netloom.model.routes.blocks import BlockBuild, build_blocks
 from netloom.model.routes.local_pods import holder_rank, local_addresses
 from netloom.model.routes.peers import peer_routes, read_node
 from netloom.model.services.addresses import AddressReader, GivenAddress
@@ -39,6 +40,7 @@ class ClusterModel:
         }
         self._states: dict[str, NetworkState] = {}
         self._routings: dict[str, tuple[dict[Cidr, PeerRoute], tuple[Finding, ...]]] = {}
+        self._beside: dict[str, BlockBuild] = {}
 
     def state(self, node: str) -> NetworkState:
         """The whole network of one node."""
@@ -47,8 +49,29 @@ class ClusterModel:
         return self._states[node]
 
     def route(self, node: str, address: Addr) -> PeerRoute | None:
-        """The node's route to a pod of another node. Ranges of nodes do not overlap, so at most one fits."""
-        return next((route for cidr, route in self._routing(node)[0].items() if address in cidr), None)
+        """The node's route to a pod of another node: the narrowest that fits."""
+        found = (route for cidr, route in self._routing(node)[0].items() if address in cidr)
+        return max(found, key=lambda route: route.destination.prefixlen, default=None)
+
+    def own_range(self, node: str, address: Addr) -> Cidr | None:
+        """The range of this node's pods that an address is in; None where a narrower one is another node's."""
+        mine = [cidr for cidr in self.own_ranges(node) if address in cidr]
+        narrowest = max(mine, key=lambda cidr: cidr.prefixlen, default=None)
+        route = self.route(node, address)
+        is_away = (
+            route is not None and narrowest is not None and route.destination.prefixlen > narrowest.prefixlen
+        )
+        return None if is_away else narrowest
+
+    def own_ranges(self, node: str) -> tuple[Cidr, ...]:
+        """Ranges of this node's pods: its own, and its blocks of pools."""
+        beside = self._blocks(node).ranges.values()
+        return (*self.nodes[node].pod_cidrs, *(one.cidr for one in beside if one.is_own))
+
+    def pod_ranges(self, node: str) -> tuple[Cidr, ...]:
+        """Ranges in which pods of any node have addresses, as this node knows them."""
+        facts = self.nodes[node]
+        return (*facts.cluster_cidrs, *facts.pod_cidrs, *self._blocks(node).ranges)
 
     def is_peer(self, node: str, address: Addr) -> bool:
         """True for an address of a node that this one has plain routes to pods of; it has such routes, too."""
@@ -70,8 +93,19 @@ class ClusterModel:
     def _routing(self, node: str) -> tuple[dict[Cidr, PeerRoute], tuple[Finding, ...]]:
         if node not in self._routings:
             ranges = [read_node(n) for n in self.view.nodes.values()]
-            self._routings[node] = peer_routes(ranges, self.nodes[node])
+            routes, findings = peer_routes(ranges, self.nodes[node])
+            beside = self._blocks(node)
+            self._routings[node] = ({**routes, **beside.routes}, (*findings, *beside.findings))
         return self._routings[node]
+
+    def _blocks(self, node: str) -> BlockBuild:
+        if node not in self._beside:
+            ranges = [read_node(n) for n in self.view.nodes.values()]
+            view = self.view
+            self._beside[node] = build_blocks(
+                view.pools.values(), view.blocks.values(), ranges, self.nodes[node]
+            )
+        return self._beside[node]
 
     @cached_property
     def _pods_at(self) -> dict[Addr, list[Pod]]:

@@ -51,6 +51,8 @@ class Frontends:
         if isinstance(entered, Branch):
             yield entered
             return
+        # who is a pod of this node is known by all of its ranges
+        facts = msgspec.structs.replace(facts, pod_cidrs=self._cluster.own_ranges(facts.name))
         pool, policy = _pool_of(entered, frontend, service, facts)
         trail = self._choice(entered, frontend, pool, policy, facts)
         match pool.action:

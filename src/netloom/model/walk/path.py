@@ -71,7 +71,9 @@ class Paths:
         if (service := self._cluster.outer_service(to)) is not None:
             yield from self._from_balancer(trail, service)
             return
-        inside = [*self._cluster.facts.cluster_cidrs, *self._cluster.facts.service_cidrs]
+        facts = self._cluster.facts
+        anywhere = (cidr for name in self._cluster.nodes for cidr in self._cluster.pod_ranges(name))
+        inside = [*facts.cluster_cidrs, *facts.service_cidrs, *anywhere]
         is_inside = any(to in cidr for cidr in inside) or self._cluster.pod_at(to) is not None
         if is_inside or self._cluster.service_with(to) is not None:
             hint = "from outside, go to a NodePort of a node, a LoadBalancer address or an external IP"
@@ -184,7 +186,7 @@ class Paths:
             yield self._to_pod(_hairpin(trail, facts), pod)
         elif to in facts.addresses:
             yield self._to_node(trail)
-        elif any(to in cidr for cidr in facts.pod_cidrs):
+        elif cluster.own_range(trail.node, to) is not None:
             reason = f"no pod has the address {to}, which is in the range of {trail.node}"
             yield trail.ends(Outcome.UNREACHABLE, reason, "see kubectl get pods -A -o wide")
         elif (route := cluster.route(trail.node, to)) is not None:
@@ -198,7 +200,7 @@ class Paths:
             leaving = self._leaving(trail, facts)
             onward = leaving.then(Stage.ROUTE, f"{to} is the address of {node}", _node_source(cluster, node))
             yield from self._on_node(onward.at(node))
-        elif any(to in cidr for cidr in facts.cluster_cidrs):
+        elif any(to in cidr for cidr in cluster.pod_ranges(trail.node)):
             yield self._no_route(trail)
         else:
             leaving = self._leaving(trail, facts).then(
@@ -234,8 +236,9 @@ class Paths:
         """
         packet = trail.packet
         own = facts.addresses
-        inside = (*facts.cluster_cidrs, *facts.pod_cidrs, *facts.service_cidrs)
-        is_pod = packet.source is not None and any(packet.source in cidr for cidr in facts.pod_cidrs)
+        inside = (*self._cluster.pod_ranges(trail.node), *facts.service_cidrs)
+        mine = self._cluster.own_ranges(trail.node)
+        is_pod = packet.source is not None and any(packet.source in cidr for cidr in mine)
         if not is_pod or any(packet.destination in cidr for cidr in inside):
             return trail
         if self._cluster.is_peer(trail.node, packet.destination):
