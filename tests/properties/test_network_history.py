@@ -10,7 +10,9 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from netloom.api.core import Namespace
 from netloom.api.meta import KubeObject
+from netloom.model.egress.leaving import ANNOTATION
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.network import Network
 from netloom.model.policy.state import PolicyState
@@ -148,6 +150,20 @@ HOST_PORTED = st.builds(
     CREATED,
     st.sampled_from([None, None, None, "2024-01-03T00:00:00Z"]),
 )
+MASQUERADES = st.sampled_from([{}, {}, {ANNOTATION: "false"}, {ANNOTATION: "true"}, {ANNOTATION: "never"}])
+NAMESPACES = st.builds(
+    lambda annotations, uid: Namespace(
+        metadata=msgspec.structs.replace(b.meta("a", annotations=annotations), uid=uid)
+    ),
+    MASQUERADES,
+    st.sampled_from(["1", "2"]),
+)
+ANNOTATED = st.builds(
+    lambda name, node, annotations: b.pod(name, "10.244.0.2", node=node, annotations=annotations),
+    st.sampled_from(["a/p", "b/p"]),
+    st.sampled_from(["node-1", "node-1", "node-2"]),
+    MASQUERADES,
+)
 nodes = st.builds(
     lambda name, addresses, cidrs, created: b.node(name, *addresses, pod_cidrs=cidrs, created=created),
     st.sampled_from(["node-1", "node-2", "node-3", "node-4"]),
@@ -191,6 +207,7 @@ def histories() -> st.SearchStrategy[list[tuple[KubeObject, bool]]]:
         history_of(LOAD_BALANCERS, LOAD_BALANCERS, sound_slices),
         history_of(pods),
         history_of(HOST_PORTED, HOST_PORTED, services),
+        history_of(ANNOTATED, NAMESPACES),
         history_of(nodes),
         history_of(services, slices, pods, nodes),
     )

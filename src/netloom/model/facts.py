@@ -46,6 +46,7 @@ def facts_of(node: Node, cluster: ClusterFacts) -> NodeFacts:
         tunnel_port=cluster.tunnel_port,
         vni=cluster.vni,
         stretched=cluster.stretched,
+        egress=cluster.egress,
         underlay=read_underlay(node.metadata.annotations.get(UNDERLAY_ANNOTATION, "")) or Underlay(),
     )
 

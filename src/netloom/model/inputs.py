@@ -12,6 +12,7 @@ from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
 from netloom.model.attachments import PlainAttachment
+from netloom.model.egress.settings import Egress
 from netloom.model.routes.ways import FabricKind, FabricSettings, Underlay, node_address_in
 from netloom.units import Addr, Cidr, ObjectKey
 
@@ -80,6 +81,8 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Whether pods of all nodes see each other as stations of one segment, of the cluster's range; the nodes route all the same."""
     underlay: Underlay = Underlay()
     """How this node is connected."""
+    egress: Egress = Egress()
+    """What becomes of packets of pods that leave the cluster."""
 
     @property
     def fabric_settings(self) -> FabricSettings:
@@ -112,3 +115,5 @@ class ClusterFacts(msgspec.Struct, frozen=True, kw_only=True):
     """VXLAN network identifier, 24 bits (RFC 7348 section 5)."""
     stretched: bool = False
     """Whether pods of all nodes see each other as stations of one segment, of the cluster's range; the nodes route all the same."""
+    egress: Egress = Egress()
+    """What becomes of packets of pods that leave the cluster."""

@@ -6,14 +6,15 @@ Service means (``services/build.py``), how a kernel is brought to it (dataplane,
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import TypeVar
 
-from netloom.api.core import Pod, Service
+from netloom.api.core import Namespace, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.pools import IPBlock, IPPool
 from netloom.model.attachments import PlainAttachment
 from netloom.model.claims import Changed, Claims, Seniority, Standing, seniority, settle
+from netloom.model.egress.leaving import word_of
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.policy.policies import Policies
 from netloom.model.provenance import Finding, Source
@@ -53,6 +54,8 @@ class Network:
         self._slices: dict[ObjectKey, EndpointSlice] = {}
         self._slices_of: dict[ObjectKey, dict[ObjectKey, EndpointSlice]] = {}
         self._pods: dict[ObjectKey, Pod] = {}
+        self._namespaces: dict[ObjectKey, Namespace] = {}
+        """Those that say something of how their pods leave the cluster."""
         self._nodes: dict[ObjectKey, NodeRanges] = {}
         self._pools: dict[ObjectKey, IPPool] = {}
         self._blocks: dict[ObjectKey, IPBlock] = {}
@@ -127,7 +130,9 @@ class Network:
         local_pods: Changed[Addr, LocalPod] = Changed()
         for key in self._store_services(changes):
             self._rebuild_service(key, frontends, health_checks)
-        for key in _store(self._pods, changes.pods):
+        spoke = self._hear_namespaces(changes.namespaces)
+        moved = _store(self._pods, changes.pods)
+        for key in (*moved, *self._pods_in(spoke, moved)):
             self._rebuild_pod(key, local_pods, frontends)
         for key in _store(self._attachments, changes.attachments):
             self._rebuild_attachment(key, frontends)
@@ -156,7 +161,11 @@ class Network:
                 slices_of.setdefault(service, []).append(read_slice(slice_))
         builder = ServiceBuilder(facts)
         services = [(s, builder.build(s, slices_of.get(s.key, ()))) for s in view.services.values()]
-        pods = [(holder_rank(p), local_addresses(p, facts.name)) for p in view.pods.values()]
+        named = view.namespaces
+        pods = [
+            (holder_rank(p), local_addresses(p, facts.name, named.get(_namespace_of(p))))
+            for p in view.pods.values()
+        ]
         reader = HostPortReader(facts)
         asked = [(pod_rank(p), reader.of_pod(p)) for p in view.pods.values()]
         asked += [(attachment_rank(a), reader.of_attachment(a)) for a in view.attachments.values()]
@@ -246,6 +255,30 @@ class Network:
             found.append(reading)
         return found
 
+    def _hear_namespaces(self, changes: Mapping[ObjectKey, Namespace | None]) -> set[str]:
+        """Names of those that say something else of how their pods leave the cluster."""
+        found = set()
+        for key, namespace in changes.items():
+            if word_of(namespace) != word_of(self._namespaces.get(key)):
+                found.add(key.name)
+            if namespace is None or word_of(namespace) is None:
+                self._namespaces.pop(key, None)
+            else:
+                self._namespaces[key] = namespace
+        return found
+
+    def _pods_in(self, namespaces: set[str], but: Sequence[ObjectKey]) -> list[ObjectKey]:
+        """Pods of this node that may have an address, in these namespaces."""
+        if not namespaces:
+            return []
+        here = self._facts.name
+        found = {
+            key
+            for key, pod in self._pods.items()
+            if key.namespace in namespaces and pod.spec.node_name == here
+        }
+        return sorted(found.difference(but))
+
     def _rebuild_pod(
         self, key: ObjectKey, changed: Changed[Addr, LocalPod], frontends: Changed[FrontendKey, Frontend]
     ) -> None:
@@ -255,7 +288,7 @@ class Network:
             self._ask_ports(("Pod", key), None, HostPorts(), frontends)
             self._findings.pop(("Pod", key), None)
             return
-        built = local_addresses(pod, self._facts.name)
+        built = local_addresses(pod, self._facts.name, self._namespaces.get(_namespace_of(pod)))
         self._local_pods.replace(key, holder_rank(pod), {p.address: p for p in built.addresses}, changed)
         asked = self._host_ports.of_pod(pod)
         self._ask_ports(("Pod", key), pod_rank(pod), asked, frontends)
@@ -322,6 +355,10 @@ class Network:
             self._findings[owner] = findings
         else:
             self._findings.pop(owner, None)
+
+
+def _namespace_of(pod: Pod) -> ObjectKey:
+    return ObjectKey("", pod.metadata.namespace)
 
 
 def _store(held: dict[ObjectKey, T], changes: Mapping[ObjectKey, T | None]) -> list[ObjectKey]:

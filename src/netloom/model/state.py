@@ -52,6 +52,8 @@ class LocalPod(msgspec.Struct, frozen=True, gc=False):
     address: Addr
     pod: ObjectKey
     uid: str
+    keeps_source: Source | None = None
+    """The annotation by which it leaves the cluster with its own address (``egress/leaving.py``); None: as the node's settings say."""
 
 
 class NetworkState(msgspec.Struct, frozen=True):

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import msgspec
 
-from netloom.api.core import Pod
+from netloom.api.core import Namespace, Pod
 from netloom.model.claims import Seniority, Standing, seniority
+from netloom.model.egress.leaving import keeps_source
 from netloom.model.provenance import Finding, source_of
 from netloom.model.state import LocalPod
 from netloom.units import Addr, parse_addr
@@ -45,12 +46,16 @@ def holder_rank(pod: Pod) -> Seniority:
     return seniority(pod.metadata, Standing.GUEST if is_leaving else Standing.BY_RIGHT)
 
 
-def local_addresses(pod: Pod, node: str) -> PodBuild:
-    """The addresses of a pod that runs on ``node`` in a network namespace of its own; none otherwise."""
+def local_addresses(pod: Pod, node: str, namespace: Namespace | None = None) -> PodBuild:
+    """The addresses of a pod that runs on ``node`` in a network namespace of its own; none otherwise.
+
+    ``namespace`` is the pod's, which may say something for all of its pods.
+    """
     if pod.spec.node_name != node or pod.spec.host_network or is_finished(pod):
         return PodBuild()
     addresses: dict[Addr, LocalPod] = {}
-    findings: list[Finding] = []
+    keeps, read = keeps_source(pod, namespace)
+    findings = list(read)
     subject = source_of("Pod", pod.metadata)
     for field, text in given_addresses(pod):
         address = parse_addr(text)
@@ -58,5 +63,5 @@ def local_addresses(pod: Pod, node: str) -> PodBuild:
             hint = "the node that runs the pod reports it; look at its log"
             findings.append(Finding(subject.at(field), f'"{text}" is no IP address', hint))
         else:
-            addresses[address] = LocalPod(address, pod.key, pod.metadata.uid)
+            addresses[address] = LocalPod(address, pod.key, pod.metadata.uid, keeps)
     return PodBuild(tuple(addresses.values()), tuple(findings))

@@ -1,0 +1,93 @@
+"""With whose address a packet of a pod leaves the cluster, and why.
+
+Comes in: what a node is and knows, a pod's address, a destination. Goes out: whether the node's address becomes the source, and the field
+or setting that says so. This is the one place that knows the rule; the dataplane's rules stand in its order.
+
+Nobody outside has a way back to a pod, so the node's address takes the place of the pod's, unless one of these says otherwise:
+the destination is of the cluster (a pod, a Service, a node that has a way back); the agent's configuration (``masquerade``,
+``no_masquerade``); the pod, or its namespace (annotation ``netloom.io/masquerade: "false"``; the pod's own word counts before).
+What the node itself sends has the node's address anyway, and is never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from netloom.api.core import Namespace, Pod
+from netloom.model.inputs import NodeFacts
+from netloom.model.provenance import Finding, Source, source_of
+from netloom.model.state import NetworkState, PodRange
+from netloom.units import Addr, Cidr
+
+ANNOTATION = "netloom.io/masquerade"
+FIELD = f"metadata.annotations[{ANNOTATION}]"
+_WORDS = {"true": True, "false": False}
+CONFIGURATION = "agent configuration"
+"""Kind of the source of settings of a node's agent."""
+
+
+class Leaving(msgspec.Struct, frozen=True):
+    """What becomes of the source of a pod's packet that leaves."""
+
+    masquerade: bool
+    text: str
+    sources: tuple[Source, ...] = ()
+
+
+def keeps_source(pod: Pod, namespace: Namespace | None) -> tuple[Source | None, tuple[Finding, ...]]:
+    """The annotation by which a pod keeps its own address, None where there is none; and what cannot be read of the pod's.
+
+    What cannot be read says nothing: the namespace's word counts, or the default.
+    """
+    findings: tuple[Finding, ...] = ()
+    text = pod.metadata.annotations.get(ANNOTATION)
+    if text is not None:
+        said, source = _WORDS.get(text), source_of("Pod", pod.metadata, FIELD)
+        if said is not None:
+            return (None if said else source), ()
+        findings = (Finding(source, f'"{text[:80]}" says nothing', 'write "true" or "false"'),)
+    return word_of(namespace), findings
+
+
+def word_of(namespace: Namespace | None) -> Source | None:
+    """The annotation by which a namespace lets its pods keep their addresses; None where there is none."""
+    if namespace is None or _WORDS.get(namespace.metadata.annotations.get(ANNOTATION, "")) is not False:
+        return None
+    return source_of("Namespace", namespace.metadata, FIELD)
+
+
+def leaving(facts: NodeFacts, state: NetworkState, pod: Addr, destination: Addr) -> Leaving | None:
+    """What becomes of a packet of a pod of this node; None where the destination is of the cluster: its source stays."""
+    inside = (*facts.cluster_cidrs, *facts.pod_cidrs, *facts.service_cidrs, *state.ranges)
+    if _within(destination, inside):
+        return None
+    if any(route.via == destination and route.is_plain for route in state.routes.values()):
+        return None
+    egress = facts.egress
+    if not egress.masquerade:
+        return Leaving(
+            False, "source stays: nothing is masqueraded here", (_configured(facts, "masquerade"),)
+        )
+    for index, cidr in enumerate(egress.no_masquerade):
+        if _within(destination, (cidr,)):
+            source = _configured(facts, f"no_masquerade[{index}]")
+            return Leaving(False, f"source stays: {cidr} has a way back to pods", (source,))
+    local = state.local_pods.get(pod)
+    if local is not None and local.keeps_source is not None:
+        return Leaving(False, "source stays: it is not to be masqueraded", (local.keeps_source,))
+    return Leaving(True, "the destination is outside of the cluster")
+
+
+def own_ranges(facts: NodeFacts, ranges: Mapping[Cidr, PodRange]) -> tuple[Cidr, ...]:
+    """All ranges of pods of this node."""
+    return (*facts.pod_cidrs, *(cidr for cidr, one in ranges.items() if one.is_own))
+
+
+def _configured(facts: NodeFacts, field: str) -> Source:
+    return Source(CONFIGURATION, "", facts.name, field=field)
+
+
+def _within(address: Addr, ranges: tuple[Cidr, ...]) -> bool:
+    return any(address in cidr for cidr in ranges)
