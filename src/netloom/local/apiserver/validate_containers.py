@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from netloom.local.apiserver import quantity
+from netloom.api import quantity
 from netloom.local.apiserver import validate_names as names
 from netloom.local.apiserver.fielderrors import (
     FieldError,

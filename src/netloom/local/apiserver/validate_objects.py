@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from netloom.local.apiserver import quantity
+from netloom.api import quantity
 from netloom.local.apiserver import validate_names as names
 from netloom.local.apiserver.fielderrors import (
     duplicate,

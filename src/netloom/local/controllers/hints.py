@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from netloom.api import quantity
 from netloom.api.discovery import Endpoint, EndpointHints, HintedNode, HintedZone
-from netloom.local.apiserver import quantity
 from netloom.local.controllers.objects import ZONE, Node, Service
 from netloom.local.controllers.slices import Ports
 
