@@ -6,9 +6,10 @@ In: a node's namespace, a directory. Out: a :class:`SecondaryRig` whose ``networ
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import msgspec
 
 from netloom.api.core import Pod
 from netloom.api.meta import ObjectMeta
-from netloom.api.networks import AttachmentSpec, NetworkAttachmentDefinition, NetworkPool
+from netloom.api.networks import AttachmentSpec, NetworkAttachmentDefinition, NetworkPool, NetworkPoolSpec
 from netloom.clock import SystemClock
 from netloom.cni.attach import PodInterface
 from netloom.cni.delegate import Delegates
@@ -24,11 +25,13 @@ from netloom.cni.ipam.store import Attachment
 from netloom.cni.networks.attachments import SecondaryNetworks
 from netloom.cni.networks.definitions import Definitions
 from netloom.cni.networks.guard import PluginGuard
+from netloom.cni.networks.ipam import PoolIpam
 from netloom.cni.networks.isolation import Isolation
 from netloom.cni.networks.leases import PoolLeases
 from netloom.cni.networks.publish import StatusPublisher
 from netloom.cni.networks.record import NetworkRecord
 from netloom.cni.request import CniRequest
+from netloom.cni.server import CniServer
 from netloom.errors import AlreadyExists, NotFound, Unavailable
 from netloom.kube.resources import Resource
 from netloom.kube.status import Conflict
@@ -40,10 +43,18 @@ PLUGIN_DIR = "/usr/lib/cni"
 
 
 class ScriptedLeases:
-    """Objects by kind and key, with versions and uids, as an API server keeps them; away where ``is_away``."""
+    """Objects by kind and key, with versions and uids, as an API server keeps them; away where ``is_away``.
 
-    def __init__(self) -> None:
+    Args:
+        path: a file that they are kept in, for processes that are killed.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self._path = path
         self.objects: dict[tuple[str, ObjectKey], dict[str, Any]] = {}
+        if path is not None and path.exists():
+            for plural, name, body in msgspec.json.decode(path.read_bytes()):
+                self.objects[plural, ObjectKey("", name)] = body
         self.patches: list[tuple[str, ObjectKey, object]] = []
         self.is_away = False
         self.asked: list[str] = []
@@ -105,6 +116,7 @@ class ScriptedLeases:
         if preconditions_uid and there["metadata"]["uid"] != preconditions_uid:
             raise Conflict(f"{resource.kind} {key}: is another one")
         del self.objects[resource.plural, key]
+        self._save()
 
     async def patch(
         self, resource: Resource, key: ObjectKey, body: object, *, subresource: str = ""
@@ -114,10 +126,18 @@ class ScriptedLeases:
         self.patches.append((resource.plural, key, body))
         return {}
 
+    def _save(self) -> None:
+        if self._path is not None:
+            rows = [(plural, key.name, body) for (plural, key), body in self.objects.items()]
+            fresh = self._path.with_suffix(".new")
+            fresh.write_bytes(msgspec.json.encode(rows))
+            fresh.replace(self._path)
+
     def _put(self, resource: Resource, key: ObjectKey, body: Mapping[str, Any], uid: str) -> dict[str, Any]:
         self._version += 1
         metadata = {**body["metadata"], "uid": uid, "resourceVersion": str(self._version)}
         self.objects[resource.plural, key] = {**body, "metadata": metadata}
+        self._save()
         return self.objects[resource.plural, key]
 
 
@@ -201,6 +221,35 @@ class SecondaryRig:
         body: Any = self.api.patches[-1][2]
         text = body["metadata"]["annotations"]["k8s.v1.cni.cncf.io/network-status"]
         return msgspec.json.decode(text, type=list[dict[str, Any]])
+
+    @contextlib.asynccontextmanager
+    async def ipam(self, socket_path: Path) -> AsyncIterator[None]:
+        """Addresses of pools are answered at a socket; the plugins' environment must say ``NETLOOM_CNI_SOCKET``."""
+        server = CniServer(socket_path, PoolIpam(leases=self.leases))
+        server.open()
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(server.run())
+            yield
+            running.cancel()
+        server.close()
+
+    def pool(
+        self,
+        name: str,
+        *cidrs: str,
+        gateways: Sequence[str] = (),
+        reserved: Sequence[str] = (),
+        keep_seconds: int = 0,
+    ) -> None:
+        """A NetworkPool."""
+        spec = NetworkPoolSpec(
+            cidrs=tuple(cidrs), gateways=tuple(gateways), reserved=tuple(reserved), keep_seconds=keep_seconds
+        )
+        self.pools[name] = NetworkPool(metadata=ObjectMeta(name=name), spec=spec)
+
+    def leased(self) -> list[str]:
+        """Names of the leases that there are."""
+        return sorted(key.name for plural, key in self.api.objects if plural == "networkleases")
 
     def close(self) -> None:
         """Close the record."""
