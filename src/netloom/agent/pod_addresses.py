@@ -137,6 +137,7 @@ class PodAddresses:
             blocks=tuple(blocks),
             requested=requested,
             reserved=self._left_out(choice),
+            versions=tuple(version for pool in choice.pools for version in pool.versions),
             hurry=hurry,
         )
 

@@ -298,6 +298,7 @@ class Verbs:
             requested=offer.requested,
             reserved=offer.reserved,
             ports=wishes.ports,
+            versions=offer.versions,
             hurry=offer.hurry,
         )
 

@@ -18,6 +18,7 @@ class Offer(msgspec.Struct, frozen=True, kw_only=True):
     blocks: tuple[Cidr, ...] = ()
     requested: tuple[Addr, ...] = ()
     reserved: tuple[Cidr, ...] = ()
+    versions: tuple[int, ...] = ()
     hurry: bool = True
 
 

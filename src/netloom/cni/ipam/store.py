@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from netloom.clock import Clock, SystemClock
-from netloom.cni.ipam import schema
+from netloom.cni.ipam import schema, statements
 from netloom.cni.ipam.lease import Attachment, Exhausted, Holding, Lease, PortMapping, Taken, Usage
 from netloom.cni.ipam.pick import Picker, Room, block_room, node_room, usable
 from netloom.errors import StorageError
@@ -29,36 +29,6 @@ __all__ = ["AddressStore", "Attachment", "Exhausted", "Holding", "Lease", "PortM
 REUSE_DELAY_S = 120.0
 """How long an address stays unused while there are others. A late packet may still be on its way to who had it: names live for
 30 s in resolvers, the kernel keeps a closed connection for 60 s and a UDP flow for 120 s (nf_conntrack_udp_timeout_stream)."""
-
-_TAKE = """
-INSERT INTO addresses (family, address, container, interface, pod, at, ahead) VALUES (?, ?, ?, ?, ?, ?, ?)
-ON CONFLICT (family, address) DO UPDATE SET container = excluded.container, interface = excluded.interface,
-    pod = excluded.pod, at = excluded.at, freed = NULL, lent = NULL
-"""
-_FREED = "(SELECT coalesce(max(freed), 0) + 1 FROM addresses WHERE freed IS NOT NULL)"
-_FREE = f"""
-UPDATE addresses SET container = NULL, interface = NULL, freed = {_FREED}, at = ?
-WHERE container = ? AND interface = ? AND family IN (?, ?)
-"""  # noqa: S608 - put together from constants
-_LEND = """
-INSERT INTO addresses (family, address, at, ahead, lent) VALUES (?, ?, ?, 1, ?)
-ON CONFLICT (family, address) DO UPDATE SET freed = NULL, lent = excluded.lent, at = excluded.at
-"""
-_LEASES = """
-SELECT a.container, a.interface, a.pod, a.at, a.address, p.ports FROM addresses a
-LEFT JOIN ports p ON p.container = a.container AND p.interface = a.interface
-"""
-_TAKE_BACK = f"""
-UPDATE addresses SET lent = NULL, freed = {_FREED}, at = ? WHERE family = ? AND address = ?
-"""  # noqa: S608 - as above
-_USAGE = """
-SELECT coalesce(sum(container IS NOT NULL), 0), coalesce(sum(freed IS NOT NULL AND at > ?), 0), coalesce(sum(lent IS NOT NULL), 0)
-FROM addresses WHERE family = ? AND address BETWEEN ? AND ?
-"""
-_BUSY = """
-SELECT count(*) FROM addresses WHERE family = ? AND address BETWEEN ? AND ?
-AND (container IS NOT NULL OR lent IS NOT NULL OR freed IS NOT NULL AND at > ? AND (pod != ? OR pod = ''))
-"""
 
 
 class AddressStore:
@@ -108,9 +78,10 @@ class AddressStore:
         requested: Sequence[Addr] = (),
         reserved: Sequence[Cidr] = (),
         ports: Sequence[PortMapping] = (),
+        versions: Sequence[int] = (),
         hurry: bool = True,
     ) -> tuple[Addr, ...]:
-        """One address of each family in ``ranges`` and ``blocks``; the same ones where the attachment has them already.
+        """One address of each family that is wanted; the same ones where the attachment has them already.
 
         Addresses never used come first, then those unused for longest; those that were in use a moment ago only where nothing
         else is left. All of it is one transaction: the addresses of both families and the ports, or nothing.
@@ -123,6 +94,7 @@ class AddressStore:
             requested: these and no others, in their families.
             reserved: what nobody is given.
             ports: what is to be remembered with them.
+            versions: the families that are wanted (4, 6), besides those of the ranges and blocks.
             hurry: whether an address will do that was in use a moment ago.
 
         Raises:
@@ -138,7 +110,7 @@ class AddressStore:
             picker = Picker(self._db, reserved, now - self._reuse_delay_s)
             held = {address.version: address for address in self._held(attachment)}
             chosen = []
-            for version in sorted({*(r.version for r in (*ranges, *blocks)), *asked}):
+            for version in sorted({*(r.version for r in (*ranges, *blocks)), *asked, *versions}):
                 of_family = [room for room in rooms if room.range.version == version]
                 kept, wanted = held.get(version), asked.get(version)
                 if kept is not None and (kept == wanted or wanted is None) and _is_in(kept, of_family):
@@ -153,7 +125,7 @@ class AddressStore:
                 else:
                     found = self._as_asked(wanted, pod, of_family, picker, now)
                 self._db.execute(
-                    _TAKE,
+                    statements.TAKE,
                     (
                         version,
                         found.packed,
@@ -229,7 +201,7 @@ class AddressStore:
         """
         since = self._clock.wall() - self._reuse_delay_s
         with self._translated(), self._lock:
-            return Usage(*self._db.execute(_USAGE, (since, *_bounds(network))).fetchone())
+            return Usage(*self._db.execute(statements.USAGE, (since, *_bounds(network))).fetchone())
 
     def lend(self, address: Addr, block: str) -> Holding | None:
         """From now on another node gives this address of ours, with an IPBlock of that name; repeated, it is the same.
@@ -244,7 +216,7 @@ class AddressStore:
             holding = self._holding(address)
             if holding is not None and holding.attachment is not None:
                 return holding
-            self._db.execute(_LEND, (address.version, address.packed, self._clock.wall(), block))
+            self._db.execute(statements.LEND, (address.version, address.packed, self._clock.wall(), block))
             return None
 
     def take_back(self, lent: Iterable[str]) -> int:
@@ -261,9 +233,7 @@ class AddressStore:
             back = [
                 (self._clock.wall(), family, packed) for family, packed, block in rows if block not in kept
             ]
-            query = (
-                f"UPDATE addresses SET lent = NULL, freed = {_FREED}, at = ? WHERE family = ? AND address = ?"  # noqa: S608 - a constant
-            )
+            query = f"UPDATE addresses SET lent = NULL, freed = {statements.FREED}, at = ? WHERE family = ? AND address = ?"  # noqa: S608 - a constant
             self._db.executemany(query, back)
             return len(back)
 
@@ -277,7 +247,7 @@ class AddressStore:
         """
         with self._transaction():
             since = self._clock.wall() - self._reuse_delay_s
-            if self._db.execute(_BUSY, (*_bounds(network), since, at_once_for)).fetchone()[0]:
+            if self._db.execute(statements.BUSY, (*_bounds(network), since, at_once_for)).fetchone()[0]:
                 return False
             self._db.execute("INSERT OR IGNORE INTO closed VALUES (?)", (str(network),))
             return True
@@ -338,7 +308,7 @@ class AddressStore:
 
     def _leases(self, where: str, values: tuple[str, ...]) -> list[Lease]:
         with self._translated(), self._lock:
-            rows = self._db.execute(_LEASES + where, values).fetchall()
+            rows = self._db.execute(statements.LEASES + where, values).fetchall()
         found: dict[Attachment, Lease] = {}
         for container, interface, pod, at, packed, ports in rows:
             key = Attachment(container, interface)
@@ -360,7 +330,7 @@ class AddressStore:
         key = msgspec.structs.astuple(attachment)
         if versions == (4, 6):
             self._db.execute("DELETE FROM ports WHERE container = ? AND interface = ?", key)
-        return self._db.execute(_FREE, (at, *key, *versions)).rowcount
+        return self._db.execute(statements.FREE, (at, *key, *versions)).rowcount
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
