@@ -102,13 +102,13 @@ class AddressStore:
             Taken: somebody has what was asked for, or had it a moment ago.
             StorageError: it could not be recorded; nothing was.
         """
-        asked = {address.version: address for address in requested}
+        asked: dict[int, Addr] = {address.version: address for address in requested}
         with self._transaction():
             now = self._clock.wall()
             closed = {text for (text,) in self._db.execute("SELECT range FROM closed")}
             rooms = [*map(node_room, ranges), *(block_room(b) for b in blocks if str(b) not in closed)]
             picker = Picker(self._db, reserved, now - self._reuse_delay_s)
-            held = {address.version: address for address in self._held(attachment)}
+            held: dict[int, Addr] = {address.version: address for address in self._held(attachment)}
             chosen = []
             for version in sorted({*(r.version for r in (*ranges, *blocks)), *asked, *versions}):
                 of_family = [room for room in rooms if room.range.version == version]
