@@ -245,6 +245,15 @@ def delete_route(index: int, route: Route) -> Request:
     return Request(RTM_DELROUTE, 0, _route(index, route), f"remove route {route}")
 
 
+def delete_path(address: Addr) -> Request:
+    """Take away what was learnt of the path to an address, which the kernel keeps as a route of its own."""
+    bits = address.max_prefixlen
+    head = _RTMSG.pack(_AF[family_of(address)], bits, 0, 0, 254, 0, 0, 0, _RTM_F_CLONED)
+    return Request(
+        RTM_DELROUTE, 0, head + attr(_RTA_DST, address.packed), f"forget the path MTU towards {address}"
+    )
+
+
 def dump_routes(family: Family, protocol: int = 0) -> Request:
     """Ask for the routes of all tables; with a protocol number only for those (strict checking, Linux 5.0)."""
     body = _RTMSG.pack(_AF[family], 0, 0, 0, 0, protocol, 0, 0, 0)

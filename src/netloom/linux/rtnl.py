@@ -217,6 +217,10 @@ class Rtnl:
         requests += [rtmsg.delete_route(index[r.device], r) for r in delete if r not in gone]
         self.batch_tolerating_gone(requests)
 
+    def forget_path(self, address: Addr) -> None:
+        """Forget the MTU that routers told of the way to an address; no error where they told none. IPv6 (RFC 8201)."""
+        self._tolerate_gone(lambda: rtmsg.delete_path(address))
+
     # --- neighbours
 
     def replace_neighbour(self, name: str, address: Addr, mac: str) -> None:

@@ -12,7 +12,7 @@ from netloom.fabric.hostgw.compile import compile_peers
 from netloom.linux import netns
 from netloom.linux.rtnl import Rtnl
 from netloom.model.inputs import NodeFacts
-from netloom.model.routes.ways import Segment
+from netloom.model.routes.ways import DEFAULT_MTU, Segment
 from netloom.model.state import PeerRoute
 from netloom.program.names import FABRIC_ROUTE_PROTOCOL
 from netloom.program.routes import Route
@@ -31,11 +31,12 @@ class HostGateway:
     def __init__(self, *, netns_fd: int | None = None) -> None:
         self._netns_fd = netns_fd
         self._segments: tuple[Segment, ...] = ()
+        self._mtu = DEFAULT_MTU
         self._in_force: dict[Cidr, Route] = {}
 
     async def start(self, routes: Mapping[Cidr, PeerRoute], facts: NodeFacts) -> None:
         """Bring the kernel to these peers from whatever a former run left; what is right already is not touched."""
-        self._segments = facts.underlay.segments
+        self._segments, self._mtu = facts.underlay.segments, facts.underlay.mtu
         await netns.run_in_async(None, lambda: self._reconcile(routes.values()))
 
     async def apply(self, changes: Mapping[Cidr, PeerRoute | None]) -> None:
@@ -68,7 +69,7 @@ class HostGateway:
         self._in_force.update({r.destination: r for r in wanted})
 
     def _compiled(self, peers: Iterable[PeerRoute]) -> tuple[Route, ...]:
-        compiled = compile_peers(peers, self._segments)
+        compiled = compile_peers(peers, self._segments, self._mtu)
         for finding in compiled.findings:
             log.warning("%s", finding)
         return compiled.routes

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from netloom.model.provenance import Finding
-from netloom.model.routes.ways import Segment
+from netloom.model.routes.ways import DEFAULT_MTU, Segment
 from netloom.model.state import PeerRoute
 from netloom.program.names import FABRIC_ROUTE_PROTOCOL
 from netloom.program.routes import Route
@@ -21,8 +21,16 @@ class Compiled(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
 
-def compile_peers(peers: Iterable[PeerRoute], segments: Sequence[Segment]) -> Compiled:
-    """One route for each peer whose node is on a segment of ours, in the order of their destinations."""
+def compile_peers(
+    peers: Iterable[PeerRoute], segments: Sequence[Segment], mtu: int = DEFAULT_MTU
+) -> Compiled:
+    """One route for each peer whose node is on a segment of ours, in the order of their destinations.
+
+    Args:
+        peers: those that are reached by plain routes.
+        segments: the networks of this node.
+        mtu: of this node's own interface, bytes; the route to a peer that may be sent less says so.
+    """
     routes: list[Route] = []
     findings: list[Finding] = []
     for peer in sorted(peers, key=lambda p: (p.destination.version, p.destination.network_address.packed)):
@@ -38,7 +46,13 @@ def compile_peers(peers: Iterable[PeerRoute], segments: Sequence[Segment]) -> Co
             )
             continue
         routes.append(
-            Route(destination=peer.destination, via=peer.via, device=device, protocol=FABRIC_ROUTE_PROTOCOL)
+            Route(
+                destination=peer.destination,
+                via=peer.via,
+                device=device,
+                protocol=FABRIC_ROUTE_PROTOCOL,
+                mtu=peer.mtu if peer.mtu < mtu else 0,
+            )
         )
     return Compiled(tuple(routes), tuple(findings))
 
