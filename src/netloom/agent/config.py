@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from netloom.agent.networks import NetworkSettings
 from netloom.agent.servers.node import ServerSettings
 from netloom.agent.servers.sockets import Place, parse_place
 from netloom.cni.ipam.store import REUSE_DELAY_S
@@ -34,6 +35,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cni_socket: str = "/run/netloom/cni.sock"
     dns_feed_socket: str = "/run/netloom/dns.sock"
     """The socket of the node's DNS process."""
+    networks: NetworkSettings = NetworkSettings()
+    """Networks of pods beside the cluster's own."""
     address_store: str = "/var/lib/netloom/addresses.db"
     """Which pod has which address; must survive restarts."""
     reserved_addresses: tuple[str, ...] = ()

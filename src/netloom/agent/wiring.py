@@ -26,6 +26,7 @@ from netloom.agent.findings import FindingEvents
 from netloom.agent.kernel import KernelReader
 from netloom.agent.mapped_ports import MappedPorts
 from netloom.agent.names import NamesFeed
+from netloom.agent.networks import NodeNetworks
 from netloom.agent.node_ipam import NodeIpam
 from netloom.agent.node_notes import NodeNotes
 from netloom.agent.own_node import OwnNode, answer_at
@@ -127,6 +128,17 @@ class NodeAgent:
             events=self._events,
             clock=clock,
         )
+        self._networks = NodeNetworks(
+            node=config.node,
+            settings=config.networks,
+            address_store=config.address_store,
+            cni_socket=config.cni_socket,
+            facts=self._cluster,
+            pods=self._pods.items,
+            client=client,
+            events=self._events,
+            clock=clock,
+        )
         self._verbs = Verbs(
             store=self._store,
             network=self.pod_network,
@@ -135,8 +147,9 @@ class NodeAgent:
             released=self._admission.released,
             ports=self._mapped_ports,
             bandwidth=self._limits.wanted,
+            secondary=self._networks.secondary,
         )
-        self._cni = CniServer(config.cni_socket, self._verbs)
+        self._cni = CniServer(config.cni_socket, self._networks.answering(self._verbs))
         self._observe(config.node, clock)
         self._tell(config, client, clock)
 
@@ -269,6 +282,7 @@ class NodeAgent:
         self._questions.open()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._cni.run(), name="cni")
+            tasks.create_task(self._networks.run(), name="networks")
             tasks.create_task(self._servers.run(), name="servers")
             tasks.create_task(self._questions.run(), name="questions")
             for reflector in self._reflectors:

@@ -14,6 +14,7 @@ import msgspec
 
 from netloom.agent import main as agent
 from netloom.agent.config import AgentConfig
+from netloom.agent.networks import NetworkSettings
 from netloom.clock import Clock
 from netloom.dns import main as dns
 from netloom.dns.main import DnsConfig
@@ -78,6 +79,7 @@ def _agent_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -
         cni_socket=str(files.cni_socket),
         dns_feed_socket=str(files.dns_socket),
         address_store=str(files.ipam),
+        networks=NetworkSettings(plugin_dirs=(str(shim_path().parent), *NetworkSettings().plugin_dirs)),
         fabric=settings.fabric,
         direct=settings.direct,
         tunnel_port=settings.tunnel_port,

@@ -180,7 +180,7 @@ class SecondaryRig:
         self.told: list[tuple[str, str]] = []
         self.record = NetworkRecord(directory / "networks.db")
         self.leases = PoolLeases(
-            api=self.api, record=self.record, find_pool=self.pools.get, node="node-1", clock=SystemClock()
+            api=self.api, record=self.record, find_pool=self._find_pool, node="node-1", clock=SystemClock()
         )
         self.networks = SecondaryNetworks(
             pods=self.pods.get,
@@ -246,6 +246,9 @@ class SecondaryRig:
             cidrs=tuple(cidrs), gateways=tuple(gateways), reserved=tuple(reserved), keep_seconds=keep_seconds
         )
         self.pools[name] = NetworkPool(metadata=ObjectMeta(name=name), spec=spec)
+
+    async def _find_pool(self, name: str) -> NetworkPool | None:
+        return self.pools.get(name)
 
     def leased(self) -> list[str]:
         """Names of the leases that there are."""

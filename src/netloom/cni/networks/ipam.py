@@ -83,20 +83,20 @@ class PoolIpam:
                     raise Untrue(f"attachment {attachment}: {'; '.join(wrong)}", "delete the pod")
                 return result.NOTHING
             case "ADD":
-                pool = self._pool(config)
+                pool = await self._pool(config)
                 pod, uid = _pod(variables.get("CNI_ARGS", ""))
                 granted = await self._leases.acquire(pool, Asked(attachment, pod, uid, _wanted(config)))
                 return _json(results.convert(ipam_result(pool, granted), version))
         raise CniError(Code.INVALID_ENVIRONMENT, f"{PLUGIN}: CNI_COMMAND {command!r} is no verb")
 
-    def _pool(self, config: _Config) -> Pool:
+    async def _pool(self, config: _Config) -> Pool:
         if not config.ipam.pool:
             raise CniError(
                 Code.INVALID_CONFIG,
                 f"{PLUGIN}: ipam.pool is missing",
                 "name a NetworkPool in the network configuration",
             )
-        return self._leases.pool(config.ipam.pool)
+        return await self._leases.pool(config.ipam.pool)
 
 
 def ipam_result(pool: Pool, granted: tuple[Granted, ...]) -> results.Result:

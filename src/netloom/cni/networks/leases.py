@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -88,7 +88,7 @@ class PoolLeases:
         *,
         api: LeaseApi,
         record: NetworkRecord,
-        find_pool: Callable[[str], NetworkPool | None],
+        find_pool: Callable[[str], Awaitable[NetworkPool | None]],
         node: str,
         clock: Clock,
     ) -> None:
@@ -100,13 +100,13 @@ class PoolLeases:
         self._turns: dict[str, asyncio.Lock] = {}
         self._some = asyncio.Event()
 
-    def pool(self, name: str) -> Pool:
+    async def pool(self, name: str) -> Pool:
         """A pool that can be used.
 
         Raises:
             InvalidObject: there is none of that name, or it cannot be used.
         """
-        found = self._find_pool(name)
+        found = await self._find_pool(name)
         if found is None:
             raise InvalidObject(
                 f"NetworkPool {name}",
