@@ -11,7 +11,16 @@ from collections.abc import Mapping
 import msgspec
 
 from netloom.dataplane.nftables import labels
-from netloom.dataplane.nftables.containers import HAIRPIN, KEYED, PEERS, SOURCE_RANGES, Keyed
+from netloom.dataplane.nftables.containers import (
+    HAIRPIN,
+    KEYED,
+    OWN_POD_RANGES,
+    OWN_SOURCE,
+    PEERS,
+    POD_RANGES,
+    SOURCE_RANGES,
+    Keyed,
+)
 from netloom.dataplane.nftables.element_ops import Elements
 from netloom.dataplane.nftables.slots import class_size
 from netloom.program.nft import Key, Value, Verdict
@@ -36,6 +45,9 @@ class Meaning(msgspec.Struct, frozen=True):
     source_ranges: frozenset[Key]
     hairpin: frozenset[Key]
     peers: frozenset[Key]
+    own_source: frozenset[Key]
+    pod_ranges: frozenset[Key]
+    own_pod_ranges: frozenset[Key]
 
 
 def meaning(elements: Elements) -> Meaning:
@@ -52,6 +64,9 @@ def meaning(elements: Elements) -> Meaning:
         frozenset(elements[SOURCE_RANGES.name]),
         frozenset(elements[HAIRPIN.name]),
         frozenset(elements[PEERS.name]),
+        frozenset(elements[OWN_SOURCE.name]),
+        frozenset(elements[POD_RANGES.name]),
+        frozenset(elements[OWN_POD_RANGES.name]),
     )
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
+
+import msgspec
 
 from netloom.dataplane.nftables import compile as program
 from netloom.dataplane.nftables.compile import TableState
@@ -27,11 +29,12 @@ from netloom.dataplane.nftables.policy.reconcile import (
 from netloom.dataplane.nftables.skeleton import Layout, families, layout
 from netloom.errors import NetloomError, NftError
 from netloom.linux.nft import Nft as KernelNft
+from netloom.model.egress.leaving import own_ranges
 from netloom.model.inputs import NodeFacts
-from netloom.model.state import Delta, NetworkState
+from netloom.model.state import Delta, NetworkState, PodRange
 from netloom.program import names
 from netloom.program.nft import Container, Key, Transaction, Value
-from netloom.units import Addr, Family
+from netloom.units import Addr, Cidr, Family
 
 _PIECE = 20_000
 """Most elements of one transaction where the whole needs not be atomic: the kernel does nothing else meanwhile."""
@@ -116,7 +119,7 @@ class NftablesPlane:
                     await self._nft.run(program.removal(family))
             policies = [table.policy for table in tables.values() if table.policy is not None]
             self._ender.follow(state.frontends, policies, whole=True)
-        await self._ender.end_stale(state, facts, served)
+        await self._ender.end_stale(state, _with_ranges(facts, state.ranges), served)
         self._ender.offer_policies(policy for policy in policies if policy.pods)
         if self._ends_at_once:
             await self._ender.end_offered()
@@ -148,7 +151,9 @@ class NftablesPlane:
         """Tell of what is in force now, and whose flows may have ended with it."""
         tables = [table.policy for table in self._tables.values() if table.policy is not None]
         self._ender.follow(delta.frontends, tables)
-        self._ender.offer({key: delta.frontends.get(key) for key in delta.flows}, facts)
+        ranges = {cidr: one for table in self._tables.values() for cidr, one in table.places.ranges.items()}
+        ended = {key: delta.frontends.get(key) for key in delta.flows}
+        self._ender.offer(ended, _with_ranges(facts, ranges))
         self._ender.offer_policies(table for table in tables if may_deny(delta.policy, table))
 
     async def remove(self) -> None:
@@ -249,3 +254,8 @@ class NftablesPlane:
 
     def _piece(self) -> int:
         return min(self._nft.most_elements, _PIECE)
+
+
+def _with_ranges(facts: NodeFacts, ranges: Mapping[Cidr, PodRange]) -> NodeFacts:
+    """The node with all ranges of its pods: whoever has an address there is inside."""
+    return msgspec.structs.replace(facts, pod_cidrs=own_ranges(facts, ranges))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import msgspec
 
 from netloom.dataplane.nftables.classes import RuledChain, class_chains, comments, remember_chains
-from netloom.dataplane.nftables.containers import CONTAINERS, HAIRPIN, OURS, PEERS
+from netloom.dataplane.nftables.containers import CONTAINERS, OURS
 from netloom.dataplane.nftables.element_ops import Elements, by_frontend, changes, joined, slices
 from netloom.dataplane.nftables.entries import (
     NO_SLOTS,
@@ -25,6 +25,8 @@ from netloom.dataplane.nftables.entries import (
     slots_in,
     tail_of,
 )
+from netloom.dataplane.nftables.places import Places, changed, places_of, touched
+from netloom.dataplane.nftables.places import elements_of as place_elements
 from netloom.dataplane.nftables.policy.reconcile import is_policy_chain
 from netloom.dataplane.nftables.policy.table import PolicyTable, advance, creation, policy_table
 from netloom.dataplane.nftables.policy.table import empty as policies_of_none
@@ -46,7 +48,7 @@ from netloom.program.nft import (
     Op,
     Transaction,
 )
-from netloom.units import Addr, Cidr, Family, family_of
+from netloom.units import Family
 
 
 class TableState(msgspec.Struct, frozen=True):
@@ -56,10 +58,7 @@ class TableState(msgspec.Struct, frozen=True):
     entries: Mapping[FrontendKey, Entry] = {}
     times: frozenset[int] = frozenset()
     """For how many seconds some frontend keeps clients at their backend: there is a chain for each. None goes before a start."""
-    pods: frozenset[Addr] = frozenset()
-    """Pods of this node."""
-    peers: Mapping[Cidr, Addr] = {}
-    """Addresses of other nodes, by the pod range behind each; several ranges may have one."""
+    places: Places = Places()
     policy: PolicyTable | None = None
     """None: no policies."""
 
@@ -72,8 +71,7 @@ class Step(msgspec.Struct, frozen=True):
     entries: Mapping[FrontendKey, Entry | None]
     """Those that the change is about; None where one goes."""
     times: frozenset[int]
-    pods: frozenset[Addr]
-    peers: Mapping[Cidr, Addr]
+    places: Places
     policy: PolicyTable | None
 
     @property
@@ -92,7 +90,7 @@ class Step(msgspec.Struct, frozen=True):
                 entries.pop(key, None)
             else:
                 entries[key] = entry
-        return TableState(self.before.family, entries, self.times, self.pods, self.peers, self.policy)
+        return TableState(self.before.family, entries, self.times, self.places, self.policy)
 
 
 def table_state(
@@ -115,8 +113,7 @@ def table_state(
         family=family,
         entries=entries,
         times=frozenset(times) | {entry.affinity_s for entry in entries.values() if entry.affinity_s},
-        pods=frozenset(address for address in state.local_pods if family_of(address) is family),
-        peers={cidr: r.via for cidr, r in state.routes.items() if r.is_plain and family_of(r.via) is family},
+        places=places_of(state, family),
         policy=policy_table(state.policy, family),
     )
 
@@ -134,9 +131,7 @@ def elements(state: TableState) -> Elements:
         endpoints = found[group.endpoints.name]
         for slot, target in enumerate(entry.slots):
             endpoints[slot, *tail] = target
-    found[HAIRPIN.name] = {(pod.packed, pod.packed): None for pod in state.pods}
-    found[PEERS.name] = {(address.packed,): None for address in state.peers.values()}
-    return found
+    return found | place_elements(state.places)
 
 
 def step(before: TableState, delta: Delta) -> Step:
@@ -154,9 +149,9 @@ def step(before: TableState, delta: Delta) -> Step:
             if entry.affinity_s:
                 times |= {entry.affinity_s}
         entries[key] = entry
-    pods, peers = _pods(before, delta), _peers(before, delta)
-    was = _touched(before.entries.get, before.pods, before.peers, delta)
-    now = _touched(entries.get, pods, peers, delta)
+    places = changed(before.places, delta, family)
+    was = _touched(before.entries.get, before.places, delta)
+    now = _touched(entries.get, places, delta)
     chains = _chains(remember_chains(family, times - before.times)) if times != before.times else []
     policy = before.policy
     policies: list[Op] = []
@@ -164,7 +159,7 @@ def step(before: TableState, delta: Delta) -> Step:
         policy = policy.copy() if policy is not None else policies_of_none(family)
         policies = advance(policy, delta.policy)
     transaction = _transaction(family, [*chains, *changes(now, was), *policies])
-    return Step(transaction, before, entries, times, pods, peers, policy)
+    return Step(transaction, before, entries, times, places, policy)
 
 
 def convergence(desired: TableState, present: Elements, most: int) -> tuple[Transaction, ...]:
@@ -284,42 +279,13 @@ def removal(family: Family) -> Transaction:
     return _transaction(family, [AddTable(), DeleteTable()])
 
 
-def _pods(before: TableState, delta: Delta) -> frozenset[Addr]:
-    if not delta.local_pods:
-        return before.pods
-    gone = {address for address, pod in delta.local_pods.items() if pod is None}
-    come = {a for a, pod in delta.local_pods.items() if pod is not None and family_of(a) is before.family}
-    return (before.pods - gone) | come
-
-
-def _peers(before: TableState, delta: Delta) -> Mapping[Cidr, Addr]:
-    if not delta.routes:
-        return before.peers
-    peers = dict(before.peers)
-    for cidr, route in delta.routes.items():
-        peers.pop(cidr, None)
-        if route is not None and route.is_plain and family_of(route.via) is before.family:
-            peers[cidr] = route.via
-    return peers
-
-
-def _touched(
-    entry_at: Callable[[FrontendKey], Entry | None],
-    pods: frozenset[Addr],
-    peers: Mapping[Cidr, Addr],
-    delta: Delta,
-) -> Elements:
-    """The elements that ``delta`` may change, of a state with these entries, pods and peers."""
-    found: Elements = {container.name: {} for container in OURS}
+def _touched(entry_at: Callable[[FrontendKey], Entry | None], places: Places, delta: Delta) -> Elements:
+    """The elements that ``delta`` may change, of a state with these entries and places."""
+    found: Elements = {container.name: {} for container in OURS} | touched(places, delta)
     for frontend in delta.frontends:
         if (entry := entry_at(frontend)) is not None:
             for container, key, value in elements_of(frontend, entry):
                 found[container.name][key] = value
-    for pod in delta.local_pods:
-        if pod in pods:
-            found[HAIRPIN.name][pod.packed, pod.packed] = None
-    if delta.routes:
-        found[PEERS.name] = {(address.packed,): None for address in peers.values()}
     return found
 
 

@@ -77,6 +77,12 @@ HAIRPIN = Container(names.NFT_HAIRPIN, (Field.ADDRESS, Field.ADDRESS))
 """Pods of this node, twice: as source and as destination."""
 PEERS = Container(names.NFT_PEERS, (Field.ADDRESS,))
 """Addresses of other nodes."""
+POD_RANGES = Container(names.NFT_POD_RANGES, (Field.SOURCE_RANGE,))
+"""Ranges of pods of all nodes, beside those that stand in rules."""
+OWN_POD_RANGES = Container(names.NFT_OWN_POD_RANGES, (Field.SOURCE_RANGE,))
+"""The same, of pods of this node."""
+OWN_SOURCE = Container(names.NFT_OWN_SOURCE, (Field.ADDRESS,))
+"""Pods of this node that leave the cluster with their own address."""
 POLICY_INGRESS = Container(names.NFT_POLICY_INGRESS, (Field.ADDRESS,), verdicts=True)
 POLICY_EGRESS = Container(names.NFT_POLICY_EGRESS, (Field.ADDRESS,), verdicts=True)
 """Pods of this node to the chain of their policies (``policy``)."""
@@ -89,6 +95,9 @@ CONTAINERS = (
     SOURCE_RANGES,
     HAIRPIN,
     PEERS,
+    POD_RANGES,
+    OWN_POD_RANGES,
+    OWN_SOURCE,
     POLICY_INGRESS,
     POLICY_EGRESS,
     POLICED,

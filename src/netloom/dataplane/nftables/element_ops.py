@@ -56,6 +56,8 @@ def by_frontend(
 def _frontend_part(container: Container, key: Key) -> Key:
     if container is SOURCE_RANGES:
         return key[:-1]
+    if container.is_interval:
+        return (container.name.encode(),)  # ranges that go make room for others, so they are one piece
     group = keyed(container)
     return key if group is None else key[len(key) - len(group.key) :]
 

@@ -7,14 +7,25 @@ Rules carry their reason as a comment; they come from the node's settings, not f
 
 from __future__ import annotations
 
+import functools
 import ipaddress
+from collections.abc import Callable, Mapping
 
 import msgspec
 
 from netloom.dataplane.nftables import labels
 from netloom.dataplane.nftables.classes import class_chain, class_labels
 from netloom.dataplane.nftables.compile import TableState
-from netloom.dataplane.nftables.containers import HAIRPIN, KEYED, PEERS, SOURCE_RANGES, Keyed
+from netloom.dataplane.nftables.containers import (
+    HAIRPIN,
+    KEYED,
+    OWN_POD_RANGES,
+    OWN_SOURCE,
+    PEERS,
+    POD_RANGES,
+    SOURCE_RANGES,
+    Keyed,
+)
 from netloom.dataplane.nftables.entries import Entry, numbers_of
 from netloom.dataplane.nftables.slots import Target
 from netloom.model.provenance import Source
@@ -39,10 +50,8 @@ def explain(container: str, key: Key, state: NetworkState, table: TableState) ->
 
     ``container`` is a map or set of the table, ``key`` its atoms as ``program.nft`` writes them.
     """
-    if container == PEERS.name:
-        return _explain_peer(key, state)
-    if container == HAIRPIN.name:
-        return _explain_hairpin(key, state)
+    if (place := _PLACES.get(container)) is not None:
+        return place(key, state)
     if container == SOURCE_RANGES.name:
         return _explain_range(key, state, table)
     for group in KEYED:
@@ -67,6 +76,7 @@ def explain_chain(name: str) -> str:
         names.NFT_STRAY: "untranslated packet to a Service address, which must not leave the node",
         names.NFT_NODE_SOURCE: "the connection gets the node's address as its source",
         names.NFT_POSTROUTING: "which connections get the node's address as their source",
+        names.NFT_LEAVING: "what of a pod leaves the cluster gets the node's address, unless something says otherwise",
         names.NFT_FORWARD: "what passes through the node and must not",
         names.NFT_FILTER_OUTPUT: "what the node sends and must not",
         names.NFT_SPOOFED: "drops what a pod sends with an address that is not its own",
@@ -215,6 +225,25 @@ def _explain_hairpin(key: Key, state: NetworkState) -> Explanation | None:
     return Explanation(text, (source,))
 
 
+def _explain_own_source(key: Key, state: NetworkState) -> Explanation | None:
+    pod = state.local_pods.get(ipaddress.ip_address(key[0]))
+    if pod is None or pod.keeps_source is None:
+        return None
+    return Explanation(f"Pod {pod.pod} leaves the cluster with its own address", (pod.keeps_source,))
+
+
+def _explain_pod_range(key: Key, state: NetworkState, *, is_own: bool = False) -> Explanation | None:
+    (ends,) = key
+    if not isinstance(ends, bytes):
+        return None
+    first = ipaddress.ip_address(ends[: len(ends) // 2])
+    last = ipaddress.ip_address(ends[len(ends) // 2 :])
+    if not any(first in cidr and (one.is_own or not is_own) for cidr, one in state.ranges.items()):
+        return None
+    whose = "pods of this node" if is_own else "pods"
+    return Explanation(f"{first} to {last} are addresses of {whose}, of a pool")
+
+
 def _explain_peer(key: Key, state: NetworkState) -> Explanation | None:
     address = ipaddress.ip_address(key[0])
     routes = [route for route in state.routes.values() if route.is_plain and route.via == address]
@@ -222,3 +251,13 @@ def _explain_peer(key: Key, state: NetworkState) -> Explanation | None:
         return None
     text = f"{address} is Node {routes[0].node}: pods reach it with their own address"
     return Explanation(text, tuple(route.source for route in routes))
+
+
+_PLACES: Mapping[str, Callable[[Key, NetworkState], Explanation | None]] = {
+    PEERS.name: _explain_peer,
+    HAIRPIN.name: _explain_hairpin,
+    OWN_SOURCE.name: _explain_own_source,
+    POD_RANGES.name: _explain_pod_range,
+    OWN_POD_RANGES.name: functools.partial(_explain_pod_range, is_own=True),
+}
+"""Of the sets that have nothing to do with frontends."""

@@ -27,7 +27,10 @@ from netloom.dataplane.nftables.containers import (
     HAIRPIN,
     KEYED,
     NODE_PORT,
+    OWN_POD_RANGES,
+    OWN_SOURCE,
     PEERS,
+    POD_RANGES,
     POLICED,
     POLICY_EGRESS,
     POLICY_INGRESS,
@@ -56,6 +59,10 @@ class Layout(msgspec.Struct, frozen=True):
     services: tuple[Cidr, ...]
     node_ports: tuple[Cidr, ...] | None = None
     """Where NodePorts are served, of the node's addresses; None: at all but loopback."""
+    masquerade: bool = True
+    """Whether what pods send out of the cluster gets the node's address."""
+    no_masquerade: tuple[tuple[str, Cidr], ...] = ()
+    """Where it does not: setting and range."""
 
 
 def families(facts: NodeFacts) -> tuple[Family, ...]:
@@ -71,7 +78,17 @@ def layout(facts: NodeFacts, family: Family) -> Layout:
     services = _merged(facts.service_cidrs, family)
     cluster = _merged((*facts.cluster_cidrs, *pods, *services), family)
     node_ports = None if facts.node_port_cidrs is None else _merged(facts.node_port_cidrs, family)
-    return Layout(family, addresses[0] if addresses else None, pods, cluster, services, node_ports)
+    exceptions = enumerate(facts.egress.no_masquerade)
+    return Layout(
+        family,
+        addresses[0] if addresses else None,
+        pods,
+        cluster,
+        services,
+        node_ports,
+        facts.egress.masquerade,
+        tuple((f"no_masquerade[{i}]", cidr) for i, cidr in exceptions if family_of(cidr) is family),
+    )
 
 
 def edition(family: Family) -> str:
@@ -95,6 +112,7 @@ def regular_chains(node: Layout) -> tuple[RuledChain, ...]:
         chain(names.NFT_REFUSE, _refuse()),
         chain(names.NFT_STRAY, _stray()),
         chain(names.NFT_NODE_SOURCE, _node_source(node)),
+        chain(names.NFT_LEAVING, _leaving(node)),
         *by_key,
         chain(names.NFT_ADMISSION, _admission(node)),
         chain(names.NFT_HOST_PORT, _host_port(node)),
@@ -187,8 +205,9 @@ def _mark() -> str:
 
 def _foreign(node: Layout, group: Keyed) -> Iterator[Rule]:
     # What a pod of this node sends comes back here anyway.
-    strangers = f"{node.family.value} saddr != {_set(node.pods)} " if node.pods else ""
-    yield f"{strangers}{_mark()}", ""
+    ip = node.family.value
+    strangers = f"{ip} saddr != {_set(node.pods)} " if node.pods else ""
+    yield f"{strangers}{ip} saddr != @{OWN_POD_RANGES.name} {_mark()}", ""
     yield f"meta priority & {labels.FOREIGN - 1:#x} vmap {_vmap(group, _classes(group, 0))}", ""
 
 
@@ -199,6 +218,7 @@ def _by_source(node: Layout, group: Keyed) -> Iterator[Rule]:
     )
     if node.pods:
         yield f"{ip} saddr {_set(node.pods)} {inside}", "pods of this node"
+    yield f"{ip} saddr @{OWN_POD_RANGES.name} {inside}", "pods of this node with an address of a pool"
     yield f"fib saddr type local {_mark()} {inside}", "the node itself"
     outside = _classes(group, labels.OUTSIDE) | _REFUSED
     yield f"{_labelled(node, group, labels.OUTSIDE_STAGE)} vmap {_vmap(group, outside)}", ""
@@ -268,6 +288,10 @@ def _unplaced(node: Layout) -> Iterator[Rule]:
             f"{node.family.value} saddr {_set(node.cluster)} meta l4proto tcp ct state invalid drop",
             "untranslated, an answer of a backend would make its client reset the connection",
         )
+    yield (
+        f"{node.family.value} saddr @{POD_RANGES.name} meta l4proto tcp ct state invalid drop",
+        "the same, of pods with an address of a pool",
+    )
 
 
 def _input(node: Layout) -> Iterator[Rule]:
@@ -317,15 +341,26 @@ def _postrouting(node: Layout) -> Iterator[Rule]:
         own = (*node.pods, ipaddress.ip_network(node.node_address))
         yield (
             f"ct status dnat ct original {ip} daddr {_set(node.services)} {ip} saddr != {_set(own)}"
-            f" goto {names.NFT_NODE_SOURCE}",
+            f" {ip} saddr != @{OWN_POD_RANGES.name} goto {names.NFT_NODE_SOURCE}",
             "a ClusterIP asked for from elsewhere: the answer must come back here",
         )
-    if node.pods:
-        yield (
-            f"{ip} saddr {_set(node.pods)} {ip} daddr != {_set(node.cluster)} {ip} daddr != @{PEERS.name}"
-            " masquerade fully-random",
-            "pods to the world outside",
-        )
+    for whose in (_set(node.pods) if node.pods else "", f"@{OWN_POD_RANGES.name}"):
+        if whose and node.masquerade:
+            away = f"{ip} daddr != {_set(node.cluster)} " if node.cluster else ""
+            yield f"{ip} saddr {whose} {away}goto {names.NFT_LEAVING}", "pods to the world outside"
+
+
+def _leaving(node: Layout) -> Iterator[Rule]:
+    # in the order of model.egress.leaving
+    ip = node.family.value
+    yield f"{ip} daddr @{POD_RANGES.name} return", "pods with an address of a pool"
+    yield f"{ip} daddr @{PEERS.name} return", "nodes that have a way back to pods"
+    for setting, cidr in node.no_masquerade:
+        yield f"{ip} daddr {cidr} return", setting
+    yield f"{ip} saddr @{OWN_SOURCE.name} return", "annotation netloom.io/masquerade"
+    # ports are drawn anew for each connection: in order, an outsider could guess those of others, and several nodes' pods that
+    # use the same ones would meet
+    yield "masquerade fully-random", ""
 
 
 def _node_source(node: Layout) -> Iterator[Rule]:
@@ -333,6 +368,9 @@ def _node_source(node: Layout) -> Iterator[Rule]:
     # the kernel would take any other of the node's.
     if node.pods and node.node_address is not None:
         yield f"{node.family.value} daddr {_set(node.pods)} snat to {node.node_address} fully-random", ""
+    if node.node_address is not None:
+        own = f"{node.family.value} daddr @{OWN_POD_RANGES.name}"
+        yield f"{own} snat to {node.node_address} fully-random", ""
     yield "masquerade fully-random", ""
 
 

@@ -80,6 +80,21 @@ def leaving(facts: NodeFacts, state: NetworkState, pod: Addr, destination: Addr)
     return Leaving(True, "the destination is outside of the cluster")
 
 
+def way_out(facts: NodeFacts, destination: Addr) -> tuple[str, Source] | tuple[str]:
+    """By which route of this node a packet leaves the cluster, in words, and the setting that made the route."""
+    fitting = [
+        (one.destination.prefixlen, -index, one)
+        for index, one in enumerate(facts.egress.static_routes)
+        if destination in one.destination
+    ]
+    if not fitting:
+        return (f"{destination} is not of the cluster: default route",)
+    _, index, route = max(fitting, key=lambda one: one[:2])
+    return f"{destination} is not of the cluster: static route {route}", _configured(
+        facts, f"static_routes[{-index}]"
+    )
+
+
 def own_ranges(facts: NodeFacts, ranges: Mapping[Cidr, PodRange]) -> tuple[Cidr, ...]:
     """All ranges of pods of this node."""
     return (*facts.pod_cidrs, *(cidr for cidr, one in ranges.items() if one.is_own))

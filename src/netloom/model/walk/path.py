@@ -12,6 +12,7 @@ from fractions import Fraction
 import msgspec
 
 from netloom.api.core import Pod, Service
+from netloom.model.egress.leaving import leaving, way_out
 from netloom.model.inputs import NodeFacts
 from netloom.model.policy.state import Direction
 from netloom.model.provenance import Source, source_of
@@ -197,16 +198,14 @@ class Paths:
             else:
                 yield from self._on_node(sent.at(route.node))
         elif (node := cluster.node_at(to)) is not None:
-            leaving = self._leaving(trail, facts)
-            onward = leaving.then(Stage.ROUTE, f"{to} is the address of {node}", _node_source(cluster, node))
+            left = self._leaving(trail, facts)
+            onward = left.then(Stage.ROUTE, f"{to} is the address of {node}", _node_source(cluster, node))
             yield from self._on_node(onward.at(node))
         elif any(to in cidr for cidr in cluster.pod_ranges(trail.node)):
             yield self._no_route(trail)
         else:
-            leaving = self._leaving(trail, facts).then(
-                Stage.ROUTE, f"{to} is not of the cluster: default route"
-            )
-            yield leaving.answered().ends(Outcome.EXTERNAL, f"leaves the cluster at {trail.node}")
+            left = self._leaving(trail, facts).then(Stage.ROUTE, *way_out(facts, to))
+            yield left.answered().ends(Outcome.EXTERNAL, f"leaves the cluster at {trail.node}")
 
     def _no_route(self, trail: Trail) -> Branch:
         """An address of the pods' range that no node's route holds: whose it is, and what is wrong with that node."""
@@ -234,19 +233,16 @@ class Paths:
 
         Other nodes have that way, so packets to those that pods are routed to keep their source.
         """
-        packet = trail.packet
-        own = facts.addresses
-        inside = (*self._cluster.pod_ranges(trail.node), *facts.service_cidrs)
-        mine = self._cluster.own_ranges(trail.node)
-        is_pod = packet.source is not None and any(packet.source in cidr for cidr in mine)
-        if not is_pod or any(packet.destination in cidr for cidr in inside):
+        pod, to = trail.packet.source, trail.packet.destination
+        if pod is None or not any(pod in cidr for cidr in self._cluster.own_ranges(trail.node)):
             return trail
-        if self._cluster.is_peer(trail.node, packet.destination):
+        found = leaving(facts, self._cluster.state(trail.node), pod, to)
+        if found is None:
             return trail
-        source = next((a for a in own if family_of(a) is family_of(packet.destination)), None)
-        text = (
-            f"source becomes {source or 'an address of the node'}: the destination is outside of the cluster"
-        )
+        if not found.masquerade:
+            return trail.then(Stage.NAT, found.text, *found.sources)
+        source = own_address(facts, to)
+        text = f"source becomes {source or 'an address of the node'}: {found.text}"
         return trail.then(Stage.NAT, text).sent_from(source)
 
     def _to_node(self, trail: Trail) -> Branch:
