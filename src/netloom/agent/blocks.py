@@ -58,6 +58,7 @@ class BlockKeeper:
         store: its record of addresses.
         cluster: pools, blocks and nodes; ``changed`` is to be called after each change of it.
         clock: the time.
+        pod_with: the pod (namespace/name) that has an address, as far as is known here; empty where none is.
         idle_s: for how long a block stays that nobody uses.
         patience_s: for how long others are waited for.
     """
@@ -70,6 +71,7 @@ class BlockKeeper:
         store: AddressStore,
         cluster: PoolCluster,
         clock: Clock,
+        pod_with: Callable[[Addr], str] = lambda _: "",
         idle_s: float = REUSE_DELAY_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
@@ -78,6 +80,7 @@ class BlockKeeper:
         self._store = store
         self._cluster = cluster
         self._clock = clock
+        self._pod_with = pod_with
         self._idle_s = idle_s
         self._patience_s = patience_s
         self._moved = asyncio.Event()
@@ -225,8 +228,10 @@ class BlockKeeper:
         annotations = {"metadata": {"annotations": {WANTED_ANNOTATION: pod}}}
         with contextlib.suppress(NotFound):
             await self._client.patch(IP_BLOCKS, ObjectKey("", name), annotations)
-        problem = f"{cidr.network_address} is on {holder.node} (IPBlock {name})"
-        hint = "it comes here as soon as no pod has it there; try again, or ask for another"
+        address = cidr.network_address
+        who = self._pod_with(address)
+        problem = f"{address} belongs to {f'pod {who}' if who else 'a pod'} on {holder.node} (IPBlock {name})"
+        hint = "it comes here when no pod has it there; try again, or ask for another"
         try:
             await self._until(lambda: True if name not in self._cluster.blocks else None, problem)
         except Unavailable as error:

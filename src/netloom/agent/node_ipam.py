@@ -24,7 +24,7 @@ from netloom.kube.events import EventRecorder
 from netloom.model.addresses.cluster import PoolCluster
 from netloom.model.inputs import ClusterFacts
 from netloom.observe.addresses import NodeAddresses, node_addresses
-from netloom.units import Cidr, ObjectKey
+from netloom.units import Addr, Cidr, ObjectKey
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +45,7 @@ class NodeIpam:
         namespaces: all namespaces, likewise.
         events: where Events go.
         clock: the time.
+        idle_s: for how long this node keeps a block that nobody uses.
     """
 
     def __init__(  # noqa: PLR0913 - what it joins, each by name
@@ -60,6 +61,7 @@ class NodeIpam:
         namespaces: Mapping[ObjectKey, Namespace],
         events: EventRecorder,
         clock: Clock,
+        idle_s: float,
     ) -> None:
         self._node = node
         self._client = client
@@ -68,7 +70,15 @@ class NodeIpam:
         self._clock = clock
         occupied = dict.fromkeys(facts.service_cidrs, "the range of Services")
         self._cluster = PoolCluster(node, occupied)
-        self._keeper = BlockKeeper(client=client, node=node, store=store, cluster=self._cluster, clock=clock)
+        self._keeper = BlockKeeper(
+            client=client,
+            node=node,
+            store=store,
+            cluster=self._cluster,
+            clock=clock,
+            pod_with=self._pod_with,
+            idle_s=idle_s,
+        )
         self.offers = PodAddresses(
             node=node,
             known=admission.known,
@@ -118,6 +128,12 @@ class NodeIpam:
             tasks.create_task(self._keeper.run(), name="blocks")
             tasks.create_task(unused.run(), name="unused leases")
             tasks.create_task(self._abandoned.run(), name="abandoned blocks")
+
+    def _pod_with(self, address: Addr) -> str:
+        """Asked only where somebody else has what a pod wants: a look at every pod."""
+        text = str(address)
+        found = (key for key, pod in self._pods.items() if any(ip.ip == text for ip in pod.status.pod_ips))
+        return str(next(found, ""))
 
     def report(self) -> NodeAddresses:
         """For people and programs who ask.

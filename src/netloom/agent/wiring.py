@@ -31,6 +31,7 @@ from netloom.agent.node_ipam import NodeIpam
 from netloom.agent.node_notes import NodeNotes
 from netloom.agent.own_node import OwnNode, answer_at
 from netloom.agent.pod_limits import PodLimits
+from netloom.agent.paths import NodePaths
 from netloom.agent.questions import QuestionServer, socket_beside
 from netloom.agent.servers.health import UpdateHealth
 from netloom.agent.servers.node import NodeServers
@@ -113,7 +114,12 @@ class NodeAgent:
             report=lambda findings: self._findings.take(findings),  # noqa: PLW0108 - it is made later
         )
         settings = NameSettings.from_facts(self._cluster)
-        self._names = NamesFeed(settings=settings, socket_path=config.dns_feed_socket)
+        self._names = NamesFeed(
+            settings=settings,
+            socket_path=config.dns_feed_socket,
+            node=config.node,
+            networks=self._dns_networks,
+        )
         self._watch(client)
         self._events = EventRecorder(client, "netloom", clock=clock)
         self._ipam = NodeIpam(
@@ -138,6 +144,7 @@ class NodeAgent:
             client=client,
             events=self._events,
             clock=clock,
+            idle_s=config.reuse_delay_s,
         )
         self._verbs = Verbs(
             store=self._store,
@@ -215,9 +222,25 @@ class NodeAgent:
             port=config.drained_port,
             clock=clock,
         )
+        self._paths = NodePaths(
+            node=name,
+            uid=lambda: self._own.uid,
+            port=config.probe_port,
+            checksums=config.tunnel_checksums,
+            fabric=self._fabric,
+            engine=lambda: self._engine,
+            report=_report,
+            events=self._events,
+            clock=clock,
+        )
         self._questions = QuestionServer(
             socket_beside(config.cni_socket),
-            {"drift": self._drift.report, "drops": self._drops.report, "ipam": self._ipam.report},
+            {
+                "drift": self._drift.report,
+                "drops": self._drops.report,
+                "ipam": self._ipam.report,
+                "paths": self._paths.prober.reports,
+            },
             about={"kernel": KernelReader().answer},
             followed={"drops-follow": self._drops.follow},
         )
@@ -235,6 +258,7 @@ class NodeAgent:
                     self._drained,
                     self._drift,
                     self._drops,
+                    self._paths.prober,
                 )
             ),
             report=_report,
@@ -260,6 +284,15 @@ class NodeAgent:
             mtu=mtu,
             segments=segments_of(facts),
         )
+
+    def _dns_networks(self) -> tuple[str, ...] | None:
+        """Who may ask this node's DNS server besides pods that the API server knows: the node, and what else CNI has attached here."""
+        engine = self._engine
+        if engine is None:
+            return None
+        facts = engine.facts
+        own = (*facts.own_addresses, *facts.dns_addresses, *POD_GATEWAYS.values())
+        return (*map(str, own), *map(str, facts.pod_cidrs))
 
     def _named_by(self) -> Cluster | None:
         """What drops are named by."""
@@ -313,7 +346,7 @@ class NodeAgent:
             acks=self._acks,
             clock=self._clock,
             report=self._findings.take,
-            others=(self._servers,),
+            others=(self._servers, self._paths.prober,),
             on_turn=lambda began: self._health.in_force(began=began),
         )
         auditor = Auditor(
