@@ -3,21 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
-from netloom.dns.feed import FeedClient
+from netloom.dns.feed import Audience, FeedClient
 from netloom.model.inputs import Changes
+from netloom.model.names.askers import Askers
 from netloom.model.names.names import Names
 from netloom.model.names.records import NameSettings, NamesState
 
 
 class NamesFeed:
-    """Keeps the names up to date and offers each difference to the DNS process."""
+    """Keeps the names up to date, and who asks on this node, and offers each difference to the DNS process.
 
-    def __init__(self, *, settings: NameSettings, socket_path: str) -> None:
+    Args:
+        settings: of the names.
+        socket_path: the DNS process's socket.
+        node: this node's name: its pods are known by their addresses, and names are completed for them by their search path.
+        networks: who is answered besides these pods, as CIDRs; None: everybody.
+    """
+
+    def __init__(
+        self,
+        *,
+        settings: NameSettings,
+        socket_path: str,
+        node: str,
+        networks: Callable[[], tuple[str, ...] | None] = lambda: None,
+    ) -> None:
         self._names = Names(settings)
+        self._askers = Askers(node=node, settings=settings)
+        self._networks = networks
+        self._told = networks()
         self._generation = 0
         self._known = asyncio.Event()
-        self._client = FeedClient(path=socket_path, snapshot=self._snapshot)
+        self._client = FeedClient(path=socket_path, snapshot=self._snapshot, audience=self._audience)
 
     @property
     def is_answered(self) -> bool:
@@ -41,11 +60,18 @@ class NamesFeed:
     def update(self, changes: Changes) -> None:
         """Take note; the DNS process hears of it at once, if it is there and an answer has changed."""
         delta = self._names.update(changes)
-        if self._generation and delta.is_empty:
+        askers = self._askers.update(changes.pods)
+        if self._networks() != self._told:  # this node has other addresses now
+            self._client.refresh()
+        if self._generation and delta.is_empty and askers.is_empty:
             return  # most endpoints have no name: their coming and going wakes nobody
         self._generation += 1
         self._known.set()
-        self._client.offer(self._generation, delta)
+        self._client.offer(self._generation, delta, askers)
 
     def _snapshot(self) -> tuple[int, NamesState]:
         return self._generation, self._names.state
+
+    def _audience(self) -> Audience:
+        self._told = self._networks()
+        return Audience(self._askers.state, self._told)

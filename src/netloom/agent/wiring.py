@@ -364,6 +364,7 @@ class NodeAgent:
             self._gates,
             self._drained,
             self._drops,
+            self._paths,
         )
         tasks.create_task(self._findings.run(), name="findings")
         tasks.create_task(self._ipam.run(self._verbs.reclaim), name="addresses")

@@ -294,7 +294,7 @@ class FeedClient:
         self._askers: dict[str, Asker] = {}
         self._leavers: set[str] = set()
         self._latest = 0
-        self._writer: asyncio.StreamWriter | None = None
+        self._anew = False
         self._news = asyncio.Event()
         self._ack_waiters: list[tuple[int, asyncio.Future[None]]] = []
         self.connected = False
@@ -361,12 +361,22 @@ class FeedClient:
             await asyncio.sleep(retry_s)
 
     def refresh(self) -> None:
-        """Begin anew with a whole set: who may ask has changed."""
-        if self._writer is not None:
-            self._writer.transport.abort()
+        """Send a whole set again: who may ask has changed."""
+        self._anew = True
+        self._news.set()
 
     async def _write(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
+        while True:
+            await self._write_all(writer)
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                if self._anew:
+                    break
+                writer.write(_frame(self._offered()))
+                await writer.drain()
+
+    async def _write_all(self, writer: asyncio.StreamWriter) -> None:
         generation, state, audience = self._take_snapshot()
         askers = {str(address): asker for address, asker in audience.askers.items()}
         writer.write(_frame(Begin(state.zones, askers, audience.networks)))
@@ -377,16 +387,13 @@ class FeedClient:
             await asyncio.sleep(0)  # drain returns at once while there is room: others want to work, too
         writer.write(_frame(Commit(generation)))
         await writer.drain()
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            removals = tuple(w for name in self._removals if (w := _wire(name)) is not None)
-            update = Update(
-                self._latest, _packed(self._upserts), removals, self._askers, tuple(self._leavers)
-            )
-            self._forget_offered()
-            writer.write(_frame(update))
-            await writer.drain()
+
+    def _offered(self) -> Update:
+        """What was offered since the last time."""
+        removals = tuple(w for name in self._removals if (w := _wire(name)) is not None)
+        update = Update(self._latest, _packed(self._upserts), removals, self._askers, tuple(self._leavers))
+        self._forget_offered()
+        return update
 
     def _forget_offered(self) -> None:
         self._upserts, self._removals = {}, set()
@@ -396,6 +403,7 @@ class FeedClient:
         """The whole set; what was offered before is in it."""
         self._forget_offered()
         self._news.clear()
+        self._anew = False
         generation, state = self._snapshot()
         self._latest = max(self._latest, generation)
         return generation, state, self._audience() if self._audience is not None else Audience()

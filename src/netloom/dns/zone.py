@@ -158,7 +158,9 @@ class Zone:
         if alias is not None and query.type not in (TYPE_CNAME, TYPE_ANY):
             return self._follow(query, alias, depends)
         # What a wildcard gives is not kept: nobody would hear of it when the wildcard goes.
-        kept = Kept.NOT if not name and own not in self._names else Kept.FOR_PATH if depends else Kept.FOR_ALL
+        kept = Kept.FOR_PATH if depends else Kept.FOR_ALL
+        if not self._names.get(name or own) and _ZONAL in (name or own):
+            kept = Kept.NOT
         return self._from_sets(query, packed, (), depends, kept)
 
     def deny(
@@ -170,15 +172,20 @@ class Zone:
 
     def _find(self, name: bytes) -> bytes | None:
         packed = self._names.get(name)
-        if packed is None and _ZONAL in name:
-            packed = self._wildcard(name)
+        if not packed and _ZONAL in name:
+            given = self._wildcard(name)
+            packed = packed if given is None else given
         return packed
 
     def _wildcard(self, name: bytes) -> bytes | None:
-        """The records of ``*`` at the nearest name above that exists (RFC 4592, section 3.3.1)."""
+        """The records of ``*`` at the nearest name above that has one.
+
+        A zone's name may have dots, and those of others must not hide the wildcard: so not the closest encloser of RFC 4592 counts.
+        """
         for at in suffixes(name)[1:-1]:
-            if name[at:] in self._names:
-                return self._names.get(_WILDCARD + name[at:])
+            given = self._names.get(_WILDCARD + name[at:])
+            if given is not None:
+                return given
         return None
 
     def _follow(self, query: Query, alias: bytes, depends: tuple[bytes, ...]) -> Answer | Ask | None:

@@ -53,6 +53,8 @@ pin._zone.db.shop.svc.cluster.local
 prefer._zone.db.shop.svc.cluster.local
 a.pin._zone.db.shop.svc.cluster.local A 10.244.1.3
 a.prefer._zone.db.shop.svc.cluster.local A 10.244.1.3
+two.prefer._zone.db.shop.svc.cluster.local
+of.two.prefer._zone.db.shop.svc.cluster.local A 10.244.1.3
 *.pin._zone.db.shop.svc.cluster.local
 *.prefer._zone.db.shop.svc.cluster.local A 10.244.1.3
 *.prefer._zone.db.shop.svc.cluster.local A 10.244.1.4
@@ -105,7 +107,9 @@ class Served:
         zones = [n for n, sets in names.items() if any(s.type == RecordType.SOA for s in sets)]
         self.zone.replace(generation, zones, packed(names))
 
-    def change(self, generation: int, upserts: Mapping[str, RecordSets], removals: Sequence[str] = ()) -> None:
+    def change(
+        self, generation: int, upserts: Mapping[str, RecordSets], removals: Sequence[str] = ()
+    ) -> None:
         self.zone.update(generation, packed(upserts), tuple(map(encode_name, removals)))
 
     def client(self, address: str = "") -> Client:

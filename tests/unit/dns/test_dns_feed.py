@@ -6,16 +6,31 @@ import asyncio
 import os
 import socket
 import stat
+import struct
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 
 import pytest
 
+from netloom.dns.clients import Clients
 from netloom.dns.counters import Counters
-from netloom.dns.feed import FRAME_LIMIT, Begin, Commit, FeedClient, FeedServer, Names, Update, _frame
+from netloom.dns.feed import (
+    FRAME_LIMIT,
+    Audience,
+    Begin,
+    Commit,
+    FeedClient,
+    FeedServer,
+    Names,
+    Update,
+    _frame,
+    _packed,
+)
 from netloom.dns.prepared import PreparedAnswers
 from netloom.dns.wire import encode_name, parse_query
 from netloom.dns.zone import Zone
 from netloom.errors import KernelError
+from netloom.model.names.askers import Asker, AskersDelta
 from netloom.model.names.records import NamesDelta, NamesState, RecordSet, RecordType
 from netloom.testing.dns_messages import parse_zone, write_query
 
@@ -37,8 +52,10 @@ class Dns:
 
     def __init__(self, path: str) -> None:
         self.counters = Counters()
-        self.zone = Zone(prepared=PreparedAnswers(counters=self.counters))
-        self.server = FeedServer(path=path, zone=self.zone, counters=self.counters)
+        prepared = PreparedAnswers(counters=self.counters)
+        self.zone = Zone(prepared=prepared)
+        self.clients = Clients(prepared=prepared)
+        self.server = FeedServer(path=path, zone=self.zone, clients=self.clients, counters=self.counters)
 
     def address(self, host: str) -> str | None:
         said = self.zone.answer(parse_query(write_query(f"{host}.{APEX}")))
@@ -57,8 +74,8 @@ async def dns(path):
 
 
 @asynccontextmanager
-async def agent(path, snapshot):
-    client = FeedClient(path=str(path), snapshot=snapshot)
+async def agent(path, snapshot, audience=None):
+    client = FeedClient(path=str(path), snapshot=snapshot, audience=audience)
     async with asyncio.TaskGroup() as tasks:
         run = tasks.create_task(client.run())
         try:
@@ -141,7 +158,7 @@ async def raw(path, *frames: bytes):
 async def test_half_a_set_is_nothing(path):
     async with dns(path) as served, agent(path, lambda: (1, state(web="10.0.0.1"))) as client:
         await client.in_force(1)
-        half = [_frame(Begin((APEX,))), _frame(Names({f"web.{APEX}": a_set("10.0.0.2")}))]
+        half = [_frame(Begin((APEX,))), _frame(Names(_packed({f"web.{APEX}": a_set("10.0.0.2")})))]
         _, writer = await raw(path, *half)
         await writer.drain()
         writer.close()
@@ -155,7 +172,7 @@ async def test_the_connection_that_committed_last_counts(path):
         first, first_writer = await raw(path, _frame(Begin(())), _frame(Commit(1)))
         await first.readexactly(4)
         second, second_writer = await raw(
-            path, _frame(Begin((APEX,))), _frame(Names(dict(state(a="10.0.0.1").names))), _frame(Commit(8))
+            path, _frame(Begin((APEX,))), _frame(Names(_packed(state(a="10.0.0.1").names))), _frame(Commit(8))
         )
         await second.readexactly(4)
         await first.read()  # ended by the server
@@ -171,10 +188,11 @@ async def test_the_connection_that_committed_last_counts(path):
         pytest.param([_frame(Names({}))], id="names without begin"),
         pytest.param([_frame(Update(1, {}, ()))], id="update without a set"),
         pytest.param([_frame(Begin(())), _frame(Update(1, {}, ()))], id="update within a set"),
-        pytest.param([_frame(Begin(())), _frame(Names({"a..b": ()}))], id="no name"),
+        pytest.param([_frame(Begin((), {"nowhere": Asker("a/b")})), _frame(Commit(1))], id="no address"),
+        pytest.param([_frame(Begin((), {}, ("10.0.0.0/99",))), _frame(Commit(1))], id="no network"),
         pytest.param([_frame(Begin(())), b"\0\0\0\1\xc1"], id="no message"),
         pytest.param([(FRAME_LIMIT + 1).to_bytes(4, "big")], id="frame over the limit"),
-        pytest.param([_frame(Begin((APEX,))), _frame(Names({APEX: (RecordSet(RecordType.SOA, ("x",), 5),)})), _frame(Commit(1))], id="no SOA"),
+        pytest.param([_frame(Begin((APEX,))), _frame(Names({encode_name(APEX): struct.pack(">HHI", 6, 1, 3) + b"abc"})), _frame(Commit(1))], id="no SOA"),
     ],
 )  # fmt: skip
 async def test_wrong_frames_end_the_connection_and_change_nothing(path, frames):
@@ -213,3 +231,33 @@ async def test_a_path_that_cannot_be(tmp_path):
 
 def test_names_are_folded_on_the_way_in():
     assert encode_name("WEB.Cluster.Local") == encode_name("web.cluster.local")
+
+
+def test_a_name_without_a_form_on_the_wire_is_left_out():
+    assert list(_packed({"a..b": (), "x" * 64 + ".example": (), "a.b": ()})) == [encode_name("a.b")]
+
+
+async def test_who_asks_goes_along_and_changes(path):
+    here, there = ip_address("10.244.1.3"), ip_address("10.244.1.4")
+    shop = Asker("shop/web", ("shop.svc.cluster.local", "svc.cluster.local", "cluster.local"))
+    audience = Audience({here: shop}, ("10.244.1.0/30",))
+    generation = 1
+    async with dns(path) as served:
+        assert served.clients.at(b"\xc0\0\2\1") is not None, "nobody has said yet who may ask"
+        async with agent(path, lambda: (generation, state()), lambda: audience) as client:
+            await client.in_force(1)
+            assert served.clients.at(here.packed).path.first == encode_name("shop.svc.cluster.local")
+            assert served.clients.at(b"\xc0\0\2\1") is None
+            client.offer(2, NamesDelta(), AskersDelta({there: Asker("shop/db")}, (here,)))
+            await client.in_force(2)
+            assert served.clients.at(there.packed).pod == "shop/db"
+            assert served.clients.at(here.packed).pod == ""
+            assert served.clients.at(here.packed).path is None
+            audience = Audience({}, ("192.0.2.0/24",))
+            names = served.counters.feed_sets
+            generation = 3
+            client.refresh()
+            await client.in_force(3)
+            assert served.counters.feed_sets == names + 1
+            assert served.clients.at(b"\xc0\0\2\1") is not None
+            assert served.clients.at(here.packed) is None

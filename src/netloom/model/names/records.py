@@ -51,7 +51,10 @@ class NameSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     cluster_domain: str = "cluster.local"
     ttl: int = 5
-    """Seconds that a client may keep an answer, and a negative one (SOA minimum, RFC 2308)."""
+    """Seconds that a client may keep an answer."""
+    negative_ttl: int = 0
+    """Seconds that a client may keep a negative answer (SOA minimum, RFC 2308). None: a name is there for everybody as soon as it is
+    here, and asking again costs little where the server is on the same node."""
     reverse_cidrs: tuple[Cidr, ...] = ()
     """Addresses whose reverse names are ours alone: pods and Services. Others without a record are asked upstream."""
     dns_addresses: tuple[Addr, ...] = ()
@@ -104,6 +107,10 @@ class RecordCollector:
     def add(self, name: str, type_: RecordType, datum: str) -> None:
         """One record at ``name``."""
         self._names.setdefault(name, {}).setdefault(type_, set()).add(datum)
+
+    def add_name(self, name: str) -> None:
+        """A name that exists, whether it has records or not."""
+        self._names.setdefault(name, {})
 
     def add_address(self, name: str, address: Addr) -> None:
         """One A or AAAA record at ``name``, as the address's family asks."""

@@ -1,7 +1,7 @@
 """The names that one Service gives: addresses, ports, endpoints, reverse names, aliases.
 
 Comes in: a Service and its EndpointSlices. Goes out: a Part. The rules are those of the Kubernetes DNS specification 1.1,
-sections 2.3 (ClusterIP), 2.4 (headless) and 2.5 (ExternalName).
+sections 2.3 (ClusterIP), 2.4 (headless) and 2.5 (ExternalName), and besides them zonal names of headless Services.
 """
 
 from __future__ import annotations
@@ -111,10 +111,29 @@ def _endpoints(
             own = f"{hostname or dashed(address)}.{name}"
             records.add_address(own, address)
             records.add(reverse_name(address), RecordType.PTR, own)
+            served = [(prefix, f"{_PRIORITY_WEIGHT} {port} {own}") for prefix, port in ports]
             if service.is_headless:
                 records.add_address(name, address)
-            for prefix, port in ports:
-                records.add(f"{prefix}.{name}", RecordType.SRV, f"{_PRIORITY_WEIGHT} {port} {own}")
+                for zonal in _zonal_names(name, endpoint.zone):
+                    records.add_address(zonal, address)
+                    for _, server in served:
+                        records.add(zonal, RecordType.SRV, server)
+                records.add_name(f"*.pin._zone.{name}")
+            for prefix, server in served:
+                records.add(f"{prefix}.{name}", RecordType.SRV, server)
+
+
+def _zonal_names(name: str, zone: str | None) -> Iterator[str]:
+    """The names that lead to an endpoint by the zone that it is in (``topology.kubernetes.io/zone``).
+
+    Those of CoreDNS's option ``zonal``: ``ZONE.pin._zone.SERVICE`` has the endpoints of that zone and nothing else,
+    ``ZONE.prefer._zone.SERVICE`` all where that zone has none; so the wildcards stand for any other word in the place of ZONE, which
+    may have dots.
+    """
+    yield f"*.prefer._zone.{name}"
+    if zone and is_domain_name(zone.lower()):
+        yield f"{zone.lower()}.pin._zone.{name}"
+        yield f"{zone.lower()}.prefer._zone.{name}"
 
 
 def _named_ports(piece: EndpointSlice) -> tuple[tuple[str, int], ...]:

@@ -22,7 +22,9 @@ def zone_part(settings: NameSettings) -> Part:
     """Apex records of each zone, the name server's address, ``dns-version``, and ``svc`` and ``pod``, which always exist."""
     domain, ttl = settings.cluster_domain, settings.ttl
     server = f"ns.dns.{domain}"
-    soa = RecordSet(RecordType.SOA, (f"{server} hostmaster.{domain} {_SOA_TIMES} {ttl}",), ttl)
+    soa = RecordSet(
+        RecordType.SOA, (f"{server} hostmaster.{domain} {_SOA_TIMES} {settings.negative_ttl}",), ttl
+    )
     apex: RecordSets = (RecordSet(RecordType.NS, (server,), ttl), soa)
     names: dict[str, RecordSets] = dict.fromkeys(zones_of(settings), apex)
     names[server] = _addresses(settings)

@@ -27,6 +27,11 @@ def named(hostname: str, endpoint: Endpoint) -> Endpoint:
     return msgspec.structs.replace(endpoint, hostname=hostname)
 
 
+def without_zonal(text: str) -> str:
+    """What a headless Service has besides its zonal names, which have tests of their own."""
+    return "\n".join(line for line in text.splitlines() if "_zone." not in line)
+
+
 def records(*objects: object) -> str:
     """What the objects add to an empty cluster, comments (names without records) last."""
     text = zone_file(Names.compute(b.view(*objects), SETTINGS).names)
@@ -46,7 +51,7 @@ def test_the_empty_cluster_has_its_zones_and_the_schema_version():
     lines = zone_file(Names.compute(ClusterView(), SETTINGS).names)
     assert "cluster.local. 5 IN NS ns.dns.cluster.local\n" in lines
     assert (
-        "cluster.local. 5 IN SOA ns.dns.cluster.local hostmaster.cluster.local 1 7200 1800 86400 5\n" in lines
+        "cluster.local. 5 IN SOA ns.dns.cluster.local hostmaster.cluster.local 1 7200 1800 86400 0\n" in lines
     )
     assert "ns.dns.cluster.local. 5 IN A 10.96.0.10\n" in lines
     assert "dns-version.cluster.local. 5 IN TXT 1.1.0\n" in lines
@@ -95,7 +100,7 @@ def test_a_headless_service_names_its_ready_endpoints_by_hostname_or_address():
         named("db-2", b.endpoint("10.244.1.9", ready=False)),
         ports=(("pg", 15432),),
     )
-    assert records(headless(), piece) == expected(
+    assert without_zonal(records(headless(), piece)) == expected(
         """
         3.1.244.10.in-addr.arpa. 5 IN PTR db-0.db.shop.svc.cluster.local
         4.2.244.10.in-addr.arpa. 5 IN PTR 10-244-2-4.db.shop.svc.cluster.local
@@ -111,6 +116,37 @@ def test_a_headless_service_names_its_ready_endpoints_by_hostname_or_address():
         ; _tcp.db.shop.svc.cluster.local.
         """
     )
+
+
+def test_zonal_names_lead_to_the_endpoints_of_a_zone_or_rather_to_them():
+    def placed(address: str, zone: str | None):
+        return msgspec.structs.replace(b.endpoint(address), zone=zone)
+
+    piece = b.endpoint_slice(
+        "shop/db-1",
+        "db",
+        placed("10.244.1.3", "eu.West-1a"),
+        placed("10.244.2.4", "b"),
+        placed("10.244.2.5", None),
+        placed("10.244.2.6", "bad..zone"),
+        ports=(("pg", 5432),),
+    )
+    lines = [
+        line for line in records(headless(), piece).splitlines() if "_zone." in line and "SRV" not in line
+    ]
+    zone = "_zone.db.shop.svc.cluster.local."
+    assert sorted(lines) == sorted([
+        *(f"*.prefer.{zone} 5 IN A 10.244.{i}" for i in ("1.3", "2.4", "2.5", "2.6")),
+        f"b.pin.{zone} 5 IN A 10.244.2.4",
+        f"b.prefer.{zone} 5 IN A 10.244.2.4",
+        f"eu.west-1a.pin.{zone} 5 IN A 10.244.1.3",
+        f"eu.west-1a.prefer.{zone} 5 IN A 10.244.1.3",
+        *(f"; {name}{zone}" for name in ("*.pin.", "", "pin.", "prefer.", "west-1a.pin.", "west-1a.prefer.")),
+    ])  # fmt: skip
+    servers = [line for line in records(headless(), piece).splitlines() if line.startswith("b.pin")]
+    assert servers[-1] == f"b.pin.{zone} 5 IN SRV 0 100 5432 10-244-2-4.db.shop.svc.cluster.local"
+    assert "_zone" not in records(b.service("shop/web", "10.96.0.5"), piece)
+    assert "_zone" not in records(headless()), "no endpoint, no name"
 
 
 def test_publish_not_ready_addresses_shows_all_endpoints():
@@ -291,13 +327,14 @@ def test_one_endpoint_more_touches_only_its_service():
     )
     delta = names.update(b.changes(both))
     assert set(delta.upserts) == {
+        "*.prefer._zone.db.shop.svc.cluster.local",
         "db.shop.svc.cluster.local",
         "db-1.db.shop.svc.cluster.local",
         "4.1.244.10.in-addr.arpa",
     }
     assert delta.removals == ()
     back = names.update(b.changes(first))
-    assert set(back.upserts) == {"db.shop.svc.cluster.local"}
+    assert set(back.upserts) == {"*.prefer._zone.db.shop.svc.cluster.local", "db.shop.svc.cluster.local"}
     assert back.removals == ("4.1.244.10.in-addr.arpa", "db-1.db.shop.svc.cluster.local")
 
 
