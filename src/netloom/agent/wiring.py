@@ -36,6 +36,7 @@ from netloom.agent.questions import QuestionServer, socket_beside
 from netloom.agent.servers.health import UpdateHealth
 from netloom.agent.servers.node import NodeServers
 from netloom.agent.underlay import UnderlayWatch, look
+from netloom.agent.static_routes import StaticRoutes
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
@@ -133,6 +134,7 @@ class NodeAgent:
             namespaces=self._namespaces.items,
             events=self._events,
             clock=clock,
+            idle_s=config.reuse_delay_s,
         )
         self._networks = NodeNetworks(
             node=config.node,
@@ -144,7 +146,6 @@ class NodeAgent:
             client=client,
             events=self._events,
             clock=clock,
-            idle_s=config.reuse_delay_s,
         )
         self._verbs = Verbs(
             store=self._store,
@@ -243,6 +244,9 @@ class NodeAgent:
             },
             about={"kernel": KernelReader().answer},
             followed={"drops-follow": self._drops.follow},
+        )
+        self._static_routes = StaticRoutes(
+            node=name, wanted=self._cluster.egress.static_routes, report=self._findings.take
         )
         self._servers = NodeServers(
             settings=config.server_settings(),
@@ -359,6 +363,7 @@ class NodeAgent:
             ender,
             self._names,
             self._limits,
+            self._static_routes,
             self._publisher,
             self._follower,
             self._gates,
