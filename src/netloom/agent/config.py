@@ -7,16 +7,27 @@ from pathlib import Path
 import msgspec
 
 from netloom.agent.networks import NetworkSettings
+from netloom.agent.route_settings import read_routes
+from netloom.agent.path_mtu.prober import Checksums
 from netloom.agent.servers.node import ServerSettings
 from netloom.agent.servers.sockets import Place, parse_place
 from netloom.cni.ipam.store import REUSE_DELAY_S
 from netloom.errors import UsageError
+from netloom.model.egress.settings import Egress
 from netloom.model.inputs import ClusterFacts
 from netloom.model.routes.ways import FabricKind
 from netloom.units import Addr, Cidr, parse_addr, parse_cidr
 
 PRIMARY = "primary"
 """The word for the node's own InternalIPs (kube-proxy ``--nodeport-addresses``)."""
+
+
+class RouteEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One of ``static_routes``; at least one of ``via`` and ``device`` says where it leads."""
+
+    destination: str
+    via: str = ""
+    device: str = ""
 
 
 class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -61,8 +72,20 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """UDP port of the tunnels, the same on all nodes; 0: 4789 for vxlan, 8285 for udp, 51820 for wireguard."""
     vni: int = 4096
     """VXLAN network identifier, 1 to 16777215."""
+    probe_port: int = 10258
+    """UDP port at which agents answer each other's probes of what the ways between nodes carry. 0: nobody asks."""
+    tunnel_checksums: Checksums = Checksums.AUTO
+    """Tunnels whose checksums the hardware spoils: ``auto`` has the kernel fill them in once probes have shown that, ``report`` only tells,
+    ``off`` has the kernel fill them in from the beginning."""
     stretched: bool = False
     """Whether pods of all nodes see each other as stations of one segment, over whichever fabric joins the nodes."""
+
+    masquerade: bool = True
+    """Whether what pods send out of the cluster gets the node's address. false: the network outside has routes to pods."""
+    no_masquerade: tuple[str, ...] = ()
+    """Networks outside that have routes to pods: they see pods' own addresses."""
+    static_routes: tuple[RouteEntry, ...] = ()
+    """Routes that this node is to have besides."""
 
     def cluster_facts(self) -> ClusterFacts:
         """The settings of the cluster that the model depends on.
@@ -73,6 +96,10 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         if not 0 <= self.tunnel_port <= 65535:
             raise UsageError(
                 f"agent configuration: tunnel_port: {self.tunnel_port} is no UDP port", "1 to 65535"
+            )
+        if not 0 <= self.probe_port <= 65535:
+            raise UsageError(
+                f"agent configuration: probe_port: {self.probe_port} is no UDP port", "1 to 65535"
             )
         if not 1 <= self.vni < 1 << 24:
             raise UsageError(
@@ -90,6 +117,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             tunnel_port=self.tunnel_port,
             vni=self.vni,
             stretched=self.stretched,
+            egress=self.egress(),
         )
 
     def reserved(self) -> tuple[Cidr, ...]:
@@ -99,6 +127,22 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
             UsageError: an entry is neither an address nor a range; names the field.
         """
         return _cidrs("reserved_addresses", self.reserved_addresses)
+
+    def egress(self) -> Egress:
+        """What becomes of packets that leave the cluster.
+
+        Raises:
+            UsageError: a network, an address or a route is none; names the field.
+        """
+        inside = (
+            *_cidrs("cluster_cidrs", self.cluster_cidrs),
+            *_cidrs("service_cidrs", self.service_cidrs),
+        )
+        return Egress(
+            masquerade=self.masquerade,
+            no_masquerade=_cidrs("no_masquerade", self.no_masquerade),
+            static_routes=read_routes([(r.destination, r.via, r.device) for r in self.static_routes], inside),
+        )
 
     def server_settings(self) -> ServerSettings:
         """Where the node's own servers listen.

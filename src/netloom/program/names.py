@@ -79,9 +79,12 @@ def is_pod_link(name: str) -> bool:
 
 
 def is_own_link(name: str) -> bool:
-    """True for an interface that netloom made on a node: a pod's, or one of a fabric (``nl-vxlan``, ``nl-bridge`` ...)."""
-    return is_pod_link(name) or name.startswith(FABRIC_LINK_PREFIX)
+    """True for an interface that netloom made on a node: a pod's, its limits', or one of a fabric (``nl-vxlan``, ``nl-bridge`` ...)."""
+    return is_pod_link(name) or is_pod_relay(name) or name.startswith(FABRIC_LINK_PREFIX)
 
+
+STATIC_ROUTE_PROTOCOL = 208
+"""Routes of the agent's configuration (``static_routes``)."""
 
 POD_RELAY_PREFIX = "nb"
 """Interface of kind ``ifb`` that what a pod sends waits in where its bandwidth is limited: this and the digits of the pod's link."""
