@@ -2,20 +2,18 @@
 
 Errors become CNI codes here and nowhere else. Everything that blocks runs on a thread that dies; two calls for one attachment
 never run at once. The API server is not needed: neither for ADD, once the node's ranges are known, nor ever for DEL, CHECK, GC.
-Not here: the socket (``server``), the kernel (``attach``), the record (``ipam``), what CHECK and GC look at (``verify``).
+Not here: the socket (``server``), the kernel (``attach``), the record (``ipam``), what CHECK and GC look at (``verify``),
+the rest of the agent (``seams``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import functools
 import logging
-import os
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import Protocol
 
 import msgspec
 
@@ -26,61 +24,23 @@ from netloom.cni.codes import CniError, Code, cni_error
 from netloom.cni.ipam.lease import Attachment, Exhausted, Lease
 from netloom.cni.ipam.offers import Offer, Offers
 from netloom.cni.ipam.store import AddressStore
+from netloom.cni.namespaces import netns_if_pods, pod_netns
 from netloom.cni.request import CniRequest, parse
 from netloom.cni.result import Answer
+from netloom.cni.seams import MappedPorts, PodNetwork, SecondaryNetworks
 from netloom.cni.versions import VERSIONS
 from netloom.errors import NetloomError, Unavailable
 from netloom.linux import netns
-from netloom.linux.libc import CLONE_NEWNET
 from netloom.linux.rtnl import Rtnl
-from netloom.model.routes.ways import Segment
 from netloom.program import names
-from netloom.units import Addr, Cidr, Family
+from netloom.units import Addr
+
+__all__ = ["MappedPorts", "PodNetwork", "SecondaryNetworks", "Verbs"]
 
 log = logging.getLogger(__name__)
 
-_NS_GET_NSTYPE = 0xB703
 _MAX_WORDS = 1000
 """Sentences that are remembered in order not to be logged again."""
-
-
-class PodNetwork(msgspec.Struct, frozen=True, kw_only=True):
-    """What the agent knows about its node's pods: Node ``spec.podCIDRs``, the node's own addresses, the MTU in bytes."""
-
-    ranges: tuple[Cidr, ...]
-    node_addresses: tuple[Addr, ...] = ()
-    mtu: int = 1500
-    segments: tuple[Segment, ...] = ()
-    """Where pods are on a bridge: the segment of each range."""
-
-
-class SecondaryNetworks(Protocol):
-    """Further interfaces of a pod, beside the one that the runtime asks for."""
-
-    async def add(self, request: CniRequest, netns_fd: int, made: PodInterface) -> None:
-        """Give the pod its other interfaces; ``made`` is in force. If it raises, ``delete`` is called."""
-
-    async def delete(self, request: CniRequest, netns_fd: int | None) -> None:
-        """Take them away; no error where there are none. The pod's namespace may be gone (None)."""
-
-    async def check(self, request: CniRequest, netns_fd: int) -> None:
-        """Pass where they are as they were left."""
-
-    async def collect(self, network: str, valid: frozenset[Attachment]) -> None:
-        """Take away those of pods of this network whose own attachment is not among the valid ones."""
-
-    def moved_families(self, attachment: Attachment) -> frozenset[Family]:
-        """Families whose default route goes through one of them; asked on a thread that may block."""
-
-
-class MappedPorts(Protocol):
-    """Ports of the node that lead to ports of containers, as runtimes map them."""
-
-    async def opened(self, lease: Lease) -> None:
-        """Return when the ports of a lease are in force; called when its interface is."""
-
-    def closed(self, lease: Lease) -> None:
-        """The interface is gone; called before others may get its addresses."""
 
 
 class Verbs:
@@ -155,7 +115,7 @@ class Verbs:
             if request.command == "DEL":
                 await self._delete(request, netns_fd)
                 return result.NOTHING
-            fd = _pod_netns(request, netns_fd)
+            fd = pod_netns(request, netns_fd)
             if request.command == "ADD":
                 self._say(request)
                 return result.added(request, await self._add(request, fd))
@@ -222,7 +182,7 @@ class Verbs:
         failed: list[NetloomError] = []
         try:
             if self._secondary is not None:
-                await self._secondary.delete(request, _netns_if_pods(request, netns_fd))
+                await self._secondary.delete(request, netns_if_pods(request, netns_fd))
         except NetloomError as error:
             failed.append(error)
         await self._take_away(request.attachment)
@@ -382,32 +342,3 @@ def _delete_strays(network: str, valid: frozenset[Attachment], recorded: frozens
     """Interfaces of pods without a record."""
     for link in verify.strays(network, valid | recorded):
         attach.detach(link)
-
-
-def _netns_if_pods(request: CniRequest, fd: int | None) -> int | None:
-    """The pod's namespace, or None where it is gone; a path of a process that is gone may lead to another's by now."""
-    try:
-        return _pod_netns(request, fd)
-    except CniError:
-        return None
-
-
-def _pod_netns(request: CniRequest, fd: int | None) -> int:
-    """The pod's namespace, seen to be a network namespace and not the node's own."""
-    if fd is None:
-        raise CniError(
-            Code.CONTAINER_UNKNOWN,
-            f"CNI_NETNS {request.netns_path!r} cannot be opened",
-            "is the container still running?",
-        )
-    try:
-        kind = fcntl.ioctl(fd, _NS_GET_NSTYPE)
-    except OSError:
-        kind = 0
-    if kind != CLONE_NEWNET:
-        raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_NETNS {request.netns_path!r} is no network namespace")
-    if os.path.samestat(os.fstat(fd), os.stat("/proc/thread-self/ns/net")):
-        raise CniError(
-            Code.INVALID_ENVIRONMENT, f"CNI_NETNS {request.netns_path!r} is the node's own namespace"
-        )
-    return fd

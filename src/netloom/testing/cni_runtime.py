@@ -21,7 +21,6 @@ import msgspec
 
 from netloom.cni.attach import prepare_node
 from netloom.cni.ipam.store import AddressStore
-from netloom.cni.result import Answer
 from netloom.cni.server import CniServer
 from netloom.cni.verbs import PodNetwork, Verbs
 from netloom.linux import netns, process
@@ -73,17 +72,26 @@ class CniNode(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _InNode:
-    """The verbs, done by threads inside the node's namespace: what an agent process has by being there itself."""
+    """The server on a thread inside the node's namespace, with a loop of its own: what an agent has by being there itself."""
 
-    def __init__(self, verbs: Verbs, node_fd: int) -> None:
-        self._verbs = verbs
-        self._node_fd = node_fd
+    def __init__(self, server: CniServer) -> None:
+        self._server = server
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._task: asyncio.Task[None] | None = None
 
-    async def answer(self, variables: dict[str, str], config: bytes, netns_fd: int | None) -> Answer:
-        """As :meth:`Verbs.answer`."""
-        return await netns.run_in_async(
-            self._node_fd, lambda: asyncio.run(self._verbs.answer(variables, config, netns_fd))
-        )
+    def run(self) -> None:
+        """Until :meth:`stop`."""
+        with contextlib.suppress(asyncio.CancelledError):
+            asyncio.run(self._serve())
+
+    async def _serve(self) -> None:
+        self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
+        await self._server.run()
+
+    def stop(self) -> None:
+        """End it from another thread."""
+        if self._loop is not None and self._task is not None:
+            self._loop.call_soon_threadsafe(self._task.cancel)
 
 
 @contextlib.asynccontextmanager
@@ -104,16 +112,17 @@ async def cni_node(
         known = PodNetwork(ranges=RANGES, node_addresses=NODE_ADDRESSES, mtu=1400)
         verbs = Verbs(store=store, network=network or (lambda: known), **seams)
         path = directory / "cni.sock"
-        server = CniServer(path, _InNode(verbs, node_fd))
+        server = CniServer(path, verbs)
         server.open()
+        inside = _InNode(server)
         try:
             async with asyncio.TaskGroup() as tasks:
-                running = tasks.create_task(server.run())
+                tasks.create_task(netns.run_in_async(node_fd, inside.run))
                 host = Host("node-1", node_fd, NODE_ADDRESSES)
                 try:
                     yield CniNode(host=host, verbs=verbs, store=store, socket_path=path, shim=shim)
                 finally:
-                    running.cancel()
+                    inside.stop()
         finally:
             store.close()
 
