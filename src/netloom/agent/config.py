@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 
 from netloom.agent.networks import NetworkSettings
-from netloom.agent.route_settings import read_routes
 from netloom.agent.path_mtu.prober import Checksums
+from netloom.agent.route_settings import read_routes
 from netloom.agent.servers.node import ServerSettings
 from netloom.agent.servers.sockets import Place, parse_place
 from netloom.cni.ipam.store import REUSE_DELAY_S

@@ -6,13 +6,14 @@ from netloom.errors import Unsupported
 from netloom.fabric.face import Fabric
 from netloom.fabric.hostgw.apply import HostGateway
 from netloom.fabric.l2.apply import BridgeFabric
+from netloom.fabric.measured import MeasuredFabric
 from netloom.fabric.vxlan.apply import VxlanFabric
 from netloom.fabric.ways import FabricOfWays
 from netloom.model.inputs import ClusterFacts
 from netloom.model.routes.ways import TUNNELS, FabricKind, Way
 
 
-def fabric_of(cluster: ClusterFacts) -> Fabric:
+def fabric_of(cluster: ClusterFacts) -> MeasuredFabric:
     """The fabric of a node of this cluster; what another fabric left on the node goes.
 
     Raises:
@@ -25,8 +26,8 @@ def fabric_of(cluster: ClusterFacts) -> Fabric:
     used = {way: room for way, room in rooms.items() if way in ways}
     retired = [room for way, room in rooms.items() if way not in ways]
     if cluster.fabric is FabricKind.L2 or cluster.stretched:
-        return BridgeFabric(FabricOfWays(used, retired=tuple(retired)))
-    return FabricOfWays(used, retired=(*retired, BridgeFabric()))
+        return MeasuredFabric(BridgeFabric(FabricOfWays(used, retired=tuple(retired))))
+    return MeasuredFabric(FabricOfWays(used, retired=(*retired, BridgeFabric())))
 
 
 def _ways_of(fabric: FabricKind) -> set[Way]:

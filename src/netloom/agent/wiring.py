@@ -30,13 +30,13 @@ from netloom.agent.networks import NodeNetworks
 from netloom.agent.node_ipam import NodeIpam
 from netloom.agent.node_notes import NodeNotes
 from netloom.agent.own_node import OwnNode, answer_at
-from netloom.agent.pod_limits import PodLimits
 from netloom.agent.paths import NodePaths
+from netloom.agent.pod_limits import PodLimits
 from netloom.agent.questions import QuestionServer, socket_beside
 from netloom.agent.servers.health import UpdateHealth
 from netloom.agent.servers.node import NodeServers
-from netloom.agent.underlay import UnderlayWatch, look
 from netloom.agent.static_routes import StaticRoutes
+from netloom.agent.underlay import UnderlayWatch, look
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
