@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from netloom.dns.config import OutsideSettings
 from netloom.dns.feed import FeedClient
 from netloom.dns.main import DnsConfig
 from netloom.linux import process
@@ -37,7 +38,7 @@ SETTINGS = NameSettings(
     reverse_cidrs=(ip_network("10.96.0.0/16"), ip_network("10.244.0.0/16")),
     dns_addresses=(ip_address(SERVER),),
 )
-SOA = "cluster.local. 5 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 5"
+SOA = "cluster.local. 0 IN SOA ns.dns.cluster.local. hostmaster.cluster.local. 1 7200 1800 86400 0"
 
 
 def shop() -> list:
@@ -106,7 +107,9 @@ class Node:
 async def node(tmp_path: Path) -> AsyncIterator[Node]:
     feed = tmp_path / "dns.sock"
     config = DnsConfig(
-        listen=(SERVER,), feed_socket=str(feed), upstreams=("127.0.0.1:5301", "127.0.0.1:5300")
+        listen=(SERVER,),
+        feed_socket=str(feed),
+        outside=OutsideSettings(upstreams=("127.0.0.1:5301", "127.0.0.1:5300")),
     )
     (tmp_path / "dns.json").write_bytes(msgspec.json.encode(config))
     with fresh_netns() as netns, contextlib.ExitStack() as undo:

@@ -55,6 +55,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="resolver for names outside the cluster; may be repeated (default: the host's)",
     )
     parser.add_argument(
+        "--corefile",
+        metavar="FILE",
+        default="",
+        help="CoreDNS configuration: how names outside the cluster are answered; /etc/resolv.conf in it means the host's resolvers",
+    )
+    parser.add_argument(
         "--timeout",
         type=float,
         default=READY_S,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from netloom.cli.output import add_cluster
 from netloom.errors import UsageError
@@ -128,6 +129,7 @@ def settings_from(options: argparse.Namespace) -> ClusterSettings:
             underlay_cidrs=ranges[UNDERLAY],
             api_port=getattr(options, "api_port", defaults.api_port),
             dns_upstreams=tuple(getattr(options, "dns_upstream", defaults.dns_upstreams)),
+            corefile=_corefile(getattr(options, "corefile", defaults.corefile)),
             fabric=FabricKind(options.fabric),
             direct=options.direct,
             tunnel_port=options.tunnel_port,
@@ -138,6 +140,19 @@ def settings_from(options: argparse.Namespace) -> ClusterSettings:
             router_mtu=options.router_mtu,
         )
     )
+
+
+def _corefile(text: str) -> str:
+    """The path for whoever reads it later, from elsewhere; read once now, so that what is wrong with it is said at once."""
+    if not text:
+        return ""
+    from netloom.dns.config import OutsideSettings  # noqa: PLC0415 - rarely needed
+    from netloom.dns.outside import settings_for_outside  # noqa: PLC0415 - as above
+
+    path = str(Path(text).absolute())
+    # the node's own resolvers are known later
+    settings_for_outside(OutsideSettings(), corefile=path, node_resolvers=("192.0.2.53",), own=())
+    return path
 
 
 def _split(texts: Sequence[str]) -> tuple[str, ...]:

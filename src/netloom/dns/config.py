@@ -54,7 +54,7 @@ class Rewrite(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     kind: RewriteKind = RewriteKind.EXACT
 
 
-class NameSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class OutsideSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """All of it. Servers are written ``192.0.2.1``, ``192.0.2.1:5353``, ``[2001:db8::1]:53``, ``tls://192.0.2.1#dns.example``."""
 
     upstreams: tuple[str, ...] = ()
@@ -90,10 +90,10 @@ class Checked(msgspec.Struct, frozen=True):
     stubs: Mapping[bytes, Group]
     hosts: Mapping[bytes, tuple[Addr, ...]]
     rewrites: tuple[tuple[Rewrite, re.Pattern[str]], ...]
-    settings: NameSettings
+    settings: OutsideSettings
 
 
-def checked(settings: NameSettings) -> Checked:
+def checked(settings: OutsideSettings) -> Checked:
     """The settings with names and addresses parsed.
 
     Raises:

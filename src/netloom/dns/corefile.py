@@ -1,6 +1,6 @@
 """The common part of a CoreDNS Corefile, read into our own settings. Pure.
 
-Comes in: the text of a Corefile, and of the files that it names. Goes out: NameSettings with remarks on what was passed over, or UsageError with
+Comes in: the text of a Corefile, and of the files that it names. Goes out: OutsideSettings with remarks on what was passed over, or UsageError with
 the line at fault. What would change answers and cannot be had here is refused by its name; what only concerns CoreDNS itself is
 passed over with a remark. Language: https://coredns.io/manual/configuration, plugins as of CoreDNS 1.13.
 """
@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 
 from netloom.dns.cache import CacheSettings
-from netloom.dns.config import NameSettings, Policy, Rewrite, RewriteKind, Stub
+from netloom.dns.config import OutsideSettings, Policy, Rewrite, RewriteKind, Stub
 from netloom.errors import UsageError
 
 _TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]\S*)')
@@ -75,7 +75,7 @@ _REFUSED = {
 class Reading(msgspec.Struct, frozen=True):
     """What a Corefile says."""
 
-    settings: NameSettings
+    settings: OutsideSettings
     domains: tuple[str, ...] = ()
     """Domains of the ``kubernetes`` plugin, the cluster's own first."""
     remarks: tuple[str, ...] = ()
@@ -109,6 +109,13 @@ def read_corefile(text: str, read_file: Callable[[str], str]) -> Reading:
     for server in _parse(text):
         reader.server(server)
     return reader.reading()
+
+
+def resolv_conf_servers(text: str) -> list[str]:
+    """The servers of a resolv.conf, as upstreams are written (resolv.conf(5))."""
+    lines = (line.split() for line in text.splitlines())
+    found = [words[1].partition("%")[0] for words in lines if len(words) > 1 and words[0] == "nameserver"]
+    return [f"[{address}]" if ":" in address else address for address in found]
 
 
 # --- the language ---------------------------------------------------------------------------------------------------
@@ -187,7 +194,7 @@ class _Reader:
     def reading(self) -> Reading:
         """All of it."""
         others = self._others or Stub()
-        settings = NameSettings(
+        settings = OutsideSettings(
             upstreams=others.servers,
             policy=others.policy,
             stubs=self._stubs,
@@ -283,7 +290,7 @@ class _Reader:
 
     def _servers(self, text: str, tls_name: str, line: int) -> list[str]:
         if text.startswith("/"):
-            return [f"[{a}]" if ":" in a else a for a in _nameservers(self._read_file(text))]
+            return resolv_conf_servers(self._read_file(text))
         scheme, separator, rest = text.partition("://")
         if separator and scheme not in ("dns", "tls"):
             raise _wrong(line, f"forward: {text}: {scheme} cannot be had here", "dns:// or tls://")
@@ -389,12 +396,6 @@ _FORWARD_OPTIONS: Mapping[str, str | None] = {
     "next": "the next server is asked where one cannot help",
     "failfast_all_unhealthy_upstreams": "all are tried",
 }
-
-
-def _nameservers(text: str) -> list[str]:
-    """Addresses of a resolv.conf (resolv.conf(5))."""
-    lines = (line.split() for line in text.splitlines())
-    return [words[1].partition("%")[0] for words in lines if len(words) > 1 and words[0] == "nameserver"]
 
 
 def _seconds(text: str, line: int) -> int:

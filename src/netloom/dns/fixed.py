@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from netloom.dns.answers import LATER, SERVFAIL, Answer, Ask, Later, write_answer
+from netloom.dns.answers import LATER, REFUSED, SERVFAIL, Answer, Ask, Later, write_answer
 from netloom.dns.clients import Client
 from netloom.dns.config import Rewrite, RewriteKind
 from netloom.dns.records import Record
@@ -77,7 +77,7 @@ class RewrittenNames:
         if not self._zone.synced:
             return LATER
         if self._zone.is_within(target):
-            return self._zone.answer(query, target, (target,))
+            return self._zone.answer(query, target, (target,)) or REFUSED
         return Ask(target, owner=query.name)
 
     def _target(self, query: Query) -> bytes | None:

@@ -18,15 +18,17 @@ from pathlib import Path
 import msgspec
 
 from netloom.clock import SystemClock
-from netloom.dns.cache import AnswerCache, CacheSettings
+from netloom.dns.cache import AnswerCache
 from netloom.dns.clients import Clients
-from netloom.dns.config import NameSettings, checked
+from netloom.dns.config import OutsideSettings
 from netloom.dns.cookies import Cookies
 from netloom.dns.counters import Counters
 from netloom.dns.feed import FeedServer
+from netloom.dns.fixed import FixedNames, RewrittenNames
 from netloom.dns.floods import FloodGuard
 from netloom.dns.forward import Forwarder
 from netloom.dns.handlers import ClusterNames, OtherNames, ReverseNames, UnservedQueries
+from netloom.dns.outside import settings_for_outside
 from netloom.dns.prepared import PreparedAnswers
 from netloom.dns.search import SearchedNames
 from netloom.dns.server import PATIENCE_S, QueryServer
@@ -51,13 +53,14 @@ class DnsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     feed_socket: str
     """Path of the unix socket that the agent connects to."""
     cluster_domain: str = "cluster.local"
-    upstreams: tuple[str, ...] = ()
-    """Servers for all other names, in order: ``192.0.2.1``, ``192.0.2.1:5353``, ``[2001:db8::1]:53``."""
-    cache_entries: int = 10_000
+    outside: OutsideSettings = OutsideSettings()
+    """How all other names are answered; without upstreams in it, by the node's own resolvers."""
+    corefile: str = ""
+    """Path of a CoreDNS configuration that is read in the place of ``outside``."""
+    node_resolvers: tuple[str, ...] = ()
+    """The node's own resolvers, where they are others than those of its resolv.conf."""
     patience_s: float = PATIENCE_S
     """So long a query for a name of the cluster waits for an agent that has not said yet which there are; then it is SERVFAIL."""
-    attempt_s: float = 0.3
-    """So long an upstream server may be silent before the next one is asked as well."""
 
 
 async def serve(
@@ -81,12 +84,8 @@ async def serve(
     zone = Zone(prepared=prepared)
     clients = Clients(prepared=prepared)
     clock = SystemClock()
-    outside = checked(
-        NameSettings(
-            upstreams=config.upstreams,
-            attempt_s=config.attempt_s,
-            cache=CacheSettings(entries=config.cache_entries),
-        )
+    outside = settings_for_outside(
+        config.outside, corefile=config.corefile, node_resolvers=config.node_resolvers, own=config.listen
     )
     tls = TlsPool()
     resolvers = Resolvers.of(outside, counters=counters, tls=tls)
@@ -106,6 +105,10 @@ async def serve(
             health = tasks.create_task(resolvers.run(), name="dns-health")
             handlers = (
                 UnservedQueries(),
+                RewrittenNames(zone=zone, rewrites=outside.rewrites),
+                FixedNames(
+                    outside.hosts, ttl_s=outside.settings.hosts_ttl_s, reverse=outside.settings.hosts_reverse
+                ),
                 SearchedNames(zone=zone),
                 ClusterNames(zone=zone, cluster_domain=config.cluster_domain),
                 ReverseNames(zone=zone),

@@ -17,7 +17,9 @@ from netloom.agent.config import AgentConfig
 from netloom.agent.networks import NetworkSettings
 from netloom.clock import Clock
 from netloom.dns import main as dns
+from netloom.dns import sockets as dns_sockets
 from netloom.dns.main import DnsConfig
+from netloom.linux import netns
 from netloom.local import control_plane
 from netloom.local.init import Child
 from netloom.local.paths import ClusterPaths, NodePaths
@@ -55,14 +57,16 @@ def _node(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -> Ite
     _write(files.dns_config, dns_config)
     _write(files.runner_config, _runner_config(paths, files, settings, room))
     yield Child(f"{room.name}-agent", functools.partial(_exit_code, agent.run, agent_config), room.netns)
-    yield Child(f"{room.name}-dns", functools.partial(_exit_code, dns.run, dns_config), room.netns)
+    # Opened here and never closed: queries that come while one DNS process follows another wait for the next.
+    sockets = netns.run_in(room.netns, functools.partial(dns_sockets.open_sockets, dns_config.listen, dns_config.port))
+    yield Child(f"{room.name}-dns", functools.partial(_exit_code, dns.run, dns_config, sockets), room.netns)
     runner_config = str(files.runner_config)
     yield Child(f"{room.name}-standins", functools.partial(standins.main, runner_config), room.netns)
     yield Child(f"{room.name}-runner", functools.partial(runner.main, runner_config), room.netns)
 
 
-def _exit_code(run: object, config: object) -> None:
-    code = run(config)  # type: ignore[operator] # one of the two processes that say their exit code
+def _exit_code(run: object, *arguments: object) -> None:
+    code = run(*arguments)  # type: ignore[operator] # one of the two processes that say their exit code
     if code:
         raise SystemExit(code)
 
@@ -93,7 +97,8 @@ def _dns_config(files: NodePaths, settings: ClusterSettings) -> DnsConfig:
         listen=tuple(map(str, settings.dns_addresses)),
         feed_socket=str(files.dns_socket),
         cluster_domain=settings.cluster_domain,
-        upstreams=(str(settings.gateway),),
+        node_resolvers=(str(settings.gateway),),
+        corefile=settings.corefile,
     )
 
 

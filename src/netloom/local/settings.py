@@ -40,6 +40,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Port of the API server on 127.0.0.1; 0 takes any free one."""
     dns_upstreams: tuple[str, ...] = ()
     """``address[:port]`` of resolvers for names outside the cluster; none: the host's own."""
+    corefile: str = ""
+    """Path of a CoreDNS configuration that says how names outside of the cluster are answered; empty: by ``dns_upstreams``."""
     cluster_domain: str = "cluster.local"
     node_port_range: tuple[int, int] = (30000, 32767)
     zones: int = 0

@@ -10,7 +10,7 @@ import pytest
 
 from netloom.dns.answers import Answer, Ask, assemble
 from netloom.dns.cache import AnswerCache
-from netloom.dns.config import NameSettings, Policy, Stub, checked
+from netloom.dns.config import OutsideSettings, Policy, Stub, checked
 from netloom.dns.counters import Counters
 from netloom.dns.forward import Forwarder
 from netloom.dns.records import Record
@@ -95,7 +95,7 @@ async def bench(*answers, attempt_s: float = 0.05, total_s: float = 1.0, absent:
     stubs = {d: Stub(servers=(addresses[at],)) for d, at in settings.pop("stubs", {}).items()}
     stale_after_s = settings.pop("stale_after_s", 30)
     outside = checked(
-        NameSettings(upstreams=tuple(addresses), attempt_s=min(attempt_s, 5), stubs=stubs, **settings)
+        OutsideSettings(upstreams=tuple(addresses), attempt_s=min(attempt_s, 5), stubs=stubs, **settings)
     )
     resolvers = Resolvers.of(outside, counters=counters, tls=TlsPool())
     for group in resolvers.groups:

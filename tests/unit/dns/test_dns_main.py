@@ -22,7 +22,7 @@ from netloom.errors import UsageError
         ("listen: x", "JSON is malformed"),
         ('{"listen": ["dns.example.org"], "feed_socket": "/x"}', "'dns.example.org' is no address"),
         ('{"listen": [], "feed_socket": "/x"}', "no address"),
-        ('{"listen": ["10.96.0.10"], "feed_socket": "/x", "upstreams": ["a:b"]}', "upstream 'a:b'"),
+        ('{"listen": ["10.96.0.10"], "feed_socket": "/x", "outside": {"upstreams": ["a:b"]}}', "upstream 'a:b'"),
     ],
 )
 def test_a_wrong_configuration(tmp_path, caplog, text, problem):
@@ -44,7 +44,7 @@ def test_the_example_of_the_readme_is_a_configuration():
     readme = Path(netloom.dns.__file__).with_name("README.md").read_text()
     example = readme.partition("```json\n")[2].partition("```")[0]
     config = msgspec.json.decode(example, type=DnsConfig)
-    assert [parse_server(text).port for text in config.upstreams] == [53, 5353]
+    assert [parse_server(text).port for text in config.outside.upstreams] == [53, 853]
 
 
 async def test_errors_come_out_as_they_are(tmp_path):
