@@ -8,11 +8,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from netloom.dns.answers import LATER, REFUSED, SERVFAIL, Answer, Ask, Later, write_answer
+from netloom.dns.answers import LATER, SERVFAIL, Answer, Ask, Later, write_answer
 from netloom.dns.clients import Client
 from netloom.dns.config import Rewrite, RewriteKind
 from netloom.dns.records import Record
-from netloom.dns.wire import CLASS_IN, TYPE_ANY, Malformed, Query, encode_name, name_text
+from netloom.dns.wire import CLASS_IN, TYPE_ANY, Malformed, Query, Rcode, encode_name, name_text
 from netloom.dns.zone import Zone
 from netloom.model.names.records import RecordType
 from netloom.model.names.reverse import reverse_name
@@ -77,7 +77,9 @@ class RewrittenNames:
         if not self._zone.synced:
             return LATER
         if self._zone.is_within(target):
-            return self._zone.answer(query, target, (target,)) or REFUSED
+            said = self._zone.answer(query, target, (target,))
+            # no SOA record of ours can stand for a name outside, so that this is not kept by whoever hears it
+            return said or Answer(Rcode.NOERROR if self._zone.exists(target) else Rcode.NXDOMAIN)
         return Ask(target, owner=query.name)
 
     def _target(self, query: Query) -> bytes | None:
