@@ -16,10 +16,11 @@ from collections.abc import Mapping
 import msgspec
 
 from netloom.api.core import Namespace, Pod
+from netloom.model.egress.settings import StaticRoute
 from netloom.model.inputs import NodeFacts
 from netloom.model.provenance import Finding, Source, source_of
 from netloom.model.state import NetworkState, PodRange
-from netloom.units import Addr, Cidr
+from netloom.units import Addr, Cidr, family_of
 
 ANNOTATION = "netloom.io/masquerade"
 FIELD = f"metadata.annotations[{ANNOTATION}]"
@@ -82,17 +83,36 @@ def leaving(facts: NodeFacts, state: NetworkState, pod: Addr, destination: Addr)
 
 def way_out(facts: NodeFacts, destination: Addr) -> tuple[str, Source] | tuple[str]:
     """By which route of this node a packet leaves the cluster, in words, and the setting that made the route."""
-    fitting = [
-        (one.destination.prefixlen, -index, one)
-        for index, one in enumerate(facts.egress.static_routes)
-        if destination in one.destination
-    ]
-    if not fitting:
+    found = _static_route(facts, destination)
+    if found is None:
         return (f"{destination} is not of the cluster: default route",)
-    _, index, route = max(fitting, key=lambda one: one[:2])
-    return f"{destination} is not of the cluster: static route {route}", _configured(
-        facts, f"static_routes[{-index}]"
-    )
+    index, route = found
+    text = f"{destination} is not of the cluster: static route {route}"
+    return text, _configured(facts, f"static_routes[{index}]")
+
+
+def address_outside(facts: NodeFacts, destination: Addr) -> Addr | None:
+    """The node's address that takes the place of a pod's: of the interface that the packet leaves by, as far as that is known."""
+    family = family_of(destination)
+    found = _static_route(facts, destination)
+    if found is not None:
+        _, route = found
+        for segment in facts.underlay.segments:
+            if family_of(segment.interface.ip) is not family:
+                continue
+            if segment.device == route.device or (
+                not route.device and route.via is not None and route.via in segment.interface.network
+            ):
+                return segment.interface.ip
+    return next((address for address in facts.addresses if family_of(address) is family), None)
+
+
+def _static_route(facts: NodeFacts, destination: Addr) -> tuple[int, StaticRoute] | None:
+    """The narrowest one, and its place in the configuration."""
+    fitting = [
+        (index, one) for index, one in enumerate(facts.egress.static_routes) if destination in one.destination
+    ]
+    return max(fitting, key=lambda one: one[1].destination.prefixlen, default=None)
 
 
 def own_ranges(facts: NodeFacts, ranges: Mapping[Cidr, PodRange]) -> tuple[Cidr, ...]:

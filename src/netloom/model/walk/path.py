@@ -12,7 +12,7 @@ from fractions import Fraction
 import msgspec
 
 from netloom.api.core import Pod, Service
-from netloom.model.egress.leaving import leaving, way_out
+from netloom.model.egress.leaving import address_outside, leaving, way_out
 from netloom.model.inputs import NodeFacts
 from netloom.model.policy.state import Direction
 from netloom.model.provenance import Source, source_of
@@ -241,7 +241,7 @@ class Paths:
             return trail
         if not found.masquerade:
             return trail.then(Stage.NAT, found.text, *found.sources)
-        source = own_address(facts, to)
+        source = address_outside(facts, to)
         text = f"source becomes {source or 'an address of the node'}: {found.text}"
         return trail.then(Stage.NAT, text).sent_from(source)
 
