@@ -317,21 +317,36 @@ class PoolLeases:
 
     async def _keep(self, entry: LeaseEntry, lease: NetworkLease) -> None:
         until = rfc3339(self._clock.wall() + entry.keep_seconds)
-        holder = LeaseHolder(pod=entry.keep_for, interface=entry.attachment.interface)
-        spec = NetworkLeaseSpec(entry.pool, entry.address, holder, until)
-        metadata = {
-            "name": entry.name,
-            "resourceVersion": lease.metadata.resource_version,
-            "labels": {POOL_LABEL: entry.pool},
-        }
-        body = {"apiVersion": NETWORK_LEASES.api_version, "kind": NETWORK_LEASES.kind, "metadata": metadata}
-        await self._api.update(NETWORK_LEASES, body | {"spec": _written(spec)})
+        await self._api.update(NETWORK_LEASES, kept(lease, until))
 
     async def _get(self, name: str) -> NetworkLease | None:
         try:
             return _read(await self._api.get(NETWORK_LEASES, ObjectKey("", name)))
         except NotFound:
             return None
+
+
+def kept(lease: NetworkLease, until: str, *, pod: str | None = None) -> dict[str, Any]:
+    """A lease as it is kept for a name: the body of an update, which fails where the lease has changed.
+
+    Args:
+        lease: as it is.
+        until: RFC 3339.
+        pod: the name; None: the pod that has it. Empty: nobody may take it any more.
+    """
+    name = lease.spec.holder.pod if pod is None else pod
+    holder = LeaseHolder(pod=name, interface=lease.spec.holder.interface)
+    spec = msgspec.structs.replace(lease.spec, holder=holder, kept_until=until)
+    return {
+        "apiVersion": NETWORK_LEASES.api_version,
+        "kind": NETWORK_LEASES.kind,
+        "metadata": {
+            "name": lease.metadata.name,
+            "resourceVersion": lease.metadata.resource_version,
+            "labels": {POOL_LABEL: lease.spec.pool},
+        },
+        "spec": _written(spec),
+    }
 
 
 def wanted_addresses(texts: Sequence[str]) -> tuple[Addr, ...]:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from netloom.clock import Clock, SystemClock
+from netloom.controller.network_leases import NetworkLeaseKeeper
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
 from netloom.kube.kubeconfig import ClientConfig
@@ -36,6 +37,7 @@ class Loops:
             name: EventRecorder(client, name, clock=clock)
             for name in ("deployment-controller", "replicaset-controller", "node-ipam", "default-scheduler")
         }
+        self._network_leases = NetworkLeaseKeeper(client, clock=clock)
         selected = Selected(self.informers)
         cidrs = [c for text in pod_cidrs if (c := parse_cidr(text)) is not None]
         self.queues: list[tuple[WorkQueue[ObjectKey], int]] = [
@@ -53,6 +55,7 @@ class Loops:
         """Run until cancelled. No loop acts before every cache is full: half a view would lead to wrong deletions."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.informers.run(), name="informers")
+            group.create_task(self._network_leases.run(), name="network-leases")
             await self.informers.synced()
             for name, recorder in self._recorders.items():
                 group.create_task(recorder.run(), name=f"events-{name}")
