@@ -2,7 +2,8 @@
  *
  * In: CNI_* variables and the network configuration on standard input. Out: the agent's answer on standard output and its exit
  * code. The agent may have another view of the file system, so CNI_NETNS is opened here and travels as a descriptor. Where
- * the agent is away, VERSION is answered here, and everything else with CNI error 11, "try again later".
+ * the agent is away, VERSION is answered here, STATUS with CNI error 51 (no ADD is served, and what is there already is not
+ * told of changes any more), and everything else with 11, "try again later".
  * The protocol is described in cni/server.py. Not here: anything that knows what the verbs mean.
  */
 #define _GNU_SOURCE
@@ -24,6 +25,7 @@
 #define SEND_TIMEOUT_S 10
 #define ANSWER_TIMEOUT_S 110 /* kubelet gives a runtime two minutes for a sandbox */
 #define TRY_AGAIN_LATER 11
+#define LIMITED 51
 #define IO_FAILURE 5
 
 extern char **environ;
@@ -49,6 +51,14 @@ static void fail(int code, const char *what, const char *path, int error)
            code, what, name, error != 0 ? strerror(error) : "it went away");
     fflush(stdout);
     exit(1);
+}
+
+/* The number for an agent that is not there. */
+static int away(void)
+{
+    const char *command = getenv("CNI_COMMAND");
+
+    return command != NULL && strcmp(command, "STATUS") == 0 ? LIMITED : TRY_AGAIN_LATER;
 }
 
 static size_t read_config(void)
@@ -163,13 +173,13 @@ static size_t read_answer(int sock, const char *path)
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            fail(TRY_AGAIN_LATER, "no answer from the node's agent at", path, errno == EAGAIN ? ETIMEDOUT : errno);
+            fail(away(), "no answer from the node's agent at", path, errno == EAGAIN ? ETIMEDOUT : errno);
         if (n == 0)
             break;
         size += (size_t)n;
     }
     if (size < sizeof(uint32_t))
-        fail(TRY_AGAIN_LATER, "no answer from the node's agent at", path, 0);
+        fail(away(), "no answer from the node's agent at", path, 0);
     return size;
 }
 
@@ -187,7 +197,7 @@ int main(void)
     if (sock < 0) {
         if (command != NULL && strcmp(command, "VERSION") == 0)
             answer_version();
-        fail(TRY_AGAIN_LATER, "cannot reach the node's agent at", path, errno);
+        fail(away(), "cannot reach the node's agent at", path, errno);
     }
     head.environment_size = (uint32_t)gather_environment();
     head.config_size = (uint32_t)read_config();
@@ -196,7 +206,7 @@ int main(void)
     head.with_fd = fd >= 0;
     if (send_head(sock, &head, fd) < 0 || send_all(sock, environment, head.environment_size) < 0 ||
         send_all(sock, config, head.config_size) < 0)
-        fail(TRY_AGAIN_LATER, "cannot send to the node's agent at", path, errno);
+        fail(away(), "cannot send to the node's agent at", path, errno);
     size = read_answer(sock, path);
     memcpy(&exit_code, answer, sizeof(exit_code));
     if (fwrite(answer + sizeof(exit_code), 1, size - sizeof(exit_code), stdout) != size - sizeof(exit_code) ||
