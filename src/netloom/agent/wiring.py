@@ -156,6 +156,7 @@ class NodeAgent:
             ports=self._mapped_ports,
             bandwidth=self._limits.wanted,
             secondary=self._networks.secondary,
+            limited=self._health.limits,
         )
         self._cni = CniServer(config.cni_socket, self._networks.answering(self._verbs))
         self._observe(config.node, clock)

@@ -75,3 +75,16 @@ async def test_a_namespace_that_cannot_be_opened_is_a_container_that_is_gone(sto
     variables = {"CNI_COMMAND": "CHECK", "CNI_CONTAINERID": "c", "CNI_IFNAME": "eth0", "CNI_NETNS": "/x"}
     said = json.loads((await verbs.answer(variables, config, None)).body)
     assert said["code"] == 3
+
+
+async def test_status_says_that_what_is_there_may_be_limited(store: AddressStore):
+    why: list[str] = []
+    verbs = Verbs(
+        store=store,
+        network=lambda: PodNetwork(ranges=(ipaddress.ip_network("10.1.0.0/24"),)),
+        limited=lambda: " ".join(why),
+    )
+    assert await ask(verbs, "STATUS") == Answer(0, b"")
+    why.append("changes wait")
+    said = json.loads((await ask(verbs, "STATUS")).body)
+    assert (said["code"], said["msg"]) == (51, "changes wait")

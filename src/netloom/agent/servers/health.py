@@ -61,6 +61,12 @@ class UpdateHealth:
         since = self._pending_since
         return since is None or self._clock.monotonic() - since < self._timeout_s
 
+    def limits(self) -> str:
+        """Why pods may not reach all that they should; empty where nothing waits for too long. For CNI STATUS."""
+        if self.is_healthy:
+            return ""
+        return f"changes of the cluster wait for more than {self._timeout_s:.0f} s to get into force on this node"
+
     @property
     def last_in_force(self) -> float | None:
         """Seconds since the epoch at which something was put in force; None: not yet."""
