@@ -34,7 +34,7 @@ from netloom.program import names
 from netloom.program.links import Interface, Link, Veth
 from netloom.program.neighbours import Neighbour
 from netloom.program.routes import Route, Scope
-from netloom.program.sysctl import NODE_SETTINGS
+from netloom.program.sysctl import NODE_SETTINGS, POD_LINK_SETTINGS
 from netloom.units import Addr, Cidr, Family, family_of
 
 _DELETE_TIMEOUT_S = 10.0
@@ -232,7 +232,7 @@ def _configure_host(host: Rtnl, wanted: PodInterface) -> None:
 def _host_requests(wanted: PodInterface, index: int, device: int) -> list[Request]:
     """``device``: the number of that by which the node reaches the pod."""
     return [
-        rtmsg.quieten_link(index, wanted.host_link),
+        rtmsg.guard_link(index, wanted.host_link, POD_LINK_SETTINGS),
         # The kernel does not take the note for people when the interface is made, only afterwards.
         rtmsg.set_link(index, f"set {wanted.host_link} up", up=True, alias=_note(wanted)),
         *(rtmsg.new_neighbour(device, n) for n in wanted.host_neighbours()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from netloom.linux.netlink import (
     NLM_F_CREATE,
@@ -27,6 +27,7 @@ from netloom.linux.netlink import (
 from netloom.program.links import Interface, Link, LinkAddress, Veth
 from netloom.program.neighbours import Neighbour
 from netloom.program.routes import Route, RouteKind, Scope
+from netloom.program.sysctl import LinkSetting
 from netloom.units import Addr, Family, family_of
 
 RTM_NEWLINK, RTM_DELLINK, RTM_GETLINK, RTM_SETLINK = 16, 17, 18, 19
@@ -51,6 +52,10 @@ _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINK, _IFLA_MASTER, _IFLA_LINKINFO
 _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_NET_NS_FD, _IFLA_EXT_MASK, _IFLA_LINK_NETNSID = 20, 26, 28, 29, 37
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _IFLA_INET6_ADDR_GEN_MODE = 8
+_IFLA_INET_CONF = 1
+_DEVCONF = {"forwarding": 1, "send_redirects": 6, "rp_filter": 8, "arp_ignore": 19}
+"""Numbers of IPv4 settings (IPV4_DEVCONF_*, linux/ip.h)."""
+_I32 = struct.Struct("=i")
 _IN6_ADDR_GEN_MODE_NONE = 1
 _VETH_INFO_PEER = 1
 _RTEXT_FILTER_SKIP_STATS = 8
@@ -123,6 +128,18 @@ def quieten_link(index: int, name: str) -> Request:
         _IFLA_AF_SPEC, nested(socket.AF_INET6, mode)
     )
     return Request(RTM_NEWLINK, 0, body, f"no link-local address on {name}")
+
+
+def guard_link(index: int, name: str, settings: Iterable[LinkSetting]) -> Request:
+    """As :func:`quieten_link`, and with these IPv4 settings, which no file of ``/proc/sys`` has to be written for."""
+    mode = attr(_IFLA_INET6_ADDR_GEN_MODE, u8(_IN6_ADDR_GEN_MODE_NONE))
+    conf = (attr(_DEVCONF[one.name], _I32.pack(one.value)) for one in settings)
+    body = _IFINFO.pack(socket.AF_UNSPEC, 0, index, 0, 0) + nested(
+        _IFLA_AF_SPEC,
+        nested(socket.AF_INET, nested(_IFLA_INET_CONF, *conf)),
+        nested(socket.AF_INET6, mode),
+    )
+    return Request(RTM_NEWLINK, 0, body, f"settings of {name}")
 
 
 def delete_link(index: int, name: str) -> Request:

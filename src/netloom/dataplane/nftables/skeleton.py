@@ -267,12 +267,14 @@ def _spoofed(node: Layout) -> Iterator[Rule]:
         free = " ip6 saddr != { ::, fe80::/10 }"
         link_local = f"{pods} ip6 saddr {{ ::, fe80::/10 }}"
         yield f"{link_local} meta l4proto != ipv6-icmp counter drop", "no policy knows a link-local address"
-        yield f"{link_local} icmpv6 type != {{ {', '.join(_NEIGHBOURS)} }} counter drop", ""
+        yield (
+            f"{link_local} icmpv6 type != {{ {', '.join(_NEIGHBOURS)} }} counter drop",
+            "a pod is no router, and there is none to ask for",
+        )
     yield f"{pods}{free} fib saddr . iif oif missing counter drop", "a pod sends with its own address only"
 
 
 _NEIGHBOURS = (
-    "nd-router-solicit",
     "nd-neighbor-solicit",
     "nd-neighbor-advert",
     "mld-listener-report",
