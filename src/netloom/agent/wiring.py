@@ -32,6 +32,7 @@ from netloom.agent.node_notes import NodeNotes
 from netloom.agent.own_node import OwnNode, answer_at
 from netloom.agent.paths import NodePaths
 from netloom.agent.pod_limits import PodLimits
+from netloom.agent.pod_routes import PodRoutes
 from netloom.agent.questions import QuestionServer, socket_beside
 from netloom.agent.servers.health import UpdateHealth
 from netloom.agent.servers.node import NodeServers
@@ -114,6 +115,7 @@ class NodeAgent:
             leases=self._store.leases,
             report=lambda findings: self._findings.take(findings),  # noqa: PLW0108 - it is made later
         )
+        self._pod_routes = PodRoutes(leases=self._store.leases)
         settings = NameSettings.from_facts(self._cluster)
         self._names = NamesFeed(
             settings=settings,
@@ -338,6 +340,7 @@ class NodeAgent:
         await self._ipam.start()
         facts = self._own.facts
         assert facts is not None  # noqa: S101 - the event says so
+        self._pod_routes.take(facts.addresses)
         self._notes.say(UNDERLAY_ANNOTATION, write_underlay(facts.underlay))
         self._notes.say(FABRIC_ANNOTATION, write_fabric(facts.fabric_settings))
         nft = AccountedNft()
@@ -364,6 +367,7 @@ class NodeAgent:
             ender,
             self._names,
             self._limits,
+            self._pod_routes,
             self._static_routes,
             self._publisher,
             self._follower,
@@ -402,6 +406,7 @@ class NodeAgent:
         """The Node says something else; the turn that its change is waiting for programs this node anew."""
         if self._engine is not None:
             self._notes.say(UNDERLAY_ANNOTATION, write_underlay(facts.underlay))
+            self._pod_routes.take(facts.addresses)
             self._engine.refit(facts)
             self._pending.wake()
 
