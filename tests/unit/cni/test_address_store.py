@@ -76,6 +76,38 @@ def test_threads_get_different_addresses(path: Path):
     store.close()
 
 
+CROWD = """
+import ipaddress, sys, threading
+from netloom.cni.ipam.store import AddressStore, Attachment
+store = AddressStore(sys.argv[1])
+ranges = [ipaddress.ip_network("10.1.0.0/24"), ipaddress.ip_network("2001:db8::/120")]
+sys.stdin.readline()
+def work(number):
+    for i in range(4):
+        four, six = store.reserve(Attachment(f"{sys.argv[2]}-{number}-{i}", "eth0"), ranges)
+        sys.stdout.write(f"{four} {six}\\n")
+threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+"""
+
+
+def test_32_at_once_in_four_processes_get_different_addresses(path: Path):
+    AddressStore(path).close()
+    words = [sys.executable, "-c", CROWD, str(path)]
+    children = [
+        subprocess.Popen([*words, name], stdin=subprocess.PIPE, stdout=subprocess.PIPE) for name in "abcd"
+    ]
+    for child in children:
+        child.stdin.write(b"go\n")
+        child.stdin.flush()
+    told = [child.communicate()[0].decode() for child in children]
+    assert [child.returncode for child in children] == [0, 0, 0, 0]
+    pairs = [line.split() for text in told for line in text.splitlines()]
+    assert len(pairs) == 128
+    assert len({four for four, _ in pairs}) == len({six for _, six in pairs}) == 128
+
+
 def test_a_released_address_comes_back_last(path: Path):
     store = AddressStore(path)
     (first,) = store.reserve(Attachment("a", "eth0"), RANGE)
