@@ -19,13 +19,13 @@ import msgspec
 
 from netloom.errors import KernelError, NetloomError, Unavailable, Unsupported
 from netloom.fabric.route_set import RouteSet
+from netloom.fabric.tunnel_device import set_up
 from netloom.fabric.tunnel_rules import no_tunnel_rules, tunnel_rules
 from netloom.fabric.wireguard.compile import Compiled, Tunnel, compile_guard, compile_peers, compile_tunnel
 from netloom.fabric.wireguard.driver import Driver, KernelDriver, ProcessDriver
 from netloom.fabric.wireguard.keys import KeyPair, load_or_make
 from netloom.fabric.wireguard.watch import Watch
-from netloom.linux import netns, rtmsg
-from netloom.linux.netlink import Request, u32
+from netloom.linux import netns
 from netloom.linux.nft import Nft
 from netloom.linux.rtnl import Rtnl
 from netloom.model.inputs import NodeFacts
@@ -180,7 +180,7 @@ class WireguardFabric:
         if not change.is_empty:
             driver.change(change)
         with Rtnl(self._netns_fd) as rtnl:
-            _set_up(rtnl, tunnel)
+            set_up(rtnl, WIREGUARD_LINK, tunnel.mtu, tunnel.addresses)
             _greet(driver, change, live.peers.keys())
             self._routes.reconcile(rtnl, compiled.routes.values())
         self._tunnel, self._in_force = tunnel, compiled
@@ -250,30 +250,6 @@ class WireguardFabric:
         except NetloomError:
             return False
         return live.public_key == key.public and live.peers.keys() == self._in_force.peers.keys()
-
-
-def _set_up(rtnl: Rtnl, tunnel: Tunnel) -> None:
-    """The interface's MTU and addresses as they should be, and it up."""
-    link = rtnl.find_link(WIREGUARD_LINK)
-    if link is None:
-        raise KernelError(f"find {WIREGUARD_LINK}", errno.ENODEV, "it is gone again")
-    requests: list[Request] = []
-    if link.mtu != tunnel.mtu:
-        operation = f"mtu {tunnel.mtu} on {WIREGUARD_LINK}"
-        requests.append(rtmsg.set_link(link.index, operation, mtu=u32(tunnel.mtu)))
-    if not link.up:
-        requests.append(rtmsg.quieten_link(link.index, WIREGUARD_LINK))
-        requests.append(rtmsg.set_link(link.index, f"set {WIREGUARD_LINK} up", up=True))
-    present = {a.interface for a in rtnl.addresses(WIREGUARD_LINK)}
-    requests += [
-        rtmsg.new_address(link.index, a, WIREGUARD_LINK) for a in tunnel.addresses if a not in present
-    ]
-    requests += [
-        rtmsg.delete_address(link.index, a, WIREGUARD_LINK)
-        for a in present
-        if a not in tunnel.addresses and not a.is_link_local
-    ]
-    rtnl.batch_tolerating_gone(requests)
 
 
 def _greet(driver: Driver, change: WireguardChange, known: Collection[str]) -> None:
