@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netloom.api.cluster_policy import ClusterNetworkPolicy
-from netloom.api.meta import KubeObject
 from netloom.model.inputs import Changes, ClusterView
 from netloom.model.policy.cluster import PolicyCluster
 from netloom.model.policy.differences import difference
@@ -24,7 +23,7 @@ from netloom.testing import policy_universe as u
 from netloom.units import ObjectKey
 
 PACKETS = list(u.packets())
-Event = tuple[KubeObject, bool]
+Event = tuple[b.Thing, bool]
 
 
 @st.composite

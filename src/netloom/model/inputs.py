@@ -13,6 +13,7 @@ from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
 from netloom.model.attachments import PlainAttachment
 from netloom.model.egress.settings import Egress
+from netloom.model.policy.domains import KnownName
 from netloom.model.routes.ways import FabricKind, FabricSettings, Underlay, node_address_in
 from netloom.units import Addr, Cidr, ObjectKey
 
@@ -31,6 +32,8 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     blocks: Mapping[ObjectKey, IPBlock] = {}
     attachments: Mapping[ObjectKey, PlainAttachment] = {}
     """Of this node alone, by ``PlainAttachment.name``; not of the API server."""
+    domains: Mapping[ObjectKey, KnownName] = {}
+    """Of this node alone, by name: what its DNS server has told its pods, as far as a policy cares."""
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,6 +49,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     pools: Mapping[ObjectKey, IPPool | None] = {}
     blocks: Mapping[ObjectKey, IPBlock | None] = {}
     attachments: Mapping[ObjectKey, PlainAttachment | None] = {}
+    domains: Mapping[ObjectKey, KnownName | None] = {}
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):

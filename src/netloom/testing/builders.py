@@ -51,6 +51,7 @@ from netloom.api.pools import IPBlock, IPPool
 from netloom.errors import InvalidObject
 from netloom.kube.yaml_loader import Loader
 from netloom.model.inputs import Changes, ClusterView
+from netloom.model.policy.domains import KnownName
 from netloom.units import ObjectKey
 
 _FIELDS: dict[str, tuple[type[KubeObject], str]] = {
@@ -64,6 +65,9 @@ _FIELDS: dict[str, tuple[type[KubeObject], str]] = {
     "IPPool": (IPPool, "pools"),
     "IPBlock": (IPBlock, "blocks"),
 }
+_BESIDE = {"KnownName": "domains"}
+"""Inputs of the model that no API server has."""
+Thing = KubeObject | KnownName
 _CLUSTER_SCOPED = ("Node", "Namespace", "ClusterNetworkPolicy", "IPPool", "IPBlock")
 
 
@@ -232,14 +236,14 @@ def network_policy(name: str, selector: Mapping[str, str], *types: str) -> Netwo
     return NetworkPolicy(metadata=meta(name), spec=spec)
 
 
-def view(*objects: KubeObject) -> ClusterView:
+def view(*objects: Thing) -> ClusterView:
     """A cluster with these objects."""
     return ClusterView(**_by_field((obj.key, type(obj).__name__, obj) for obj in objects))
 
 
-def changes(*objects: KubeObject, gone: Iterable[KubeObject] = ()) -> Changes:
+def changes(*objects: Thing, gone: Iterable[Thing] = ()) -> Changes:
     """These objects are there now as given, and those of ``gone`` are not."""
-    there = [(obj.key, type(obj).__name__, obj) for obj in objects]
+    there: list[tuple[ObjectKey, str, Thing | None]] = [(obj.key, type(obj).__name__, obj) for obj in objects]
     return Changes(**_by_field([*there, *((obj.key, type(obj).__name__, None) for obj in gone)]))
 
 
@@ -255,7 +259,7 @@ def load_view(text: str) -> ClusterView:
         raise InvalidObject(
             "manifest", "", f"is no YAML: {error}", "correct the place that is named"
         ) from error
-    objects: list[tuple[ObjectKey, str, KubeObject | None]] = []
+    objects: list[tuple[ObjectKey, str, Thing | None]] = []
     for document in documents:
         is_list = isinstance(document, dict) and document.get("kind") == "List"
         for raw in document.get("items", ()) if is_list else (document,):
@@ -284,8 +288,9 @@ def _read_manifest(raw: Any) -> KubeObject | None:  # noqa: ANN401 - any YAML
         raise InvalidObject(subject, "", str(error), "correct the field that is named") from error
 
 
-def _by_field(objects: Iterable[tuple[ObjectKey, str, KubeObject | None]]) -> dict[str, Any]:
-    fields: dict[str, dict[ObjectKey, KubeObject | None]] = {}
+def _by_field(objects: Iterable[tuple[ObjectKey, str, Thing | None]]) -> dict[str, Any]:
+    fields: dict[str, dict[ObjectKey, Thing | None]] = {}
     for key, kind, obj in objects:
-        fields.setdefault(_FIELDS[kind][1], {})[key] = obj
+        field = _BESIDE.get(kind) or _FIELDS[kind][1]
+        fields.setdefault(field, {})[key] = obj
     return fields

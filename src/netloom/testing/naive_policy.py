@@ -15,7 +15,7 @@ the Kubernetes documentation's page on network policies. What they leave to the 
 - of ClusterNetworkPolicies with the same tier and priority the first by name is asked first;
 - a pod that has finished has no address any more; of several pods that claim one address the oldest has it that is not being
   deleted, then the oldest, then the first by namespace and name;
-- which addresses a domain name has, no object says: it matches nothing;
+- a domain name has the addresses that the node's DNS server told its pods; ``*.`` stands for labels, one at least;
 - the address of the cluster's DNS, which a server of the node itself answers, is that of a pod as its Service describes it: in its
   namespace, with the labels that it selects (or its own, where it selects nothing) and its ports by their names.
 """
@@ -185,6 +185,9 @@ class _End:
             return any(self._other in _node_addresses(node) for node in chosen)
         if "networks" in peer:
             return any(_is_within(self._other, text) for text in peer["networks"])
+        if "domainNames" in peer:
+            called = [known.name for known in self._view.domains.values() if self._other in known.addresses]
+            return any(_is_called_so(name, text) for name in called for text in peer["domainNames"])
         return False
 
     def _is_cluster_port(self, protocol: Json) -> bool:
@@ -307,6 +310,13 @@ def _spec(policy: NetworkPolicy | ClusterNetworkPolicy) -> Json:
 
 def _is_within(address: Addr, text: str) -> bool:
     return address in ipaddress.ip_network(text, strict=False)
+
+
+def _is_called_so(name: str, pattern: str) -> bool:
+    labels, wanted = name.split("."), pattern.lower().rstrip(".").split(".")
+    if wanted[0] != "*":
+        return labels == wanted
+    return len(labels) >= len(wanted) and labels[len(labels) - len(wanted) + 1 :] == wanted[1:]
 
 
 def _node_addresses(node: Node) -> Iterator[Addr]:

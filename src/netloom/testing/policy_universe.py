@@ -15,9 +15,9 @@ import msgspec
 
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import ContainerPort, Namespace, Node, Pod, Service
-from netloom.api.meta import KubeObject
 from netloom.api.networking import NetworkPolicy
 from netloom.model.inputs import ClusterFacts, ClusterView, NodeFacts
+from netloom.model.policy.domains import KnownName
 from netloom.model.policy.verdicts import Traffic
 from netloom.testing import builders as b
 from netloom.testing.service_universe import Choose
@@ -97,6 +97,28 @@ def some_node(choose: Choose) -> Node:
     name = choose(tuple(NODES))
     addresses = NODES[choose((name, name, name, *NODES))]
     return b.node(name, *addresses, labels=choose(({"role": "edge"}, {})))
+
+
+PATTERNS = (["*.example.org"], ["example.org"], ["www.example.org", "*.b.example.org"], ["Example.org."])
+
+
+def some_domain(choose: Choose) -> KnownName:
+    """A domain name with addresses of anybody's."""
+    addresses = tuple(
+        ipaddress.ip_address(a) for a in choose((CLIENTS, CLIENTS[:1], ("10.244.1.3", "192.0.2.130")))
+    )
+    names = ("example.org", "www.example.org", "a.b.example.org", "example.net", "badexample.org")
+    return KnownName(choose(names), tuple(sorted(addresses, key=lambda a: (a.version, a))))
+
+
+def domain_policy(choose: Choose) -> ClusterNetworkPolicy:
+    """A ClusterNetworkPolicy that lets every pod out to domain names only."""
+    rules = [
+        {"action": "Accept", "to": [{"domainNames": choose(PATTERNS)}]},
+        {"action": "Deny", "to": [{"networks": ["0.0.0.0/0", "::/0"]}]},
+    ]
+    spec = {"tier": "Admin", "priority": 1, "subject": {"namespaces": {}}, "egress": rules}
+    return ClusterNetworkPolicy(metadata=b.meta("domains"), spec=spec)
 
 
 def dns_service(choose: Choose) -> Service:
@@ -228,7 +250,7 @@ def _some_cluster_rule(choose: Choose, peers: str) -> Spec:
         elif kind == "nodes":
             found.append({"nodes": choose(({}, {"matchLabels": {"role": "edge"}}))})
         elif kind == "domains" and action == "Accept":
-            found.append({"domainNames": ["*.example.org"]})
+            found.append({"domainNames": choose(PATTERNS)})
         else:
             found.append({"networks": choose((["0.0.0.0/0"], ["192.0.2.0/25", "2001:db8::/32"]))})
     rule[peers] = found
@@ -267,33 +289,35 @@ def peers_policy(choose: Choose) -> NetworkPolicy:
     return NetworkPolicy(metadata=b.meta(choose(("a/all", "b/all"))), spec=spec)
 
 
-Maker = Callable[[Choose], KubeObject]
+Maker = Callable[[Choose], b.Thing]
 THEMES: tuple[tuple[Maker, ...], ...] = (
     (
         some_pod, some_pod, some_pod, some_network_policy, some_network_policy, some_network_policy,
-        some_cluster_policy, some_cluster_policy, some_namespace, some_node, dns_service,
+        some_cluster_policy, some_cluster_policy, some_namespace, some_node, dns_service, some_domain,
     ),
     (some_pod, some_pod, some_pod, peers_policy),
     (some_namespace, some_namespace, some_pod, peers_policy),
     (some_node, some_node, some_node, node_policy),
+    (some_domain, some_domain, some_domain, domain_policy),
     (some_pod, some_network_policy, some_cluster_policy),
 )  # fmt: skip
 """Kinds that concern each other: in a history of everything they seldom meet."""
 
 
-def some_object(choose: Choose) -> KubeObject:
+def some_object(choose: Choose) -> b.Thing:
     """Anything of this universe."""
     return choose(THEMES[0])(choose)
 
 
 def some_view(choose: Choose) -> ClusterView:
     """A cluster with all pods, namespaces and nodes, and up to four policies."""
-    objects: list[KubeObject] = [some_pod(choose) for _ in range(4)]
+    objects: list[b.Thing] = [some_pod(choose) for _ in range(4)]
     objects += [some_namespace(choose) for _ in range(3)]
     objects += [some_node(choose) for _ in range(2)]
     objects += [dns_service(choose)] * choose((0, 1))
     objects += [some_network_policy(choose) for _ in range(choose((0, 1, 2, 3)))]
     objects += [some_cluster_policy(choose) for _ in range(choose((0, 0, 1, 2)))]
+    objects += [some_domain(choose) for _ in range(choose((0, 1, 2)))]
     return b.view(*objects)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from netloom.api.selectors import Selector
 from netloom.model.inputs import ClusterView
+from netloom.model.policy.domains import KnownName
 from netloom.model.policy.index import SelectionIndex, required_pairs
 from netloom.model.policy.pods import NodePlace, PodFacts, read_dns, read_place, read_pod
 from netloom.model.policy.reading.cluster_policy import read_cluster_policy
@@ -27,6 +28,7 @@ class PolicyCluster:
         self.pods: dict[ObjectKey, PodFacts] = {}
         self.places: dict[str, NodePlace] = {}
         """By name of the Node."""
+        self.domains: dict[str, KnownName] = {}
         self.readings: dict[PolicyRef, PolicyReading] = {}
         self._namespaces: dict[str, Mapping[str, str]] = {}
         self._by_namespace: dict[str, dict[ObjectKey, PodFacts]] = {}
@@ -52,7 +54,18 @@ class PolicyCluster:
             cluster.set_reading(read_network_policy(policy))
         for cluster_policy in view.cluster_policies.values():
             cluster.set_reading(read_cluster_policy(cluster_policy))
+        cluster.domains = {known.name: known for known in view.domains.values()}
         return cluster
+
+    def set_domain(self, name: str, known: KnownName | None) -> bool:
+        """The addresses of a domain name; None where nobody knows any more. False where they were known already."""
+        if self.domains.get(name) == known:
+            return False
+        if known is None:
+            del self.domains[name]
+        else:
+            self.domains[name] = known
+        return True
 
     def set_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
         """The labels of a namespace; None where it is gone."""

@@ -11,6 +11,7 @@ import msgspec
 
 from netloom.model.policy.chains import build_chain, chain_key
 from netloom.model.policy.cluster import PolicyCluster
+from netloom.model.policy.domains import covers
 from netloom.model.policy.members import pod_members
 from netloom.model.policy.nearest import Miss, nearest_miss
 from netloom.model.policy.pods import PodFacts
@@ -18,6 +19,7 @@ from netloom.model.policy.state import (
     Action,
     ChainKey,
     Direction,
+    DomainPeers,
     EndpointPeers,
     Members,
     NodePeers,
@@ -122,4 +124,10 @@ class _FarEnd:
             places = self._cluster.places_of(key.nodes)
             names = [name for name, place in places if self._address in place.addresses]
             return {self._address: ObjectKey("", min(names))} if names else {}
+        if isinstance(key, DomainPeers):
+            known = self._cluster.domains.values()
+            named = [
+                one.name for one in known if self._address in one.addresses and covers(key.names, one.name)
+            ]
+            return {self._address: ObjectKey("", min(named))} if named else {}
         return {}

@@ -11,10 +11,19 @@ import msgspec
 
 from netloom.model.policy.cluster import PolicyCluster
 from netloom.model.policy.differences import set_change
+from netloom.model.policy.domains import covers
 from netloom.model.policy.index import SelectionIndex
 from netloom.model.policy.members import members_of, pod_members
 from netloom.model.policy.pods import PodFacts
-from netloom.model.policy.state import EndpointPeers, Member, NodePeers, PodPeers, SetChange, SetKey
+from netloom.model.policy.state import (
+    DomainPeers,
+    EndpointPeers,
+    Member,
+    NodePeers,
+    PodPeers,
+    SetChange,
+    SetKey,
+)
 from netloom.units import Addr, ObjectKey
 
 
@@ -80,7 +89,21 @@ class LiveSets:
 
     def nodes_changed(self) -> None:
         """Some node is another now."""
-        for key in [key for key in self.members if isinstance(key, NodePeers)]:
+        self._rebuild([key for key in self.members if isinstance(key, NodePeers)])
+
+    def domains_changed(self, names: Iterable[str]) -> None:
+        """These domain names have other addresses now."""
+        changed = tuple(names)
+        self._rebuild(
+            [
+                key
+                for key in self.members
+                if isinstance(key, DomainPeers) and any(covers(key.names, name) for name in changed)
+            ]
+        )
+
+    def _rebuild(self, keys: Iterable[SetKey]) -> None:
+        for key in keys:
             held, wanted = self.members[key], members_of(self._cluster, key)
             for member in held.keys() | wanted.keys():
                 if held.get(member) != wanted.get(member):

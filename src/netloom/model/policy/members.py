@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from netloom.model.policy.cluster import PolicyCluster
+from netloom.model.policy.domains import covers
 from netloom.model.policy.pods import PodFacts
 from netloom.model.policy.state import (
     DomainPeers,
@@ -38,8 +39,12 @@ def members_of(cluster: PolicyCluster, key: SetKey) -> dict[Member, ObjectKey]:
             return {address: ObjectKey("", name) for name, place in places for address in place.addresses}
         case NetworkPeers():
             return dict.fromkeys(key.cidrs, NOBODY)
-        case DomainPeers():
-            return {}
+        case DomainPeers(names=patterns):
+            # An address that several names have is in the set once, always by the same one.
+            known = sorted(
+                (k for k in cluster.domains.values() if covers(patterns, k.name)), key=lambda k: k.name
+            )
+            return {address: ObjectKey("", one.name) for one in reversed(known) for address in one.addresses}
 
 
 def pod_members(

@@ -104,6 +104,11 @@ class Policies:
         self._settle(dirty, changed, chains)
         if self._change_nodes(changes):
             self._sets.nodes_changed()
+        names = [
+            key.name for key, known in changes.domains.items() if self._cluster.set_domain(key.name, known)
+        ]
+        if names:
+            self._sets.domains_changed(names)
         return PolicyDelta(
             sets=self._sets.take(),
             chains={key: after for key, _, after in chains.items()},

@@ -81,7 +81,7 @@ class NetworkPeers(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
 
 
 class DomainPeers(msgspec.Struct, frozen=True, cache_hash=True, gc=False):
-    """Domain names. Which addresses they have, no object says: the model gives such a set no members."""
+    """Domain names. Which addresses they have, no object says: members are those that pods of the node were told."""
 
     names: tuple[str, ...] = ()
 
@@ -125,7 +125,7 @@ class Endpoint(NamedTuple):
 
 Member = Addr | Cidr | Endpoint
 Members = Mapping[Member, ObjectKey]
-"""Each with the pod or node (without namespace) that it comes from; ranges come from none: ``ObjectKey("", "")``."""
+"""Each with the pod, node or domain name (without namespace) that it comes from; ranges come from none: ``ObjectKey("", "")``."""
 
 
 class PortRange(msgspec.Struct, frozen=True, gc=False):
