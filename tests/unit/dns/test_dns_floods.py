@@ -94,9 +94,13 @@ def test_a_limit_ends_also_when_nobody_asks():
 class NoteCalls:
     def __init__(self) -> None:
         self.calls: list[tuple[bytes, bytes]] = []
+        self.done = asyncio.Event()
+        """513 calls have been."""
 
     def handle(self, data, client, send, *, stream) -> bool:
         self.calls.append((client.address, data))
+        if len(self.calls) == 513:
+            self.done.set()
         return True
 
 
@@ -108,8 +112,8 @@ async def test_clients_take_turns_and_wait_for_themselves_only():
         turns.add(clients.at(LOUD), b"%d" % i, lambda reply: None)
     turns.add(clients.at(QUIET), b"only", lambda reply: None)
     assert counters.dropped == 700 - 512
-    while len(server.calls) < 513:
-        await asyncio.sleep(0)
+    async with asyncio.timeout(20):
+        await server.done.wait()
     assert server.calls.index((QUIET, b"only")) <= 2
     assert [d for a, d in server.calls if a == LOUD] == [b"%d" % i for i in range(512)]
 
