@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netloom.api.core import Namespace
-from netloom.api.meta import KubeObject
+from netloom.api.meta import KubeObject, LabelSelector
+from netloom.api.pools import IPBlock, IPBlockSpec, IPBlockStatus, IPPool, IPPoolSpec
 from netloom.model.egress.leaving import ANNOTATION
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.network import Network
@@ -190,6 +191,33 @@ nodes = st.builds(
     CREATED,
 )
 
+POOLS = st.builds(
+    lambda name, cidrs, created, selector: IPPool(
+        metadata=b.meta(name, created=created), spec=IPPoolSpec(cidrs=cidrs, namespace_selector=selector)
+    ),
+    st.sampled_from(["p", "q"]),
+    st.sampled_from(
+        [("10.50.0.0/24",), ("10.50.0.0/25", "fd50::/64"), ("10.244.0.0/20",), ("10.96.0.0/24",), ("x",)]
+    ),
+    CREATED,
+    st.sampled_from([None, LabelSelector()]),
+)
+BLOCKS = st.builds(
+    lambda cidr, node, grants, name: IPBlock(
+        metadata=b.meta(name or cidr.replace("/", "-").replace(":", "-")),
+        spec=IPBlockSpec(cidr=cidr, node=node, pool="p"),
+        status=IPBlockStatus(grants=grants),
+    ),
+    st.sampled_from(
+        ["10.50.0.0/29", "10.50.0.3/32", "10.244.1.7/32", "10.244.2.0/24", "fd50::/122", "nonsense"]
+    ),
+    st.sampled_from(["node-1", "node-2", "node-3", "nobody"]),
+    st.sampled_from(
+        [{}, {"node-2": "granted"}, {"node-2": "granted", "node-3": "granted"}, {"node-2": "no"}]
+    ),
+    st.sampled_from(["", "", "", "other"]),
+)
+
 
 def history_of(*kinds: st.SearchStrategy[KubeObject]) -> st.SearchStrategy[list[tuple[KubeObject, bool]]]:
     """Objects that come, change and (True) go."""
@@ -209,6 +237,7 @@ def histories() -> st.SearchStrategy[list[tuple[KubeObject, bool]]]:
         history_of(HOST_PORTED, HOST_PORTED, services),
         history_of(ANNOTATED, NAMESPACES),
         history_of(nodes),
+        history_of(nodes, POOLS, BLOCKS, BLOCKS),
         history_of(services, slices, pods, nodes),
     )
 
@@ -239,6 +268,7 @@ def plus(state: NetworkState, delta: Delta) -> NetworkState:
         frontends=applied(state.frontends, delta.frontends),
         routes=applied(state.routes, delta.routes),
         local_pods=applied(state.local_pods, delta.local_pods),
+        ranges=applied(state.ranges, delta.ranges),
         health_checks=applied(state.health_checks, delta.health_checks),
         policy=NOTHING.policy,
         findings=(),
@@ -278,6 +308,7 @@ def test_each_delta_is_the_difference_of_the_states(history):
         assert delta.frontends == expected.frontends
         assert delta.routes == expected.routes
         assert delta.local_pods == expected.local_pods
+        assert delta.ranges == expected.ranges
         assert delta.health_checks == expected.health_checks
         assert sorted(map(str, delta.flows)) == sorted(map(str, expected.flows))
         summed = plus(summed, delta)
