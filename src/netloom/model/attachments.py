@@ -9,6 +9,9 @@ import msgspec
 
 from netloom.units import Addr
 
+CONTAINER = "Container"
+"""``Source.kind`` of what such a container asks for."""
+
 
 class MappedPort(msgspec.Struct, frozen=True, gc=False):
     """A port of the node that leads to one of a container (CNI ``runtimeConfig.portMappings``)."""

@@ -6,6 +6,7 @@ the node serves NodePorts at loopback alone is there no such address, and then t
 whose ``hostIP`` is a loopback address is served here alone, and comes before one of all addresses.
 
 A port at which the node's own connections would be refused is not listened on, so that it is refused here, too. SCTP is not handed on.
+Nor are ports that a runtime maps to a container outside of the cluster: podman binds them itself, behind CNI, and must find them free.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from netloom.agent.servers.relay import TcpRelay
 from netloom.agent.servers.sockets import NodeSockets, Place
 from netloom.clock import Clock
 from netloom.metrics import Sample, counter, gauge
+from netloom.model.attachments import CONTAINER
 from netloom.model.inputs import NodeFacts
 from netloom.model.provenance import Finding, Source
 from netloom.model.services.frontends import Frontend, FrontendAction, FrontendKey, FrontendKind, Pool
@@ -186,7 +188,7 @@ def _for_the_node(frontend: Frontend) -> Frontend | Pool:
 
 
 def _is_forwarded(frontend: Frontend) -> bool:
-    if frontend.key.protocol not in _PROTOCOLS:
+    if frontend.key.protocol not in _PROTOCOLS or frontend.source.kind == CONTAINER:
         return False
     if frontend.key.address is not None:
         return frontend.kind is FrontendKind.HOST_PORT and frontend.key.address.is_loopback

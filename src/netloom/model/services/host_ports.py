@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from netloom.api.core import ContainerPort, Pod
-from netloom.model.attachments import PlainAttachment
+from netloom.model.attachments import CONTAINER, PlainAttachment
 from netloom.model.claims import Seniority, Standing, seniority
 from netloom.model.inputs import NodeFacts
 from netloom.model.provenance import Finding, Source, source_of
@@ -120,7 +120,7 @@ class HostPortReader:
             )
             for index, one in enumerate(attachment.ports)
         ]
-        subject = Source("Container", "", attachment.name)
+        subject = Source(CONTAINER, "", attachment.name)
         return self._read(subject, ObjectKey("", attachment.name), attachment.addresses, wanted)
 
     def _read(
