@@ -90,8 +90,8 @@ class Askers:
     def _read(self, pod: Pod | None) -> tuple[tuple[Addr, ...], Asker]:
         if pod is None or pod.spec.node_name != self._node or pod.spec.host_network or is_finished(pod):
             return (), Asker("")
-        texts = {pod.status.pod_ip, *(p.ip for p in pod.status.pod_ips)}
-        addresses = tuple(sorted(a for t in texts if (a := parse_addr(t)) is not None))
+        texts = dict.fromkeys((pod.status.pod_ip, *(p.ip for p in pod.status.pod_ips)))
+        addresses = tuple(a for t in texts if (a := parse_addr(t)) is not None)
         return addresses, asker_of(pod, self._settings)
 
 
