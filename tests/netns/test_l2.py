@@ -21,6 +21,8 @@ from netloom.fabric.l2.explain import source_of_address
 from netloom.fabric.vxlan.apply import VxlanFabric
 from netloom.linux import link_probe, netns, rtmsg_overlay, sysctl
 from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket
+from netloom.linux.netns import Namespaces
+from netloom.linux.process import run
 from netloom.linux.rtnl import Rtnl
 from netloom.model.routes.ways import FabricKind
 from netloom.program.links import BridgePort
@@ -89,6 +91,33 @@ async def test_pods_of_one_and_of_two_nodes_reach_each_other_and_the_node_routes
                     assert is_forwarded(net.nodes[0]) - before >= 4
                     assert await net.nodes[0].host.reaches(target.address_of(family), 80)
                     assert await target.reaches(a.address_of(family), 80) is False  # nobody serves there
+
+
+@pytest.mark.parametrize("family", list(Family), ids=lambda f: f.value)
+async def test_an_address_that_is_translated_to_a_pod_beside_the_client_answers(family: Family):
+    with fabric_net(L2) as net:
+        async with joined(net):
+            a, b = net.add_pod(1, 2), net.add_pod(1, 3)
+            service = {Family.V4: "10.96.0.20", Family.V6: "2001:db8:96::20"}[family]
+            to = {Family.V4: f"{b.address}", Family.V6: f"[{b.addresses[1]}]"}[family]
+            rules = (
+                f"table {family.value} t {{ chain c {{ type nat hook prerouting priority dstnat; "
+                f"{family.value} daddr {service} tcp dport 80 dnat to {to}:80; }}; }}"
+            )
+            done = await run(
+                ["nft", "-f", "-"], input=rules.encode(), ns=Namespaces(net=net.nodes[0].host.netns_fd)
+            )
+            assert done.returncode == 0, done.stderr
+            async with b.serve(80, family=family):
+                reply = await a.ask(ipaddress.ip_address(service), 80)
+                assert reply is not None
+                assert reply.peer == a.address_of(family)
+                switch = {Family.V4: "iptables", Family.V6: "ip6tables"}[family]
+                filtered = Setting(f"net/bridge/bridge-nf-call-{switch}", "1")
+                if sysctl.read(filtered.path, net.nodes[0].host.netns_fd) is None:  # no br_netfilter in this kernel
+                    return
+                sysctl.write([filtered], net.nodes[0].host.netns_fd)
+                assert not await a.reaches(ipaddress.ip_address(service), 80)
 
 
 @pytest.mark.parametrize(("layout", "prefixes"), [(L2, {24, 64}), (STRETCHED, {16, 48})])

@@ -70,4 +70,9 @@ _SETTINGS = (
     Setting(f"net/ipv4/conf/{BRIDGE_LINK}/proxy_arp", "1"),
     Setting(f"net/ipv4/conf/{BRIDGE_LINK}/proxy_arp_pvlan", "1"),
     Setting(f"net/ipv4/conf/{BRIDGE_LINK}/send_redirects", "0"),
+    # With br_netfilter a frame to the gateway that is translated to a pod of the same bridge is not routed but passed on as a frame,
+    # which isolated ports refuse: Services with a backend beside the client would not answer. All is routed here anyway.
+    Setting("net/bridge/bridge-nf-call-iptables", "0", optional=True),
+    Setting("net/bridge/bridge-nf-call-ip6tables", "0", optional=True),
+    Setting("net/bridge/bridge-nf-call-arptables", "0", optional=True),
 )
