@@ -17,12 +17,13 @@ from netloom.api.core import Pod
 from netloom.api.networks import NetworkAttachmentDefinition, NetworkPool
 from netloom.clock import Clock
 from netloom.cni.delegate import Delegates
-from netloom.cni.networks.attachments import SecondaryNetworks
+from netloom.cni.networks.attachments import OWN_PLUGIN, SecondaryNetworks
 from netloom.cni.networks.definitions import Definitions
 from netloom.cni.networks.guard import PluginGuard
 from netloom.cni.networks.ipam import PLUGIN, PoolIpam
 from netloom.cni.networks.isolation import Isolation
 from netloom.cni.networks.leases import PoolLeases
+from netloom.cni.networks.own import OwnNetwork
 from netloom.cni.networks.publish import StatusPublisher
 from netloom.cni.networks.record import NetworkRecord
 from netloom.cni.result import Answer
@@ -65,6 +66,7 @@ class NodeNetworks:
         pods: this cluster's pods.
         client: an open client.
         events: where Events go.
+        own: the plugin for further interfaces in the cluster's own network.
         clock: the time.
     """
 
@@ -79,6 +81,7 @@ class NodeNetworks:
         pods: Mapping[ObjectKey, Pod],
         client: KubeClient,
         events: EventRecorder,
+        own: OwnNetwork,
         clock: Clock,
     ) -> None:
         self._client = client
@@ -111,6 +114,7 @@ class NodeNetworks:
                 plugin_dirs=settings.plugin_dirs,
                 environment={"NETLOOM_CNI_SOCKET": str(ipam_socket)},
                 timeout_s=settings.plugin_timeout_s,
+                inline={OWN_PLUGIN: own},
             ),
             record=record,
             guard=PluginGuard(Path(address_store).with_name("networks.lock")),

@@ -46,6 +46,7 @@ from netloom.api.pools import IPBlock, IPPool
 from netloom.clock import Clock
 from netloom.cni.attach import detach, prepare_node
 from netloom.cni.ipam.store import AddressStore
+from netloom.cni.networks.own import OwnNetwork
 from netloom.cni.server import CniServer
 from netloom.cni.verbs import PodNetwork, Verbs
 from netloom.dataplane.nftables.apply import NftablesPlane
@@ -147,6 +148,13 @@ class NodeAgent:
             pods=self._pods.items,
             client=client,
             events=self._events,
+            own=OwnNetwork(
+                store=self._store,
+                network=self.pod_network,
+                offers=self._ipam.offers,
+                admit=self._admission.admit,
+                released=self._admission.released,
+            ),
             clock=clock,
         )
         self._verbs = Verbs(

@@ -20,7 +20,7 @@ from netloom.api.meta import ObjectMeta
 from netloom.api.networks import AttachmentSpec, NetworkAttachmentDefinition, NetworkPool, NetworkPoolSpec
 from netloom.clock import SystemClock
 from netloom.cni.attach import PodInterface
-from netloom.cni.delegate import Delegates
+from netloom.cni.delegate import Delegates, InlinePlugin
 from netloom.cni.ipam.store import Attachment
 from netloom.cni.networks.attachments import SecondaryNetworks
 from netloom.cni.networks.definitions import Definitions
@@ -171,6 +171,7 @@ class SecondaryRig:
         plugin_dirs: Sequence[str] = (PLUGIN_DIR,),
         environment: Mapping[str, str] | None = None,
         isolation: Isolation | None = None,
+        inline: Mapping[str, InlinePlugin] | None = None,
         patience_s: float = 10.0,
     ) -> None:
         self.api = api or ScriptedLeases()
@@ -189,6 +190,7 @@ class SecondaryRig:
                 plugin_dirs=plugin_dirs,
                 environment=environment,
                 timeout_s=20.0,
+                inline=inline,
                 ns=None if node_fd is None else Namespaces(net=node_fd),
             ),
             record=self.record,
