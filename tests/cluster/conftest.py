@@ -59,6 +59,10 @@ class Command:
     def place(self, cluster, namespace):
         return Place(self, cluster, namespace)
 
+    def run(self, words, *, check=True, timeout=60):
+        """Any program."""
+        return self._run(words, check=check, timeout=timeout)
+
     def at(self, home):
         """The same with another home."""
         return Command(home)

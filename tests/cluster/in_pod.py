@@ -29,7 +29,7 @@ class Flow:
     """One connection, or one UDP socket, that is kept: each word is answered by one line of facts."""
 
     def __init__(self, host, port, kind=socket.SOCK_STREAM, timeout=5):
-        self.socket = socket.socket(socket.AF_INET, kind)
+        self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, kind)
         self.socket.settimeout(timeout)
         self.socket.connect((host, port))
 
