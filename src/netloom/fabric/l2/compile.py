@@ -69,7 +69,9 @@ _SETTINGS = (
     # Who asks on the segment for a pod elsewhere is answered by the node, which routes; for a pod on the same bridge, too.
     Setting(f"net/ipv4/conf/{BRIDGE_LINK}/proxy_arp", "1"),
     Setting(f"net/ipv4/conf/{BRIDGE_LINK}/proxy_arp_pvlan", "1"),
+    # Two pods of one bridge are told of no way to each other but the node's; the kernel asks both of these.
     Setting(f"net/ipv4/conf/{BRIDGE_LINK}/send_redirects", "0"),
+    Setting("net/ipv4/conf/all/send_redirects", "0"),
     # With br_netfilter a frame to the gateway that is translated to a pod of the same bridge is not routed but passed on as a frame,
     # which isolated ports refuse: Services with a backend beside the client would not answer. All is routed here anyway.
     Setting("net/bridge/bridge-nf-call-iptables", "0", optional=True),
