@@ -200,6 +200,43 @@ def test_a_definition_that_is_gone_keeps_no_pod_from_going(two):
     until(lambda left: left == {}, lambda: leases(two))
 
 
+def test_a_further_interface_in_the_clusters_own_network_is_under_its_policies(two):
+    two.apply(definition("own", type="netloom"))
+    deploy(two, "web", "own", 1)
+    deploy(two, "client", "", 1)
+    two.rolled_out("web")
+    two.rolled_out("client")
+    (web,) = two.pods("web").values()
+    first, own = status(web)
+    assert own["name"] == f"{two.namespace}/own"
+    both = (*first["ips"], *own["ips"])
+    code = """
+def reach(address):
+    try:
+        socket.create_connection((address, 8080), 2).close()
+        return True
+    except OSError:
+        return False
+
+tell(until(lambda found: found == [ARGUMENTS[0] == "yes"] * 2, lambda: [reach(a) for a in ARGUMENTS[1:]]))
+"""
+    client = two.pod("client")
+    assert two.python(client, code, "yes", *both) == [True, True]
+    spec = {"podSelector": {"matchLabels": {"app": "web"}}, "policyTypes": ["Ingress"]}
+    two.apply(
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "NetworkPolicy",
+            "metadata": {"name": "no"},
+            "spec": spec,
+        }
+    )
+    assert two.python(client, code, "no", *both) == [False, False]
+    two("delete", "networkpolicy", "no")
+    assert two.python(client, code, "yes", *both) == [True, True]
+    two("delete", "deployment", "web", "client")
+
+
 def test_a_node_that_is_dead_leaks_no_address(command):
     """Its agent and its runner stop, as with the power gone; somebody takes the Node and its pods away."""
     command.down("doomed")

@@ -35,7 +35,7 @@ from netloom.cni.networks.results import Attached
 from netloom.cni.networks.selection import Selection, default_network_of, networks_of
 from netloom.cni.networks.status import NetworkStatus, annotation, status_of
 from netloom.cni.request import CniRequest
-from netloom.errors import InvalidObject, NetloomError, Untrue
+from netloom.errors import InvalidObject, NetloomError, Unavailable, Untrue
 from netloom.linux import netns
 from netloom.linux.rtnl import Rtnl
 from netloom.units import Cidr, Family
@@ -44,6 +44,8 @@ log = logging.getLogger(__name__)
 
 OWN_PLUGIN = "netloom"
 """``type`` of the cluster's own network."""
+_ADD_S = 75.0
+"""For all networks of a pod; our shim gives up after 110 s, and undoing takes time, too."""
 _OWN_CAPABILITIES = frozenset({"ips", "mac"})
 
 Tell = Callable[[Pod, str, str, bool], None]
@@ -126,7 +128,7 @@ class SecondaryNetworks:
             if not plans or pod is None:
                 return
             try:
-                statuses = await self._attach_all(pod, plans, request, inside, made, guard_fd)
+                statuses = await self._attach_in_time(pod, plans, request, inside, made, guard_fd)
             except BaseException:
                 await asyncio.shield(self._undo_quietly(request.attachment, inside, guard_fd))
                 raise
@@ -235,6 +237,25 @@ class SecondaryNetworks:
         )
 
     # --- doing and undoing
+
+    async def _attach_in_time(
+        self,
+        pod: Pod,
+        plans: Sequence[_Plan],
+        request: CniRequest,
+        inside: PodNetns,
+        made: PodInterface,
+        guard_fd: int,
+    ) -> list[NetworkStatus]:
+        """Before the runtime gives up, so that it hears why."""
+        try:
+            async with asyncio.timeout(_ADD_S):
+                return await self._attach_all(pod, plans, request, inside, made, guard_fd)
+        except TimeoutError as error:
+            raise Unavailable(
+                f"Pod {pod.key}: its {len(plans)} networks were not attached within {_ADD_S:.0f} s",
+                "look which plugin is slow, and try again",
+            ) from error
 
     async def _attach_all(
         self,

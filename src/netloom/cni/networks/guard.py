@@ -32,7 +32,7 @@ class PluginGuard:
         patience_s: how long plugins of an earlier agent are waited for.
     """
 
-    def __init__(self, path: Path | str, *, patience_s: float = 60.0) -> None:
+    def __init__(self, path: Path | str, *, patience_s: float = 30.0) -> None:
         self._path = str(path)
         self._patience_s = patience_s
 

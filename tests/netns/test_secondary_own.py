@@ -1,0 +1,180 @@
+"""A further interface in the cluster's own network: an address of its own, answered through itself, and nothing left of it."""
+
+import asyncio
+import ipaddress
+import json
+
+import pytest
+
+from netloom.cni.attach import attach, prepare_node
+from netloom.cni.codes import CniError
+from netloom.cni.delegate import Call, PodNetns
+from netloom.cni.ipam.store import AddressStore, Attachment
+from netloom.cni.networks.own import OwnNetwork
+from netloom.cni.verbs import PodNetwork
+from netloom.linux import netns, process
+from netloom.linux.netns import Namespaces
+from netloom.linux.rtnl import Rtnl
+from netloom.program import names
+from netloom.testing.hosts import Host
+from netloom.testing.netns import fresh_netns
+from netloom.testing.secondary_rig import SecondaryRig, call, first_interface
+from netloom.units import family_of
+
+pytestmark = pytest.mark.netns
+
+NODE = (ipaddress.ip_address("172.30.0.11"), ipaddress.ip_address("2001:db8:30::11"))
+RANGES = (ipaddress.ip_network("10.244.1.0/24"), ipaddress.ip_network("2001:db8:44:1::/64"))
+
+
+class InNode:
+    """The plugin done by threads in the node's namespace: what an agent has by being there."""
+
+    def __init__(self, own, node_fd):
+        self._own = own
+        self._node_fd = node_fd
+
+    async def call(self, command: str, call: Call, config: dict, inside: PodNetns):
+        return await netns.run_in_async(
+            self._node_fd, lambda: asyncio.run(self._own.call(command, call, config, inside))
+        )
+
+
+class World:
+    def __init__(self, rig, store, node_fd, admitted, released):
+        self.rig = rig
+        self.store = store
+        self.node_fd = node_fd
+        self.admitted = admitted
+        self.released = released
+
+
+@pytest.fixture
+def world(tmp_path):
+    with fresh_netns() as node_fd:
+        with Rtnl(node_fd) as rtnl:
+            for address in NODE:
+                rtnl.add_address("lo", ipaddress.ip_interface(address))
+        netns.run_in(node_fd, prepare_node)
+        store = AddressStore(tmp_path / "ipam.db")
+        network = PodNetwork(ranges=RANGES, node_addresses=NODE, mtu=1400)
+        admitted, released = [], []
+
+        async def admit(pod, addresses):
+            admitted.append((pod, sorted(map(str, addresses))))
+
+        own = OwnNetwork(
+            store=store,
+            network=lambda: network,
+            admit=admit,
+            released=lambda pod, addresses: released.append((pod, sorted(map(str, addresses)))),
+        )
+        rig = SecondaryRig(tmp_path, node_fd=node_fd, inline={"netloom": InNode(own, node_fd)})
+        yield World(rig, store, node_fd, admitted, released)
+        rig.close()
+        store.close()
+
+
+async def first(world, pod_fd):
+    """The pod's first interface, with its record."""
+    addresses = world.store.reserve(Attachment("c1", "eth0"), RANGES[:1], "shop/cart")
+    made = first_interface(address=str(addresses[0]))
+    await netns.run_in_async(world.node_fd, lambda: attach(pod_fd, made))
+    return made
+
+
+def pod_links(fd):
+    with Rtnl(fd) as rtnl:
+        return sorted(link.name for link in rtnl.links() if names.is_pod_link(link.name))
+
+
+async def test_it_has_an_address_of_the_node_and_answers_through_itself(world):
+    rig = world.rig
+    rig.definitions.put(
+        "shop/own", {"cniVersion": "1.0.0", "type": "netloom", "routes": [{"dst": "198.51.100.0/24"}]}
+    )
+    rig.pod("shop/cart", networks="own")
+    with fresh_netns() as pod_fd:
+        made = await first(world, pod_fd)
+        await rig.networks.add(call("shop/cart"), pod_fd, made)
+        _, own = rig.statuses()
+        assert own["name"] == "shop/own"
+        assert len(own["ips"]) == 2
+        assert not set(own["ips"]) & {str(a) for a in made.addresses}
+        assert world.admitted == [("shop/cart", sorted([*map(str, made.addresses), *own["ips"]]))]
+        node = Host("node", world.node_fd, NODE)
+        for text in own["ips"]:
+            address = ipaddress.ip_address(text)
+            async with Host("pod", pod_fd, (address,)).serve(80, family=family_of(address)):
+                # strict: a reply through the first interface would be taken for spoofed, and never comes
+                assert (await node.ask(address, 80)) is not None
+            way = [
+                "ip",
+                "-j",
+                "route",
+                "get",
+                "203.0.113.1" if "." in text else "2001:db8:ff::1",
+                "from",
+                text,
+            ]
+            said = await process.run(way, ns=Namespaces(net=pod_fd))
+            assert json.loads(said.stdout)[0]["dev"] == "net1"
+        said = await process.run(["ip", "-j", "route", "get", "198.51.100.7"], ns=Namespaces(net=pod_fd))
+        assert json.loads(said.stdout)[0]["dev"] == "net1"
+        said = await process.run(["ip", "-j", "route", "get", "203.0.113.1"], ns=Namespaces(net=pod_fd))
+        assert json.loads(said.stdout)[0]["dev"] == "eth0"
+        await rig.networks.check(call("shop/cart", "CHECK"), pod_fd)
+        assert len(pod_links(world.node_fd)) == 2
+        await rig.networks.delete(call("shop/cart", "DEL"), pod_fd)
+        assert len(pod_links(world.node_fd)) == 1
+        assert world.released == [("shop/cart", sorted(own["ips"]))]
+        assert [lease.attachment.interface for lease in world.store.leases()] == ["eth0"]
+
+
+async def test_an_address_and_a_mac_that_are_asked_for(world):
+    rig = world.rig
+    rig.definitions.put("shop/own", {"cniVersion": "1.0.0", "type": "netloom"})
+    rig.pod(
+        "shop/cart",
+        networks=json.dumps([{"name": "own", "ips": ["10.244.1.77"], "mac": "02:00:00:00:00:77"}]),
+    )
+    with fresh_netns() as pod_fd:
+        await rig.networks.add(call("shop/cart"), pod_fd, await first(world, pod_fd))
+        _, own = rig.statuses()
+        assert "10.244.1.77" in own["ips"]
+        assert own["mac"] == "02:00:00:00:00:77"
+        with Rtnl(pod_fd) as rtnl:
+            assert rtnl.find_link("net1").mac == "02:00:00:00:00:77"
+
+
+async def test_check_finds_damage(world):
+    rig = world.rig
+    rig.definitions.put("shop/own", {"cniVersion": "1.0.0", "type": "netloom"})
+    rig.pod("shop/cart", networks="own")
+    with fresh_netns() as pod_fd:
+        await rig.networks.add(call("shop/cart"), pod_fd, await first(world, pod_fd))
+        with Rtnl(pod_fd) as rtnl:
+            rtnl.set_down("net1")
+        with pytest.raises(CniError, match="net1 is down"):
+            await rig.networks.check(call("shop/cart", "CHECK"), pod_fd)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"ipam": {"type": "netloom-ipam", "pool": "x"}}, "an address of the cluster's own"),
+        ({"mtu": 100}, "outside 576 to 65535"),
+        ({"routes": [{"dst": "x"}]}, "'x' is no CIDR"),
+        ({"routes": "x"}, "Expected"),
+    ],
+)
+async def test_a_configuration_that_means_nothing(world, config, words):
+    rig = world.rig
+    rig.definitions.put("shop/own", {"cniVersion": "1.0.0", "type": "netloom", **config})
+    rig.pod("shop/cart", networks="own")
+    with fresh_netns() as pod_fd:
+        made = await first(world, pod_fd)
+        with pytest.raises(CniError, match=words):
+            await rig.networks.add(call("shop/cart"), pod_fd, made)
+        assert len(pod_links(world.node_fd)) == 1
+    assert [lease.attachment.interface for lease in world.store.leases()] == ["eth0"]
