@@ -46,6 +46,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     cni_socket: str = "/run/netloom/cni.sock"
     dns_feed_socket: str = "/run/netloom/dns.sock"
     """The socket of the node's DNS process."""
+    udp_feed_socket: str = "/run/netloom/udp.sock"
+    """The socket of the node's tunnel process, where the fabric is ``udp``."""
     networks: NetworkSettings = NetworkSettings()
     """Networks of pods beside the cluster's own."""
     address_store: str = "/var/lib/netloom/addresses.db"

@@ -1,33 +1,67 @@
-"""Which rooms build the fabric of this node. In: the cluster's settings. Out: a fabric. Not here: which peer goes which way (the model)."""
+"""Which rooms build the fabric of this node. In: settings of cluster and node. Out: a fabric. Not here: which peer goes which way (the model)."""
 
 from __future__ import annotations
 
-from netloom.errors import Unsupported
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
 from netloom.fabric.face import Fabric
 from netloom.fabric.hostgw.apply import HostGateway
 from netloom.fabric.l2.apply import BridgeFabric
 from netloom.fabric.measured import MeasuredFabric
+from netloom.fabric.udp.apply import UdpFabric
 from netloom.fabric.vxlan.apply import VxlanFabric
 from netloom.fabric.ways import FabricOfWays
+from netloom.fabric.wireguard.apply import WireguardFabric, WireguardSettings
+from netloom.fabric.wireguard.blocked import BlockedPeers
 from netloom.model.inputs import ClusterFacts
 from netloom.model.routes.ways import TUNNELS, FabricKind, Way
 
 
-def fabric_of(cluster: ClusterFacts) -> MeasuredFabric:
+class Work(Protocol):
+    """What a fabric does besides being told of peers."""
+
+    async def run(self) -> None:
+        """Until cancelled."""
+
+
+class Fabrics(msgspec.Struct, frozen=True):
+    """The fabric of a node, and what of it must run."""
+
+    fabric: MeasuredFabric
+    works: tuple[Work, ...] = ()
+
+
+def fabric_of(
+    cluster: ClusterFacts, *, directory: Path, udp_socket: Path, publish: Callable[[str], None]
+) -> Fabrics:
     """The fabric of a node of this cluster; what another fabric left on the node goes.
 
-    Raises:
-        Unsupported: there is no such fabric here.
+    Args:
+        cluster: its settings.
+        directory: of the agent's own, kept over restarts: the WireGuard key is there.
+        udp_socket: of the process that the udp fabric has.
+        publish: told this node's public key.
     """
-    rooms: dict[Way, Fabric] = {Way.DIRECT: HostGateway(), Way.VXLAN: VxlanFabric()}
+    wireguard = WireguardFabric(WireguardSettings(directory), publish=publish)
+    udp = UdpFabric(feed_socket=udp_socket)
+    rooms: dict[Way, Fabric] = {
+        Way.DIRECT: HostGateway(),
+        Way.VXLAN: VxlanFabric(),
+        Way.UDP: udp,
+        Way.WIREGUARD: wireguard,
+        Way.BLOCKED: BlockedPeers(),
+    }
     ways = _ways_of(cluster.fabric)
-    if not ways <= rooms.keys():
-        raise Unsupported(f"fabric {cluster.fabric.value}: not built here", "choose hostgw")
+    works = tuple(work for way, work in ((Way.UDP, udp), (Way.WIREGUARD, wireguard)) if way in ways)
     used = {way: room for way, room in rooms.items() if way in ways}
     retired = [room for way, room in rooms.items() if way not in ways]
     if cluster.fabric is FabricKind.L2 or cluster.stretched:
-        return MeasuredFabric(BridgeFabric(FabricOfWays(used, retired=tuple(retired))))
-    return MeasuredFabric(FabricOfWays(used, retired=(*retired, BridgeFabric())))
+        return Fabrics(MeasuredFabric(BridgeFabric(FabricOfWays(used, retired=tuple(retired)))), works)
+    return Fabrics(MeasuredFabric(FabricOfWays(used, retired=(*retired, BridgeFabric()))), works)
 
 
 def _ways_of(fabric: FabricKind) -> set[Way]:

@@ -11,6 +11,7 @@ import functools
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from netloom.agent.acks_follow import AckFollower
@@ -21,7 +22,7 @@ from netloom.agent.config import AgentConfig
 from netloom.agent.drained_server import DrainedServer
 from netloom.agent.drained_wait import DrainWaiter
 from netloom.agent.drops import DropWatch
-from netloom.agent.fabrics import fabric_of
+from netloom.agent.fabrics import Work, fabric_of
 from netloom.agent.findings import FindingEvents
 from netloom.agent.kernel import KernelReader
 from netloom.agent.mapped_ports import MappedPorts
@@ -69,6 +70,7 @@ from netloom.model.names.records import NameSettings
 from netloom.model.provenance import Finding
 from netloom.model.routes.ways import (
     FABRIC_ANNOTATION,
+    KEY_ANNOTATION,
     UNDERLAY_ANNOTATION,
     outer_family,
     pod_mtu,
@@ -99,7 +101,13 @@ class NodeAgent:
         self._health = UpdateHealth(clock=clock)
         self._engine: Engine | None = None
         self._plane: NftablesPlane | None = None
-        self._fabric = fabric_of(self._cluster)
+        fabrics = fabric_of(
+            self._cluster,
+            directory=Path(config.address_store).parent,
+            udp_socket=Path(config.udp_feed_socket),
+            publish=functools.partial(self._notes.say, KEY_ANNOTATION),
+        )
+        self._fabric, self._fabric_works = fabrics.fabric, fabrics.works
         self._store = AddressStore(config.address_store, reuse_delay_s=config.reuse_delay_s)
         self._admission = Admission(
             node=config.node,
@@ -333,6 +341,7 @@ class NodeAgent:
             tasks.create_task(self._networks.run(), name="networks")
             tasks.create_task(self._servers.run(), name="servers")
             tasks.create_task(self._questions.run(), name="questions")
+            tasks.create_task(self._domains.run(), name="domains")
             for reflector in self._reflectors:
                 tasks.create_task(reflector.run(), name="watch")
             tasks.create_task(self._program(tasks), name="engine")
@@ -341,6 +350,7 @@ class NodeAgent:
         for reflector in self._reflectors:
             await reflector.synced.wait()
         await self._own.known.wait()
+        await self._domains.recall()
         for orphan in self._admission.orphans(self._store.leases()):
             link = pod_link(orphan.attachment.container, orphan.attachment.interface)
             log.warning("pod %s is gone: its interface %s is taken away", orphan.pod, link)
@@ -362,14 +372,17 @@ class NodeAgent:
             acks=self._acks,
             clock=self._clock,
             report=self._findings.take,
-            others=(self._servers, self._paths.prober,),
+            others=(
+                self._servers,
+                self._paths.prober,
+            ),
             on_turn=lambda began: self._health.in_force(began=began),
         )
         auditor = Auditor(
             plane=plane, nft=nft, turns=self._engine, report=self._drift.take, clock=self._clock
         )
         tasks.create_task(auditor.run(), name="audit")
-        works = (
+        works: tuple[Work, ...] = (
             self._underlay,
             self._notes,
             ender,
@@ -383,6 +396,7 @@ class NodeAgent:
             self._drained,
             self._drops,
             self._paths,
+            *self._fabric_works,
         )
         tasks.create_task(self._findings.run(), name="findings")
         tasks.create_task(self._ipam.run(self._verbs.reclaim), name="addresses")

@@ -13,14 +13,19 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 
+import msgspec
+
 from netloom.model.inputs import NodeFacts
 from netloom.program.names import (
     FABRIC_LINK_PREFIX,
     NFT_ONLY_INSIDE_IN,
     NFT_ONLY_INSIDE_OUT,
     NFT_TUNNEL_SOURCE,
-    NFT_TUNNEL_TABLE,
+    NFT_UDP_TABLE,
+    NFT_WIREGUARD_TABLE,
     POD_LINK_PREFIX,
+    UDP_LINK,
+    WIREGUARD_LINK,
 )
 from netloom.program.nft import AddChain, AddRule, AddTable, Chain, DeleteTable, Hook, Op, Transaction
 from netloom.units import Cidr, Family, family_of
@@ -31,20 +36,34 @@ _BEHIND_SOURCE_NAT = 101
 _LAST = 300
 
 
-def tunnel_rules(facts: NodeFacts, device: str, *, only_inside: bool) -> tuple[Transaction, ...]:
+class TunnelTable(msgspec.Struct, frozen=True):
+    """The name of a tunnel's tables, one of each family, and of its interface.
+
+    ``only_inside`` says that nothing from or to a pod passes an interface that is not ours.
+    """
+
+    name: str
+    device: str
+    only_inside: bool = False
+
+
+UDP_TABLE = TunnelTable(NFT_UDP_TABLE, UDP_LINK)
+WIREGUARD_TABLE = TunnelTable(NFT_WIREGUARD_TABLE, WIREGUARD_LINK, only_inside=True)
+
+
+def tunnel_rules(facts: NodeFacts, table: TunnelTable) -> tuple[Transaction, ...]:
     """The tables of both families, made anew in one step each.
 
     Args:
         facts: of the node.
-        device: the tunnel.
-        only_inside: nothing from or to a pod passes an interface that is not ours.
+        table: whose.
     """
-    return tuple(_table(facts, family, device, only_inside=only_inside) for family in Family)
+    return tuple(_table(facts, family, table) for family in Family)
 
 
-def no_tunnel_rules() -> tuple[Transaction, ...]:
+def no_tunnel_rules(table: TunnelTable) -> tuple[Transaction, ...]:
     """Take the tables away; no error where there are none."""
-    return tuple(Transaction(family, NFT_TUNNEL_TABLE, (AddTable(), DeleteTable())) for family in Family)
+    return tuple(Transaction(family, table.name, (AddTable(), DeleteTable())) for family in Family)
 
 
 def pod_ranges(facts: NodeFacts) -> tuple[Cidr, ...]:
@@ -57,7 +76,7 @@ def pod_ranges(facts: NodeFacts) -> tuple[Cidr, ...]:
     return (*_merged(ranges, Family.V4), *_merged(ranges, Family.V6))
 
 
-def _table(facts: NodeFacts, family: Family, device: str, *, only_inside: bool) -> Transaction:
+def _table(facts: NodeFacts, family: Family, table: TunnelTable) -> Transaction:
     ops: list[Op] = [AddTable(), DeleteTable(), AddTable()]
     own = _merged(facts.pod_cidrs, family)
     if own:
@@ -65,12 +84,12 @@ def _table(facts: NodeFacts, family: Family, device: str, *, only_inside: bool) 
         ops.append(
             AddRule(
                 NFT_TUNNEL_SOURCE,
-                f'oifname "{device}" {family.value} saddr != {_set(own)} masquerade fully-random',
+                f'oifname "{table.device}" {family.value} saddr != {_set(own)} masquerade fully-random',
                 "answers come back through the tunnel",
             )
         )
     pods = [cidr for cidr in pod_ranges(facts) if family_of(cidr) is family]
-    if only_inside and pods:
+    if table.only_inside and pods:
         ours = f'{{ "lo", "{POD_LINK_PREFIX}*" }}'
         for name, hook, side, link in (
             (NFT_ONLY_INSIDE_IN, Hook("filter", "prerouting", _RAW), "saddr", "iifname"),
@@ -84,7 +103,7 @@ def _table(facts: NodeFacts, family: Family, device: str, *, only_inside: bool) 
                     "pods are reached encrypted only",
                 )
             )
-    return Transaction(family, NFT_TUNNEL_TABLE, tuple(ops))
+    return Transaction(family, table.name, tuple(ops))
 
 
 assert FABRIC_LINK_PREFIX.startswith(POD_LINK_PREFIX)  # noqa: S101 - one pattern is for both

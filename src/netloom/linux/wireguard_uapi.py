@@ -6,8 +6,10 @@ The first half is pure (the cross-platform userspace protocol of wireguard.com/x
 from __future__ import annotations
 
 import base64
+import contextlib
 import errno
 import ipaddress
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -132,7 +134,8 @@ class UserspaceWireguard:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.settimeout(_TIMEOUT_S)
-            sock.connect(str(self._path))
+            with _short(self._path) as path:
+                sock.connect(path)
         except OSError as error:
             sock.close()
             raise Unavailable(
@@ -171,6 +174,16 @@ class UserspaceWireguard:
         if number:
             raise kernel_error(f"{operation} at {self._path}", number)
         return pairs
+
+
+@contextlib.contextmanager
+def _short(path: Path) -> Iterator[str]:
+    """Another path to the same socket: a socket's has 107 bytes at most (unix(7))."""
+    directory = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{directory}/{path.name}"
+    finally:
+        os.close(directory)
 
 
 def public_key_of(private: bytes) -> str:

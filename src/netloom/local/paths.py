@@ -25,6 +25,8 @@ class NodePaths:
         self.kubeconfig = root / "kubeconfig"
         self.cni_socket = root / "cni.sock"
         self.dns_socket = root / "dns.sock"
+        self.udp_config = root / "udp.json"
+        self.udp_socket = root / "udp.sock"
         self.runner_socket = root / "runner.sock"
         self.standin_socket = root / "standin.sock"
         self.ipam = root / "ipam.db"

@@ -19,6 +19,8 @@ from netloom.clock import Clock
 from netloom.dns import main as dns
 from netloom.dns import sockets as dns_sockets
 from netloom.dns.main import DnsConfig
+from netloom.fabric.udp import main as udp
+from netloom.fabric.udp.main import UdpConfig
 from netloom.linux import netns
 from netloom.local import control_plane
 from netloom.local.init import Child
@@ -29,6 +31,7 @@ from netloom.local.runner.config import RunnerConfig
 from netloom.local.runner.standins import process as standins
 from netloom.local.settings import ClusterSettings
 from netloom.local.underlay import NODE_DEVICE, NodeRoom
+from netloom.model.routes.ways import FabricKind
 
 
 def children_of(
@@ -60,6 +63,10 @@ def _node(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -> Ite
     # Opened here and never closed: queries that come while one DNS process follows another wait for the next.
     sockets = netns.run_in(room.netns, functools.partial(dns_sockets.open_sockets, dns_config.listen, dns_config.port))
     yield Child(f"{room.name}-dns", functools.partial(_exit_code, dns.run, dns_config, sockets), room.netns)
+    if settings.fabric is FabricKind.UDP:
+        udp_config = UdpConfig(feed_socket=str(files.udp_socket))
+        _write(files.udp_config, udp_config)
+        yield Child(f"{room.name}-udp", functools.partial(_exit_code, udp.run, udp_config), room.netns)
     runner_config = str(files.runner_config)
     yield Child(f"{room.name}-standins", functools.partial(standins.main, runner_config), room.netns)
     yield Child(f"{room.name}-runner", functools.partial(runner.main, runner_config), room.netns)
@@ -82,6 +89,7 @@ def _agent_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -
         node_port_range=settings.node_port_range,
         cni_socket=str(files.cni_socket),
         dns_feed_socket=str(files.dns_socket),
+        udp_feed_socket=str(files.udp_socket),
         address_store=str(files.ipam),
         networks=NetworkSettings(plugin_dirs=(str(shim_path().parent), *NetworkSettings().plugin_dirs)),
         fabric=settings.fabric,

@@ -133,7 +133,8 @@ def vtep_link_local(underlay: Addr) -> Addr:
 NFT_TABLE = "netloom"
 """The one nftables table of each family, ``ip`` and ``ip6``. Everything in it is ours; nobody else may rely on it."""
 
-NFT_TUNNEL_TABLE = "netloom-tunnel"
+NFT_UDP_TABLE = "netloom-udp"
+NFT_WIREGUARD_TABLE = "netloom-wireguard"
 """The table of each family that a tunnel has for itself: the address that the node's own packets have inside, and where packets
 may travel encrypted only, what drops the others."""
 NFT_TUNNEL_SOURCE = "source"

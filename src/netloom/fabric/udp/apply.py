@@ -15,11 +15,11 @@ from pathlib import Path
 from netloom.errors import KernelError, NetloomError, Unavailable
 from netloom.fabric.route_set import RouteSet
 from netloom.fabric.tunnel_device import set_up
-from netloom.fabric.tunnel_rules import no_tunnel_rules, tunnel_rules
+from netloom.fabric.tunnel_rules import UDP_TABLE
+from netloom.fabric.tunnel_rules_apply import put_rules, take_rules
 from netloom.fabric.udp.compile import Tunnel, compile_routes, compile_table, compile_tunnel
 from netloom.fabric.udp.feed import connect, push
 from netloom.linux import netns
-from netloom.linux.nft import Nft
 from netloom.linux.rtnl import Rtnl
 from netloom.model.inputs import NodeFacts
 from netloom.model.state import PeerRoute
@@ -66,9 +66,7 @@ class UdpFabric:
                 log.warning(
                     "fabric udp is a fallback for networks that drop all else: expect a fraction of the speed of vxlan"
                 )
-            with Nft(netns_fd=self._netns_fd) as nft:
-                for transaction in tunnel_rules(facts, UDP_LINK, only_inside=False):
-                    await nft.run(transaction)
+            await put_rules(UDP_TABLE, facts, self._netns_fd)
             await self._reconcile_all()
             self._started.set()
 
@@ -91,9 +89,7 @@ class UdpFabric:
             self._started.clear()
             self._peers = {}
             await netns.run_in_async(None, self._remove)
-            with Nft(netns_fd=self._netns_fd) as nft:
-                for transaction in no_tunnel_rules():
-                    await nft.run(transaction)
+            await take_rules(UDP_TABLE, self._netns_fd)
 
     async def run(self) -> None:
         """Give a process that comes anew all that it needs, until cancelled."""

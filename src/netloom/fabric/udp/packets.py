@@ -81,16 +81,16 @@ def too_big(packet: memoryview, mtu: int) -> bytes:
             return b""
         body = struct.pack("!BBHHH", 3, 4, 0, 0, mtu) + bytes(packet[:_QUOTED])
         body = body[:2] + _inverted(body) + body[4:]
-        own, target = packet[16:20], packet[12:16]
+        own, target = bytes(packet[16:20]), bytes(packet[12:16])
         head = struct.pack("!BBHHHBBH4s4s", 0x45, 0xC0, 20 + len(body), 0, 0, 64, 1, 0, own, target)
         return head[:10] + _inverted(head) + head[12:] + body
     if packet[6] == _ICMPV6 and packet[40] < 128:
         return b""
-    own, target = packet[24:40], packet[8:24]
+    own, target = bytes(packet[24:40]), bytes(packet[8:24])
     body = struct.pack("!BBHI", 2, 0, 0, max(mtu, _MIN_MTU_V6)) + bytes(packet[:_QUOTED_V6])
-    pseudo = bytes(own) + bytes(target) + struct.pack("!II", len(body), _ICMPV6)
+    pseudo = own + target + struct.pack("!II", len(body), _ICMPV6)
     body = body[:2] + _inverted(pseudo + body) + body[4:]
-    return struct.pack("!IHBB", 6 << 28, len(body), _ICMPV6, 64) + bytes(own) + bytes(target) + body
+    return struct.pack("!IHBB", 6 << 28, len(body), _ICMPV6, 64) + own + target + body
 
 
 def _inverted(data: bytes) -> bytes:

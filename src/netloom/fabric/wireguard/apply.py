@@ -20,13 +20,13 @@ import msgspec
 from netloom.errors import KernelError, NetloomError, Unavailable, Unsupported
 from netloom.fabric.route_set import RouteSet
 from netloom.fabric.tunnel_device import set_up
-from netloom.fabric.tunnel_rules import no_tunnel_rules, tunnel_rules
+from netloom.fabric.tunnel_rules import WIREGUARD_TABLE
+from netloom.fabric.tunnel_rules_apply import put_rules, take_rules
 from netloom.fabric.wireguard.compile import Compiled, Tunnel, compile_guard, compile_peers, compile_tunnel
 from netloom.fabric.wireguard.driver import Driver, KernelDriver, ProcessDriver
 from netloom.fabric.wireguard.keys import KeyPair, load_or_make
 from netloom.fabric.wireguard.watch import Watch
 from netloom.linux import netns
-from netloom.linux.nft import Nft
 from netloom.linux.rtnl import Rtnl
 from netloom.model.inputs import NodeFacts
 from netloom.model.state import PeerRoute
@@ -110,9 +110,7 @@ class WireguardFabric:
         async with self._turn:
             self._started.clear()
             await netns.run_in_async(None, self._remove)
-            with Nft(netns_fd=self._netns_fd) as nft:
-                for transaction in no_tunnel_rules():
-                    await nft.run(transaction)
+            await take_rules(WIREGUARD_TABLE, self._netns_fd)
             self._peers, self._in_force = {}, Compiled()
 
     async def run(self) -> None:
@@ -150,9 +148,7 @@ class WireguardFabric:
                 lifeline.close()
 
     async def _start(self, facts: NodeFacts) -> None:
-        with Nft(netns_fd=self._netns_fd) as nft:
-            for transaction in tunnel_rules(facts, WIREGUARD_LINK, only_inside=True):
-                await nft.run(transaction)
+        await put_rules(WIREGUARD_TABLE, facts, self._netns_fd)
         await netns.run_in_async(None, lambda: self._guard_routes(facts))
         key = await netns.run_in_async(None, lambda: load_or_make(self.key_file))
         if self._key is None or key.public != self._key.public:
@@ -204,7 +200,7 @@ class WireguardFabric:
 
     def _process(self) -> ProcessDriver:
         return ProcessDriver(
-            WIREGUARD_LINK, directory=self._settings.directory / "wireguard", netns_fd=self._netns_fd
+            WIREGUARD_LINK, directory=self._settings.directory / "wg", netns_fd=self._netns_fd
         )
 
     def _change(self, destinations: Collection[Cidr]) -> None:
