@@ -14,15 +14,21 @@ from pathlib import Path
 import pytest
 
 from netloom.cni import attach
+from netloom.fabric.vxlan.apply import VxlanFabric
 from netloom.linux import netns, sysctl
 from netloom.linux.rtnl import Rtnl
+from netloom.model.routes.ways import FabricKind
 from netloom.program import names
 from netloom.program.sysctl import NODE_SETTINGS, POD_LINK_SETTINGS, Setting
+from netloom.testing.fabric_rig import Layout, fabric_net
 from netloom.testing.hosts import Host
 from netloom.testing.naive_services import Asker, naive
 from netloom.testing.service_networks import (
     CLUSTER_IPS,
+    NODE_PORT,
+    client_of,
     facts,
+    node_port,
     one_node,
     plane_of,
     service,
@@ -252,3 +258,28 @@ async def test_pods_of_two_nodes_and_the_nodes_themselves_meet_with_strict_rever
             for server in hosts:
                 if asker is not server:
                     assert await reaches(asker, server, Family.V4), f"{asker.name} to {server.name}"
+
+
+@FAMILIES
+async def test_a_tunnel_carries_everything_between_strict_nodes(family):
+    """Pods, what a node itself sends, and a NodePort whose client the tunnel sees as a node."""
+    layout = Layout(fabric=FabricKind.VXLAN, is_routed=True, direct=False)
+    with fabric_net(layout) as net:
+        one, two = net.nodes
+        for node in net.nodes:
+            for which in ("all", "default"):
+                write(node.host.netns_fd, f"net/ipv4/conf/{which}/rp_filter", 1)
+        async with net.joined(*(VxlanFabric(netns_fd=node.host.netns_fd) for node in net.nodes)):
+            assert await reaches(one.pod, two.pod, family)
+            assert await reaches(two.pod, one.pod, family)
+            assert await reaches(one.host, two.pod, family)
+            with client_of(one.host) as client, plane_of(one.host) as plane:
+                state = state_of(
+                    node_port(family, Protocol.TCP, two.pod), pods=[one.pod], peers=one.peers.values()
+                )
+                await plane.start(state, one.facts)
+                async with serving(two.pod, protocol=Protocol.TCP, family=family):
+                    reply = await client.ask(
+                        one.host.address_of(family), NODE_PORT, Protocol.TCP, timeout_s=3
+                    )
+            assert reply is not None
