@@ -19,6 +19,7 @@ from netloom.agent.acks_gate import ReadinessGates
 from netloom.agent.acks_publish import AckPublisher
 from netloom.agent.admission import Admission
 from netloom.agent.config import AgentConfig
+from netloom.agent.domains import DomainNames
 from netloom.agent.drained_server import DrainedServer
 from netloom.agent.drained_wait import DrainWaiter
 from netloom.agent.drops import DropWatch
@@ -54,6 +55,7 @@ from netloom.dataplane.nftables.apply import NftablesPlane
 from netloom.dataplane.nftables.audit import Auditor
 from netloom.dataplane.nftables.ender import FlowEnder
 from netloom.dataplane.nftables.policy.table import PolicyTable
+from netloom.dns.told import socket_beside as socket_beside_feed
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending
 from netloom.engine.reconcile import Engine
@@ -131,6 +133,12 @@ class NodeAgent:
             socket_path=config.dns_feed_socket,
             node=config.node,
             networks=self._dns_networks,
+        )
+        self._domains = DomainNames(
+            path=socket_beside_feed(config.dns_feed_socket),
+            mark=functools.partial(self._pending.mark, "domains"),
+            in_force=self._acks.in_force,
+            clock=clock,
         )
         self._watch(client)
         self._events = EventRecorder(client, "netloom", clock=clock)
@@ -257,6 +265,7 @@ class NodeAgent:
             socket_beside(config.cni_socket),
             {
                 "drift": self._drift.report,
+                "domains": self._domains.report,
                 "drops": self._drops.report,
                 "ipam": self._ipam.report,
                 "paths": self._paths.prober.reports,
@@ -282,6 +291,7 @@ class NodeAgent:
                     self._drift,
                     self._drops,
                     self._paths.prober,
+                    self._domains,
                 )
             ),
             report=_report,
@@ -375,6 +385,7 @@ class NodeAgent:
             others=(
                 self._servers,
                 self._paths.prober,
+                self._domains,
             ),
             on_turn=lambda began: self._health.in_force(began=began),
         )

@@ -86,6 +86,12 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     lifetime_s: int
     """How long it may be kept; 0: not at all."""
 
+    def records(self) -> list[Record]:
+        """The answers, with nothing compressed in them."""
+        message = HEADER.pack(0, 0, 1, *self.counts) + self.question.section + self.body
+        found = sections(message, HEADER.size + len(self.question.section))
+        return [expand(message, where) for where in found if where.section == 0]
+
     def answer(self, age_s: int, *, stale: bool = False) -> Answer:
         """The answer as it is some seconds later, for a query for the same name; ``stale``: its time is over."""
         body = bytearray(self.body)
@@ -240,6 +246,11 @@ class AnswerCache:
     def size(self) -> int:
         """Bytes that the replies take, about."""
         return self._size
+
+    def replies(self) -> list[Reply]:
+        """Those that are still good."""
+        now = self._clock.monotonic()
+        return [e.reply for e in self._entries.values() if now - e.since < self._lifetime_s(e.reply)]
 
     def get(self, question: Question) -> Found | None:
         """A reply that is still good, or one that is not any more but better than nothing."""

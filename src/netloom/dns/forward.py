@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import msgspec
 
 from netloom.clock import Clock
 from netloom.dns.answers import REFUSED, SERVFAIL, Answer, Ask, write_answer
-from netloom.dns.cache import AnswerCache, Found, Question, read_reply
+from netloom.dns.cache import AnswerCache, Found, Question, Reply, read_reply
 from netloom.dns.counters import Counters
 from netloom.dns.upstream import Resolvers
 from netloom.dns.wire import AA, CD, Malformed, Query, name_text
@@ -59,7 +59,7 @@ class _Waiter(msgspec.Struct, frozen=True, eq=False):
 class Forwarder:
     """Answers what others know. ``tasks`` is entered by the owner, who also ends it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - who wires it names each part
         self,
         *,
         resolvers: Resolvers,
@@ -67,8 +67,11 @@ class Forwarder:
         clock: Clock,
         counters: Counters,
         tasks: asyncio.TaskGroup,
+        announce: Callable[[Reply], Awaitable[None]],
         stale_after_s: float = STALE_AFTER_S,
     ) -> None:
+        """``announce`` is awaited with each answer before anybody gets it."""
+        self._announce = announce
         self._resolvers = resolvers
         self._cache = cache
         self._clock = clock
@@ -151,6 +154,7 @@ class Forwarder:
         began = self._clock.monotonic()
         try:
             reply = read_reply(question, await self._resolvers.exchange(question))
+            await self._announce(reply)
             self._cache.put(reply)
             self._counters.upstream_seconds.observe(self._clock.monotonic() - began)
         except (Unavailable, Malformed, OSError):

@@ -20,14 +20,14 @@ import msgspec
 from netloom.clock import SystemClock
 from netloom.dns.cache import AnswerCache
 from netloom.dns.clients import Clients
-from netloom.dns.config import OutsideSettings
+from netloom.dns.config import Checked, OutsideSettings
 from netloom.dns.cookies import Cookies
 from netloom.dns.counters import Counters
 from netloom.dns.feed import FeedServer
 from netloom.dns.fixed import FixedNames, RewrittenNames
 from netloom.dns.floods import FloodGuard
 from netloom.dns.forward import Forwarder
-from netloom.dns.handlers import ClusterNames, OtherNames, ReverseNames, UnservedQueries
+from netloom.dns.handlers import ClusterNames, Handler, OtherNames, ReverseNames, UnservedQueries
 from netloom.dns.outside import settings_for_outside
 from netloom.dns.prepared import PreparedAnswers
 from netloom.dns.search import SearchedNames
@@ -35,6 +35,7 @@ from netloom.dns.server import PATIENCE_S, QueryServer
 from netloom.dns.sockets import Sockets, open_sockets, passed_sockets
 from netloom.dns.tcp import TcpListener
 from netloom.dns.tls import TlsPool
+from netloom.dns.told import ToldNames, socket_beside
 from netloom.dns.turns import QueryTurns
 from netloom.dns.udp import UdpListener
 from netloom.dns.upstream import Resolvers
@@ -90,32 +91,31 @@ async def serve(
     tls = TlsPool()
     resolvers = Resolvers.of(outside, counters=counters, tls=tls)
     cache = AnswerCache(clock=clock, settings=outside.settings.cache)
+    told = ToldNames(
+        path=socket_beside(config.feed_socket), clock=clock, fixed=outside.hosts, answers=cache.replies
+    )
     feed = FeedServer(path=config.feed_socket, zone=zone, clients=clients, counters=counters)
     with ExitStack() as undo:
         # All that may be refused is asked for before the task group: its errors come out as they are.
         if sockets is None:
             sockets = open_sockets(config.listen, config.port)
             undo.callback(sockets.close)
+        undo.callback(told.close)
+        told.open()
         undo.callback(feed.close)
         feed.open()
         async with asyncio.TaskGroup() as tasks:
             forwarder = Forwarder(
-                resolvers=resolvers, cache=cache, clock=clock, counters=counters, tasks=tasks
+                resolvers=resolvers,
+                cache=cache,
+                clock=clock,
+                counters=counters,
+                tasks=tasks,
+                announce=told.announce,
             )
             health = tasks.create_task(resolvers.run(), name="dns-health")
-            handlers = (
-                UnservedQueries(),
-                RewrittenNames(zone=zone, rewrites=outside.rewrites),
-                FixedNames(
-                    outside.hosts, ttl_s=outside.settings.hosts_ttl_s, reverse=outside.settings.hosts_reverse
-                ),
-                SearchedNames(zone=zone),
-                ClusterNames(zone=zone, cluster_domain=config.cluster_domain),
-                ReverseNames(zone=zone),
-                OtherNames(),
-            )
             server = QueryServer(
-                handlers=handlers,
+                handlers=_handlers(config, outside, zone),
                 forwarder=forwarder,
                 zone=zone,
                 prepared=prepared,
@@ -127,13 +127,10 @@ async def serve(
             guarding = tasks.create_task(guard.run(), name="dns-floods")
             turns = QueryTurns(server=server, counters=counters)
             with ExitStack() as running:
-                running.callback(guarding.cancel)
-                running.callback(forwarder.close)
-                running.callback(health.cancel)
-                running.callback(tls.close)
-                running.callback(server.close)
-                for sock in sockets.datagrams:
-                    udp = UdpListener(
+                for end in (guarding.cancel, forwarder.close, health.cancel, tls.close, server.close):
+                    running.callback(end)
+                for udp in [
+                    UdpListener(
                         sock=sock,
                         prepared=prepared,
                         clients=clients,
@@ -141,15 +138,32 @@ async def serve(
                         guard=guard,
                         counters=counters,
                     )
+                    for sock in sockets.datagrams
+                ]:
                     running.callback(udp.close)
                     udp.start()
                 for sock in sockets.streams:
                     tcp = TcpListener(sock=sock, server=server, clients=clients, counters=counters)
                     running.callback(tcp.close)
                     await tcp.start()
+                await told.start()
                 await feed.start()
                 log.info("answering at %s port %d", ", ".join(config.listen), config.port)
                 await _until_ended(stop if stop is not None else asyncio.Event(), ready)
+
+
+def _handlers(config: DnsConfig, outside: Checked, zone: Zone) -> tuple[Handler, ...]:
+    """Who is asked, in order."""
+    settings = outside.settings
+    return (
+        UnservedQueries(),
+        RewrittenNames(zone=zone, rewrites=outside.rewrites),
+        FixedNames(outside.hosts, ttl_s=settings.hosts_ttl_s, reverse=settings.hosts_reverse),
+        SearchedNames(zone=zone),
+        ClusterNames(zone=zone, cluster_domain=config.cluster_domain),
+        ReverseNames(zone=zone),
+        OtherNames(),
+    )
 
 
 async def _until_ended(ended: asyncio.Event, ready: Callable[[], None] | None) -> None:

@@ -75,6 +75,10 @@ def sockets() -> tuple[socket.socket, socket.socket]:
             return datagrams, stream
 
 
+async def nobody_cares(reply):
+    assert reply.counts
+
+
 @asynccontextmanager
 async def bench(*answers, attempt_s: float = 0.05, total_s: float = 1.0, absent: int = 0, **settings):
     """``answers`` of each server; ``absent`` ports where nobody is come first. ``stubs`` by domain: places of servers."""
@@ -94,6 +98,7 @@ async def bench(*answers, attempt_s: float = 0.05, total_s: float = 1.0, absent:
     clock = HandClock()
     stubs = {d: Stub(servers=(addresses[at],)) for d, at in settings.pop("stubs", {}).items()}
     stale_after_s = settings.pop("stale_after_s", 30)
+    announce = settings.pop("announce", nobody_cares)
     outside = checked(
         OutsideSettings(upstreams=tuple(addresses), attempt_s=min(attempt_s, 5), stubs=stubs, **settings)
     )
@@ -107,6 +112,7 @@ async def bench(*answers, attempt_s: float = 0.05, total_s: float = 1.0, absent:
             clock=clock,
             counters=counters,
             tasks=tasks,
+            announce=announce,
             stale_after_s=stale_after_s,
         )
         health = tasks.create_task(resolvers.run())
@@ -344,6 +350,24 @@ async def test_a_domain_that_nobody_is_asked_about():
         assert (await b.ask("x.secret.example.")).rcode == "REFUSED"
         assert (await b.ask()).rcode == "NOERROR"
         assert [name for name, _ in b.servers[0].asked] == [WWW]
+
+
+async def test_an_answer_is_given_when_it_has_been_announced_and_not_before():
+    announced, may_go = asyncio.Event(), asyncio.Event()
+
+    async def announce(reply):
+        announced.set()
+        await may_go.wait()
+
+    async with bench(GOOD, announce=announce) as b:
+        waiting = b.ask()
+        await announced.wait()
+        assert not waiting.done()
+        may_go.set()
+        assert (await waiting).answers == (f"{WWW} 300 A 192.0.2.1",)
+        announced.clear()
+        await b.ask()
+        assert not announced.is_set(), "what is kept has been announced"
 
 
 async def test_servers_take_turns_where_that_is_wanted():
