@@ -25,7 +25,7 @@ as_root() {
 
 # program[:program...]=package; a package is asked for only where one of its programs is missing
 readonly run_programs="nft=nftables catatonit=catatonit gcc=gcc setsid=util-linux unshare=util-linux curl=curl"
-readonly test_programs="ip=iproute2 dig=bind9-dnsutils conntrack=conntrack git=git ps=procps"
+readonly test_programs="ip=iproute2 dig=bind9-dnsutils conntrack=conntrack git=git ps=procps podman=podman crun=crun"
 readonly bench_programs="dnsperf=dnsperf"
 
 missing_packages() {
