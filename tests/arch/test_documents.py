@@ -21,6 +21,8 @@ ROOM_READMES = (
     "dns",
     "dataplane/nftables",
     "fabric/hostgw",
+    "fabric/l2",
+    "fabric/vxlan",
     "local/apiserver",
     "local/runner",
 )
