@@ -19,8 +19,9 @@ import pytest
 from netloom.dns.config import OutsideSettings
 from netloom.dns.feed import FeedClient
 from netloom.dns.main import DnsConfig
+from netloom.dns.sockets import open_sockets
 from netloom.linux import process
-from netloom.linux.netns import Namespaces, open_socket
+from netloom.linux.netns import Namespaces, open_socket, run_in
 from netloom.linux.rtnl import Rtnl
 from netloom.model.names.names import Names
 from netloom.model.names.records import NameSettings
@@ -276,6 +277,108 @@ async def test_without_the_agent_the_last_knowledge_is_served(node: Node):
         await successor.says(b.service("shop/web", "10.96.0.99"))
         assert (await node.dig("web.shop.svc.cluster.local", "+short"))[1] == ["10.96.0.99"]
         assert (await node.dig("db.shop.svc.cluster.local"))[0] == "NXDOMAIN"
+
+
+async def test_the_protocol_as_dig_and_kdig_see_it(node: Node):
+    async with node.agent() as agent:
+        await agent.says(*shop())
+        name = "web.shop.svc.cluster.local"
+        for args, status in (
+            (("+opcode=NOTIFY", "cluster.local", "SOA"), "NOTIMP"),
+            (("+opcode=UPDATE", "cluster.local", "SOA"), "NOTIMP"),
+            (("+edns=1", "+noednsnegotiation", name), "BADVERS"),
+            ((name, "ANY"), "NOERROR"),
+            (("hostname.bind", "CH", "TXT"), "REFUSED"),
+            ((name, "HS"), "REFUSED"),
+            (("+ednsopt=65001:abcd", name), "NOERROR"),
+            (("+ednsopt=10:abcd", "+nocookie", name), "FORMERR"),
+            (("+qid=7", "+header-only",), "FORMERR"),
+        ):  # fmt: skip
+            assert (await node.dig(*args))[0] == status, args
+        assert (await node.dig("version.bind", "CH", "TXT"))[1] == ['version.bind. 0 CH TXT "netloom"']
+        assert "(good)" in (await node.dig("+cookie", name))[2]
+        assert "flags: do; udp: 1232" in (await node.dig("+dnssec", name))[2]
+        assert "TCP-KEEPALIVE: 10.0 secs" in re.sub("[-_ ]KEEPALIVE", "-KEEPALIVE", (await node.dig("+tcp", "+keepalive", name))[2])  # fmt: skip
+        assert (await node.dig("cluster.local", "IXFR=1"))[2].count("Transfer failed") == 1
+
+
+@pytest.mark.skipif(shutil.which("kdig") is None, reason="kdig is missing; install knot-dnsutils")
+async def test_another_program_reads_the_same(node: Node):
+    async with node.agent() as agent:
+        await agent.says(*shop())
+
+        async def kdig(*args: str) -> str:
+            argv = ["kdig", f"@{SERVER}", "+timeout=3", "+retry=0", *args]
+            done = await process.run(argv, ns=Namespaces(net=node.netns))
+            return re.sub(r"[ \t]+", " ", done.stdout.decode())
+
+        said = await kdig("+cookie", "+edns=0", "WEB.shop.svc.cluster.local")
+        assert "status: NOERROR" in said
+        assert "web.shop.svc.cluster.local. 5 in a 10.96.0.5" in said.lower()
+        assert "status: NXDOMAIN" in await kdig("nope.shop.svc.cluster.local")
+        assert "status: BADVERS" in await kdig("+edns=1", "web.shop.svc.cluster.local")
+        assert "SOA" not in await kdig("+tcp", "cluster.local", "AXFR")
+        assert (await kdig("+tcp", "+keepopen", "+short", "web.shop.svc.cluster.local", "db-1.db.shop.svc.cluster.local")) == "10.96.0.5\n10.244.1.1\n"  # fmt: skip
+
+
+BEQUEST = """
+import os, sys
+given = [os.dup(fd) for fd in map(int, sys.argv[2].split(","))]
+for place, fd in enumerate(given, 3):
+    os.dup2(fd, place)
+    os.set_inheritable(place, True)
+os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(given))}
+os.execv(sys.executable, [sys.executable, "-m", "netloom.dns.main", sys.argv[1]])
+"""
+
+
+async def test_who_asks_while_one_process_follows_another_waits_and_is_answered(tmp_path: Path):
+    feed = tmp_path / "dns.sock"
+    config = tmp_path / "dns.json"
+    config.write_bytes(msgspec.json.encode(DnsConfig(listen=(SERVER,), feed_socket=str(feed), patience_s=30)))
+    loop = asyncio.get_running_loop()
+    with fresh_netns() as netns, contextlib.ExitStack() as undo:
+        with Rtnl(netns) as rtnl:
+            rtnl.add_address("lo", ip_interface(f"{SERVER}/32"))
+        sockets = run_in(netns, lambda: open_sockets((SERVER,), 53))
+        undo.callback(sockets.close)
+        fds = tuple(s.fileno() for s in (*sockets.datagrams, *sockets.streams))
+        argv = (sys.executable, "-c", BEQUEST, str(config), ",".join(map(str, fds)))
+
+        async def started() -> process.Process:
+            command = process.Command(argv=argv, stderr=process.PIPE, pass_fds=fds)
+            made = await process.spawn(command, ns=Namespaces(net=netns))
+            undo.callback(made.close)
+            assert made.stderr is not None
+            assert b"answering at" in await asyncio.to_thread(made.stderr.readline)
+            return made
+
+        first = await started()
+        async with Agent(feed).running() as agent:
+            await agent.says(*shop())
+            first.kill(signal.SIGKILL)
+            await first.wait()
+            asking = open_socket(netns, socket.AF_INET, socket.SOCK_DGRAM)
+            undo.callback(asking.close)
+            asking.setblocking(False)
+            asking.connect((SERVER, 53))
+            for ident in range(20):
+                asking.send(write_query("web.shop.svc.cluster.local", ident=ident))
+            stream = open_socket(netns, socket.AF_INET, socket.SOCK_STREAM)
+            undo.callback(stream.close)
+            stream.setblocking(False)
+            query = write_query("nope.shop.svc.cluster.local")
+            async with asyncio.timeout(30):
+                await loop.sock_connect(stream, (SERVER, 53))
+                await loop.sock_sendall(stream, len(query).to_bytes(2, "big") + query)
+                second = await started()
+                replies = [read_reply(await loop.sock_recv(asking, 4096)) for _ in range(20)]
+                denied = read_reply((await loop.sock_recv(stream, 4096))[2:])
+        assert sorted(r.ident for r in replies) == list(range(20))
+        assert {r.answers for r in replies} == {("web.shop.svc.cluster.local. 5 A 10.96.0.5",)}
+        assert denied.rcode == "NXDOMAIN"
+        second.kill(signal.SIGTERM)
+        assert await second.wait() == 0
 
 
 async def test_sigterm_ends_it_cleanly(node: Node):
