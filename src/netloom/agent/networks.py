@@ -17,13 +17,14 @@ from netloom.api.core import Pod
 from netloom.api.networks import NetworkAttachmentDefinition, NetworkPool
 from netloom.clock import Clock
 from netloom.cni.delegate import Delegates
-from netloom.cni.networks.attachments import OWN_PLUGIN, SecondaryNetworks
+from netloom.cni.networks.attachments import SecondaryNetworks
 from netloom.cni.networks.definitions import Definitions
 from netloom.cni.networks.guard import PluginGuard
 from netloom.cni.networks.ipam import PLUGIN, PoolIpam
 from netloom.cni.networks.isolation import Isolation
 from netloom.cni.networks.leases import PoolLeases
 from netloom.cni.networks.own import OwnNetwork
+from netloom.cni.networks.plans import OWN_PLUGIN, Planner
 from netloom.cni.networks.publish import StatusPublisher
 from netloom.cni.networks.record import NetworkRecord
 from netloom.cni.result import Answer
@@ -107,8 +108,13 @@ class NodeNetworks:
         self._ipam_server = CniServer(ipam_socket, self._ipam)
         self.secondary = SecondaryNetworks(
             pods=self._pod,
-            definitions=Definitions(
-                watched=self._definitions, fetch=self._fetch, config_dirs=settings.config_dirs
+            planner=Planner(
+                definitions=Definitions(
+                    watched=self._definitions, fetch=self._fetch, config_dirs=settings.config_dirs
+                ),
+                isolation=Isolation(settings.namespace_isolation, frozenset(settings.shared_namespaces)),
+                tell=self._tell,
+                default_namespace=settings.default_namespace,
             ),
             delegates=Delegates(
                 plugin_dirs=settings.plugin_dirs,
@@ -119,7 +125,6 @@ class NodeNetworks:
             record=record,
             guard=PluginGuard(Path(address_store).with_name("networks.lock")),
             leases=self._leases,
-            isolation=Isolation(settings.namespace_isolation, frozenset(settings.shared_namespaces)),
             publisher=self._publisher,
             keep=(
                 *facts.cluster_cidrs,
@@ -127,7 +132,6 @@ class NodeNetworks:
                 *map(ipaddress.ip_network, facts.dns_addresses),
             ),
             tell=self._tell,
-            default_namespace=settings.default_namespace,
         )
 
     def answering(self, verbs: CallHandler) -> CallHandler:

@@ -28,6 +28,7 @@ from netloom.cni.networks.guard import PluginGuard
 from netloom.cni.networks.ipam import PoolIpam
 from netloom.cni.networks.isolation import Isolation
 from netloom.cni.networks.leases import PoolLeases
+from netloom.cni.networks.plans import Planner
 from netloom.cni.networks.publish import StatusPublisher
 from netloom.cni.networks.record import NetworkRecord
 from netloom.cni.request import CniRequest
@@ -185,7 +186,11 @@ class SecondaryRig:
         )
         self.networks = SecondaryNetworks(
             pods=self.pods.get,
-            definitions=Definitions(watched=self.definitions, fetch=_absent),
+            planner=Planner(
+                definitions=Definitions(watched=self.definitions, fetch=_absent),
+                isolation=isolation or Isolation(),
+                tell=lambda pod, reason, words, is_warning: self.told.append((reason, words)),
+            ),
             delegates=Delegates(
                 plugin_dirs=plugin_dirs,
                 environment=environment,
@@ -196,7 +201,6 @@ class SecondaryRig:
             record=self.record,
             guard=PluginGuard(directory / "networks.lock", patience_s=patience_s),
             leases=self.leases,
-            isolation=isolation or Isolation(),
             publisher=StatusPublisher(api=self.api),
             keep=(ipaddress.ip_network("10.244.0.0/16"), ipaddress.ip_network("10.96.0.0/16")),
             tell=lambda pod, reason, words, is_warning: self.told.append((reason, words)),

@@ -2,7 +2,7 @@
 
 In: the verbs' calls for the first interface. Out: interfaces ``net1``, ``net2`` ... that plugins made, or a CniError that names pod,
 entry and NetworkAttachmentDefinition. Everything is recorded before it is done; a failure undoes what was done, last first, and DEL and
-GC go by the record alone. A pod that asks for no network costs a look into a dictionary. Not here: what is asked for (``selection``),
+GC go by the record alone. A pod that asks for no network costs a look into a dictionary. Not here: what is asked for (``plans``),
 calling plugins (``cni/delegate``), addresses of pools (``leases``).
 """
 
@@ -20,43 +20,27 @@ from netloom.api.core import Pod
 from netloom.api.networks import DEFAULT_NETWORK_ANNOTATION, NETWORKS_ANNOTATION
 from netloom.cni.attach import PodInterface
 from netloom.cni.codes import CniError, Code, cni_error
-from netloom.cni.delegate import Call, DelegateFailed, Delegates, PodNetns
+from netloom.cni.delegate import DelegateFailed, Delegates, PodNetns
 from netloom.cni.ipam.store import Attachment
 from netloom.cni.networks import default_route, results
-from netloom.cni.networks.configuration import NetworkList, Requested
 from netloom.cni.networks.default_route import DefaultRoute
-from netloom.cni.networks.definitions import Definitions
 from netloom.cni.networks.guard import PluginGuard
-from netloom.cni.networks.isolation import Isolation
 from netloom.cni.networks.leases import PoolLeases
+from netloom.cni.networks.plans import Plan, Planner, Tell, tell_nobody
 from netloom.cni.networks.publish import StatusPublisher
 from netloom.cni.networks.record import NetworkEntry, NetworkRecord
 from netloom.cni.networks.results import Attached
-from netloom.cni.networks.selection import Selection, default_network_of, networks_of
 from netloom.cni.networks.status import NetworkStatus, annotation, status_of
 from netloom.cni.request import CniRequest
-from netloom.errors import InvalidObject, NetloomError, Unavailable, Untrue
+from netloom.errors import NetloomError, Unavailable, Untrue
 from netloom.linux import netns
 from netloom.linux.rtnl import Rtnl
 from netloom.units import Cidr, Family
 
 log = logging.getLogger(__name__)
 
-OWN_PLUGIN = "netloom"
-"""``type`` of the cluster's own network."""
 _ADD_S = 75.0
 """For all networks of a pod; our shim gives up after 110 s, and undoing takes time, too."""
-_OWN_CAPABILITIES = frozenset({"ips", "mac"})
-
-Tell = Callable[[Pod, str, str, bool], None]
-"""Says something about a pod: reason, words, whether it is a warning."""
-
-
-class _Plan(msgspec.Struct, frozen=True):
-    """One network of one pod, ready to be attached."""
-
-    selection: Selection
-    call: Call
 
 
 class SecondaryNetworks:
@@ -64,44 +48,38 @@ class SecondaryNetworks:
 
     Args:
         pods: a pod of this node by namespace/name, or None.
-        definitions: what networks there are.
+        planner: what a pod's annotations mean.
         delegates: the plugins.
         record: what was done.
         guard: keeps plugins of an earlier agent and ours apart.
         leases: addresses of pools.
-        isolation: whose networks a pod may have.
         publisher: writes what a pod got into the pod; None: nobody is told.
         keep: ranges that stay reachable through the first interface when the default route goes elsewhere.
         tell: says something about a pod; None: nobody is told.
-        default_namespace: where networks of ``v1.multus-cni.io/default-network`` are that say no namespace.
     """
 
     def __init__(  # noqa: PLR0913 - the seams to the agent, by keyword
         self,
         *,
         pods: Callable[[str], Pod | None],
-        definitions: Definitions,
+        planner: Planner,
         delegates: Delegates,
         record: NetworkRecord,
         guard: PluginGuard,
         leases: PoolLeases,
-        isolation: Isolation,
         publisher: StatusPublisher | None = None,
         keep: Sequence[Cidr] = (),
         tell: Tell | None = None,
-        default_namespace: str = "kube-system",
     ) -> None:
         self._pods = pods
-        self._definitions = definitions
+        self._planner = planner
         self._delegates = delegates
         self._record = record
         self._guard = guard
         self._leases = leases
-        self._isolation = isolation
         self._publisher = publisher
         self._keep = tuple(keep)
-        self._tell = tell or _tell_nobody
-        self._default_namespace = default_namespace
+        self._tell = tell or tell_nobody
 
     # --- what the verbs call
 
@@ -115,10 +93,9 @@ class SecondaryNetworks:
         asked, instead = _annotations(pod)
         if not asked and not instead and request.attachment not in self._record:
             return
-        plans: list[_Plan] = []
+        plans: list[Plan] = []
         if pod is not None:
-            await self._check_default(pod, instead, request)
-            plans = await self._plans(pod, asked, request)
+            plans = await self._planner.plans(pod, asked, instead, first=request.attachment)
         inside = PodNetns.of(request.netns_path, netns_fd)
         async with self._guard.held(request.attachment) as guard_fd:
             if (
@@ -200,48 +177,12 @@ class SecondaryNetworks:
         entries = self._record.entries(attachment)
         return frozenset(route.family for _, entry in entries for route in _routes(entry))
 
-    # --- what is wanted
-
-    async def _plans(self, pod: Pod, asked: str, request: CniRequest) -> list[_Plan]:
-        """All networks are looked up before anything is made."""
-        plans = []
-        for selection in networks_of(asked, pod=pod.key, primary=request.attachment.interface):
-            subject = f"Pod {pod.key}: {selection.where}"
-            self._isolation.check(selection.network, pod.key, subject=subject)
-            network = await self._definitions.network(selection.network, asked_by=subject)
-            _check_capabilities(selection, network, subject)
-            if selection.ignored:
-                words = f"{selection.where}: passed over: {', '.join(selection.ignored)}"
-                self._tell(pod, "NetworkFieldIgnored", words, True)
-            requested = Requested(selection.capabilities(), selection.cni_args)
-            attachment = Attachment(request.attachment.container, selection.interface)
-            plans.append(_Plan(selection, Call(network, attachment, requested, _arguments(pod, attachment))))
-        return plans
-
-    async def _check_default(self, pod: Pod, text: str, request: CniRequest) -> None:
-        """Another first interface than the cluster's own would have neither Services nor policies."""
-        if not text:
-            return
-        interface = request.attachment.interface
-        one = default_network_of(text, pod=pod.key, namespace=self._default_namespace, interface=interface)
-        subject = f"Pod {pod.key}: {one.where}"
-        network = await self._definitions.network(one.network, asked_by=subject)
-        if network.plugins[0]["type"] == OWN_PLUGIN and not one.capabilities():
-            return
-        raise InvalidObject(
-            f"Pod {pod.key}",
-            f"metadata.annotations[{DEFAULT_NETWORK_ANNOTATION}]",
-            f"{one.network} is not the cluster's own network, which a pod's first interface always is here:"
-            " Services and NetworkPolicies are there",
-            f"ask for it in {NETWORKS_ANNOTATION}, with default-route where all else is to go through it",
-        )
-
     # --- doing and undoing
 
     async def _attach_in_time(
         self,
         pod: Pod,
-        plans: Sequence[_Plan],
+        plans: Sequence[Plan],
         request: CniRequest,
         inside: PodNetns,
         made: PodInterface,
@@ -260,13 +201,13 @@ class SecondaryNetworks:
     async def _attach_all(
         self,
         pod: Pod,
-        plans: Sequence[_Plan],
+        plans: Sequence[Plan],
         request: CniRequest,
         inside: PodNetns,
         made: PodInterface,
         guard_fd: int,
     ) -> list[NetworkStatus]:
-        done: list[tuple[_Plan, Attached]] = []
+        done: list[tuple[Plan, Attached]] = []
         moved: list[DefaultRoute] = []
         for plan in plans:
             entry = NetworkEntry(
@@ -290,7 +231,7 @@ class SecondaryNetworks:
         return statuses
 
     async def _attach(
-        self, first: Attachment, entry: NetworkEntry, plan: _Plan, inside: PodNetns, guard_fd: int
+        self, first: Attachment, entry: NetworkEntry, plan: Plan, inside: PodNetns, guard_fd: int
     ) -> tuple[Attached, tuple[DefaultRoute, ...]]:
         place = await _on_thread(lambda: self._record.begin(first, entry))
         result = await self._delegates.add(plan.call, inside, guard_fd=guard_fd)
@@ -359,31 +300,6 @@ def _annotations(pod: Pod | None) -> tuple[str, str]:
     return said.get(NETWORKS_ANNOTATION, "").strip(), said.get(DEFAULT_NETWORK_ANNOTATION, "").strip()
 
 
-def _check_capabilities(selection: Selection, network: NetworkList, subject: str) -> None:
-    """What is asked for and nobody would hear of is an error, not a surprise."""
-    own = _OWN_CAPABILITIES if network.plugins[0]["type"] == OWN_PLUGIN else frozenset[str]()
-    for capability in selection.capabilities():
-        if capability not in own and not network.declares(capability):
-            raise InvalidObject(
-                subject,
-                "",
-                f"asks for {capability}, and no plugin of network {selection.network} declares that capability",
-                f'write "capabilities": {{"{capability}": true}} into the plugin\'s configuration, if it has it',
-            )
-
-
-def _arguments(pod: Pod, attachment: Attachment) -> str:
-    """CNI_ARGS, as a runtime gives them."""
-    pairs = {
-        "IgnoreUnknown": "true",
-        "K8S_POD_NAMESPACE": pod.metadata.namespace,
-        "K8S_POD_NAME": pod.metadata.name,
-        "K8S_POD_INFRA_CONTAINER_ID": attachment.container,
-        "K8S_POD_UID": pod.metadata.uid,
-    }
-    return ";".join(f"{name}={value}" for name, value in pairs.items())
-
-
 def _named(error: NetloomError, entry: NetworkEntry) -> CniError:
     known = cni_error(error)
     where = f"Pod {entry.pod}: {entry.where}: NetworkAttachmentDefinition {entry.network}"
@@ -405,15 +321,11 @@ def _status_of_first(request: CniRequest, made: PodInterface, moved: Sequence[De
     )
 
 
-def _status(plan: _Plan, attached: Attached, moved: Sequence[DefaultRoute]) -> NetworkStatus:
+def _status(plan: Plan, attached: Attached, moved: Sequence[DefaultRoute]) -> NetworkStatus:
     own = tuple(str(route.via) for route in moved if route.interface == plan.selection.interface)
     return status_of(str(plan.selection.network), plan.selection.interface, attached, gateways=own)
 
 
-def _added(plan: _Plan, attached: Attached) -> str:
+def _added(plan: Plan, attached: Attached) -> str:
     addresses = ", ".join(str(one.address) for one in attached.addresses)
     return f"Add {plan.selection.interface} [{addresses}] from {plan.selection.network}"
-
-
-def _tell_nobody(pod: Pod, reason: str, words: str, is_warning: bool) -> None:
-    """Where nobody is to be told."""
