@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -243,3 +244,81 @@ async def test_the_whole_chain_and_back(node: CniNode, tmp_path: Path):
     await network.delete("pod-a", None, wanted=wanted)
     assert not any(names.is_pod_link(name) for name in node.pod_links())
     assert node.store.leases() == []
+
+
+META = """#!{python}
+import json, os, subprocess, sys
+config = json.load(sys.stdin)
+delegate = {{**config.pop("delegate"), **{{key: config[key] for key in config if key != "type"}}}}
+places = [path + "/" + delegate["type"] for path in os.environ["CNI_PATH"].split(":")]
+program = next(place for place in places if os.path.exists(place))
+environment = {{**os.environ, "CNI_IFNAME": "net1"}}
+done = subprocess.run([program], input=json.dumps(delegate), text=True, capture_output=True, env=environment)
+print(done.stdout)
+sys.exit(done.returncode)
+"""
+
+
+async def test_as_the_delegate_of_another_plugin(node: CniNode, tmp_path: Path):
+    """A plugin that executes ours, with another interface name, its own fields, and what it was told passed on."""
+    meta = tmp_path / "meta"
+    meta.write_text(META.format(python=sys.executable))
+    meta.chmod(0o755)
+    delegate = {"type": "netloom-cni", "mtu": 1300}
+    network = Network(node, [{"type": str(meta), "delegate": delegate, "capabilities": {"mac": True}}])
+    before = node.state()
+    with fresh_netns() as pod_fd:
+        added = await network.add("pod-a", pod_fd, wanted={"mac": "0a:58:00:00:00:77"})
+        assert [i["name"] for i in added["interfaces"] if i.get("sandbox")] == ["net1"]
+        assert added["interfaces"][1]["mac"] == "0a:58:00:00:00:77"
+        with Rtnl(pod_fd) as rtnl:
+            link = rtnl.find_link("net1")
+        assert link is not None
+        assert link.mtu == 1300
+        pod = Host("pod-a", pod_fd, addresses_of(added))
+        async with pod.serve(80):
+            assert await node.host.reaches(pod, 80)
+        await network.check("pod-a", pod_fd, wanted={"mac": "0a:58:00:00:00:77"})
+        await network.delete("pod-a", pod_fd)
+    assert node.state() == before
+
+
+@pytest.mark.parametrize(
+    ("plugin", "wanted", "arguments", "expected"),
+    [
+        (
+            {},
+            {"ips": ["10.244.1.50/24", "2001:db8:44:1::50"]},
+            "",
+            {"10.244.1.50/32", "2001:db8:44:1::50/128"},
+        ),
+        ({"args": {"cni": {"ips": ["10.244.1.51"]}}}, {}, "", {"10.244.1.51/32", "2001:db8:44:1::2/128"}),
+        ({}, {}, "IP=10.244.1.52", {"10.244.1.52/32", "2001:db8:44:1::2/128"}),
+        (
+            {},
+            {"ipRanges": [[{"subnet": "10.99.0.0/24", "rangeStart": "10.99.0.9", "rangeEnd": "10.99.0.9"}]]},
+            "",
+            {"10.99.0.9/32", "2001:db8:44:1::2/128"},
+        ),
+    ],
+    ids=["ips", "args", "CNI_ARGS", "ipRanges"],
+)
+async def test_addresses_of_the_runtimes_choice(node: CniNode, plugin, wanted, arguments, expected):
+    network = Network(node, [{**OURS, **plugin, "capabilities": {"ips": True, "ipRanges": True}}])
+    with fresh_netns() as pod_fd, fresh_netns() as other_fd:
+        added = await network.add("pod-a", pod_fd, wanted=wanted, arguments=arguments)
+        assert {ip["address"] for ip in added["ips"]} == expected
+        await network.check("pod-a", pod_fd, wanted=wanted)
+        with pytest.raises(PluginFailed) as caught:  # nobody else gets it while it is there
+            await network.add("pod-b", other_fd, wanted=wanted, arguments=arguments)
+        assert caught.value.said.body["code"] == 11
+        await network.delete("pod-a", pod_fd)
+    assert node.store.leases() == []
+
+
+@pytest.mark.parametrize("version", ["0.3.0", "0.4.0", "1.1.0"])
+async def test_errors_are_written_in_the_version_that_was_asked_in(node: CniNode, version: str):
+    network = Network(node, [{**OURS, "mtu": 1}], version=version)
+    with fresh_netns() as pod_fd, pytest.raises(PluginFailed) as caught:
+        await network.add("pod-a", pod_fd)
+    assert caught.value.said.body["cniVersion"] == version

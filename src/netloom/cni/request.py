@@ -40,6 +40,10 @@ class ValidAttachment(msgspec.Struct, frozen=True):
     interface: str = msgspec.field(name="ifname")
 
 
+class _Version(msgspec.Struct, frozen=True):
+    version: str = msgspec.field(name="cniVersion", default="")
+
+
 class _Basics(msgspec.Struct, frozen=True):
     """What every verb needs of the configuration."""
 
@@ -146,6 +150,15 @@ def parse(variables: Mapping[str, str], config: bytes) -> CniRequest:
             f"name {network[:80]!r} is not a letter or digit followed by letters, digits, '_', '.', '-'",
         )
     return _whole(command, version, network, attachment, variables, config)
+
+
+def version_of(config: bytes) -> str:
+    """The version that an error is to be written in: the configuration's, or our newest where it has none that we know."""
+    try:
+        version = msgspec.json.decode(config, type=_Version).version
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return VERSIONS[-1]
+    return version if version in VERSIONS else VERSIONS[-1]
 
 
 def _whole(

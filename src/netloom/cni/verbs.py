@@ -25,10 +25,9 @@ from netloom.cni.ipam.lease import Attachment, Exhausted, Lease
 from netloom.cni.ipam.offers import Offer, Offers
 from netloom.cni.ipam.store import AddressStore
 from netloom.cni.namespaces import netns_if_pods, pod_netns
-from netloom.cni.request import CniRequest, parse
+from netloom.cni.request import CniRequest, parse, version_of
 from netloom.cni.result import Answer
 from netloom.cni.seams import MappedPorts, PodNetwork, SecondaryNetworks
-from netloom.cni.versions import VERSIONS
 from netloom.errors import NetloomError, Unavailable
 from netloom.linux import netns
 from netloom.linux.rtnl import Rtnl
@@ -93,13 +92,10 @@ class Verbs:
             config: the network configuration.
             netns_fd: CNI_NETNS, opened; None where there is none or it could not be opened. Stays the caller's.
         """
-        version = VERSIONS[-1]
         try:
-            request = parse(variables, config)
-            version = request.version
-            return await self._do(request, netns_fd)
+            return await self._do(parse(variables, config), netns_fd)
         except NetloomError as error:
-            return result.failed(version, cni_error(error))
+            return result.failed(version_of(config), cni_error(error))
 
     async def _do(self, request: CniRequest, netns_fd: int | None) -> Answer:
         match request.command:

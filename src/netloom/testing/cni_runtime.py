@@ -141,7 +141,7 @@ class Network:
 
     Args:
         node: where it is.
-        plugins: the list's ``plugins``; the type ``netloom-cni`` is our shim, others are the reference plugins.
+        plugins: the list's ``plugins``; the type ``netloom-cni`` is our shim, a path any program, others are the reference plugins.
         version: the list's ``cniVersion``.
         name: the list's ``name``.
         unchecked: plugins whose CHECK is known to find what is not so (a runtime's ``disableCheck``).
