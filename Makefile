@@ -1,6 +1,6 @@
 # Two words for newcomers: `make demo` and `make test`. Both prepare the machine by themselves.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test demo test lint fmt test-unit test-netns test-cluster bench pins clean
+.PHONY: help setup setup-test demo test lint fmt test-unit test-netns test-vm test-cluster bench pins clean
 
 # system programs, which an ordinary user's PATH leaves out
 export PATH := $(PATH):/usr/local/sbin:/usr/sbin:/sbin
@@ -21,7 +21,7 @@ setup-test:
 demo: setup ## a three-node cluster with examples/shop, checked from every pod to every pod
 	@.venv/bin/netloom demo
 
-test: setup-test lint test-unit test-netns test-cluster ## everything, from lint to whole clusters
+test: setup-test lint test-unit test-netns test-vm test-cluster ## everything, from lint to whole clusters
 
 lint: setup-test ## format, lint, types, architecture
 	@.venv/bin/ruff format --check -q . && .venv/bin/ruff check -q . && .venv/bin/mypy --no-error-summary
@@ -31,10 +31,13 @@ fmt: setup-test ## write the format
 	@.venv/bin/ruff format . && .venv/bin/ruff check --fix .
 
 test-unit: setup-test ## pure logic, about a minute
-	@$(PYTEST) -n 2 -m "not netns and not cluster" tests
+	@$(PYTEST) -n 2 -m "not netns and not cluster and not vm" tests
 
 test-netns: setup-test ## real packets in namespaces that the tests make
 	@$(ROOMS) $(PYTEST) -m netns tests
+
+test-vm: setup-test ## drivers that this kernel may lack, in a small VM with Debian's
+	@.venv/bin/python tools/test_vm.py
 
 test-cluster: setup-test ## whole clusters, through kubectl and the command
 	@$(PYTEST) -m cluster tests

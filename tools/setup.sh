@@ -25,7 +25,8 @@ as_root() {
 
 # program[:program...]=package; a package is asked for only where one of its programs is missing
 readonly run_programs="nft=nftables catatonit=catatonit gcc=gcc setsid=util-linux unshare=util-linux curl=curl"
-readonly test_programs="ip=iproute2 dig=bind9-dnsutils conntrack=conntrack git=git ps=procps podman=podman crun=crun"
+readonly test_programs="ip=iproute2 dig=bind9-dnsutils conntrack=conntrack git=git ps=procps podman=podman crun=crun wireguard-go=wireguard-go"
+readonly vm_programs="qemu-system-x86_64=qemu-system-x86 busybox=busybox-static modprobe=kmod"
 readonly bench_programs="dnsperf=dnsperf"
 
 missing_packages() {
@@ -144,10 +145,45 @@ kubectl_for_tests() {
     rm -rf "$apt"
 }
 
+# qemu, and Debian's kernel, unpacked and not installed: for tests/vm, drivers that this machine's own kernel may lack.
+# Where they are not to be had, these tests say so and are not run.
+vm() {
+    [ "$(uname -m)" = x86_64 ] || return 0
+    local missing package draft=$cache/vm/draft
+    # shellcheck disable=SC2086 # one word a program
+    mapfile -t missing < <(missing_packages $vm_programs | sort -u)
+    if [ "${#missing[@]}" != 0 ]; then
+        say "tests of other kernels need qemu (85 MB on disk)"
+        (install_packages "${missing[@]}") || return 0
+    fi
+    [ ! -e "$cache/vm/kernel" ] || return 0
+    package=$(apt-cache depends linux-image-amd64 2>/dev/null | awk '$1 == "Depends:" {print $2; exit}')
+    if [ -z "$package" ]; then
+        say "this system's packages have no linux-image-amd64: tests of other kernels will say so and not be run"
+        return 0
+    fi
+    say "fetching $package for the tests of other kernels (70 MB)"
+    rm -rf "$draft" && mkdir -p "$draft"
+    if ! (cd "$draft" && apt-get -qq -o APT::Sandbox::User=root download "$package" && dpkg-deb -x "$package"_*.deb unpacked) \
+        >"$cache/vm/log" 2>&1; then
+        tail -2 "$cache/vm/log" >&2
+        say "$package could not be fetched: tests of other kernels will say so and not be run"
+        rm -rf "$draft"
+        return 0
+    fi
+    # of 400 MB, what no such test can need
+    (cd "$draft"/unpacked/lib/modules/*/kernel && rm -rf sound drivers/{gpu,media,infiniband,scsi,usb,staging,iio,hid,input,mfd,platform} \
+        drivers/net/{ethernet,wireless,usb,can} fs/{btrfs,xfs,ocfs2,gfs2,ceph,smb,nfs,nfsd,f2fs,jfs,ubifs,reiserfs})
+    rm -rf "$draft"/unpacked/boot/System.map-* "$draft"/unpacked/usr
+    PATH="$PATH:/usr/sbin:/sbin" depmod -b "$draft/unpacked" "$(basename "$draft"/unpacked/lib/modules/*)"
+    mv "$draft/unpacked" "$cache/vm/kernel"
+    rm -rf "$draft"
+}
+
 mkdir -p "$cache"
 python=$(find_python)
 packages
 environment
 bytecode
 shim
-if [ "$tier" != run ]; then kubectl_for_tests; fi
+if [ "$tier" != run ]; then kubectl_for_tests; vm; fi
