@@ -8,14 +8,18 @@ from collections.abc import Sequence
 
 import msgspec
 
+from netloom.agent.path_mtu.findings import PathReport
+from netloom.agent.path_mtu.prober import PathsReport
+from netloom.agent.questions import ask, socket_beside
 from netloom.api.core import Node, Pod
 from netloom.cli.output import add_output, emit, table
+from netloom.errors import NetloomError
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import load
 from netloom.kube.resources import NODES, PODS
 from netloom.local import cluster, ready
 from netloom.local.lock import is_running
-from netloom.local.paths import cluster_paths
+from netloom.local.paths import ClusterPaths, cluster_paths
 from netloom.local.settings import ClusterSettings, cluster_facts
 from netloom.model.facts import facts_of
 from netloom.model.inputs import ClusterFacts
@@ -41,6 +45,8 @@ class NodeLine(msgspec.Struct, frozen=True):
     """Of the node's own interface, bytes; 0 until its agent has told."""
     pod_mtu: int = 0
     """Of its pods' interfaces, bytes; 0 until its agent has told."""
+    paths: tuple[PathReport, ...] = ()
+    """What the ways to the other nodes carry, as this node's agent found by asking; none where it does not answer."""
 
 
 class PodLine(msgspec.Struct, frozen=True):
@@ -93,16 +99,36 @@ async def _look(name: str) -> ClusterLine:
     async with KubeClient(config) as client:
         nodes = [msgspec.convert(n, Node) for n in (await client.list(NODES))[0]]
         pods = [msgspec.convert(p, Pod) for p in (await client.list(PODS))[0]]
+    measured = await asyncio.gather(*(_paths(paths, node.metadata.name) for node in nodes))
+    lines = [_node(node, pods, settings) for node in nodes]
     return ClusterLine(
         name,
         running=True,
         api_server=config.server,
-        nodes=tuple(_node(node, pods, settings) for node in nodes),
+        nodes=tuple(
+            msgspec.structs.replace(line, paths=found) for line, found in zip(lines, measured, strict=True)
+        ),
         pods=tuple(pod_line(pod) for pod in pods),
         fabric=settings.fabric.value,
         families=settings.families,
-        problems=unreached(nodes, cluster_facts(settings)),
+        problems=(
+            *unreached(nodes, cluster_facts(settings)),
+            *(
+                f"Node {node.metadata.name}: {path.problem}"
+                for node, found in zip(nodes, measured, strict=True)
+                for path in found
+                if path.problem
+            ),
+        ),
     )
+
+
+async def _paths(paths: ClusterPaths, node: str) -> tuple[PathReport, ...]:
+    try:
+        answer = await ask(socket_beside(paths.node(node).cni_socket), "paths")
+        return msgspec.json.decode(answer, type=PathsReport).paths
+    except (NetloomError, msgspec.MsgspecError):
+        return ()
 
 
 def _node(node: Node, pods: list[Pod], settings: ClusterSettings) -> NodeLine:
@@ -175,5 +201,5 @@ def _text(line: ClusterLine) -> str:
         shown = [f"  {problem}" for problem in line.problems[:MOST_PROBLEMS]]
         more = len(line.problems) - len(shown)
         shown += [f"  and {more} more: netloom status --output json"] if more else []
-        parts.append("\n".join(["pods that are not reached:", *shown]))
+        parts.append("\n".join(["what is wrong between nodes:", *shown]))
     return "\n\n".join(parts)

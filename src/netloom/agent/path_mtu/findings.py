@@ -78,6 +78,8 @@ class PathReport(msgspec.Struct, frozen=True, kw_only=True):
     fault: str
     remedy: str = ""
     """What was done about it."""
+    problem: str = ""
+    """A sentence about it, and what to do; empty where nothing is wrong or nothing can be said."""
 
 
 def targets_of(routes: Iterable[PeerRoute]) -> dict[tuple[str, Addr], Target]:

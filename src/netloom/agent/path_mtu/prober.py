@@ -234,6 +234,7 @@ class PathProber:
         device = DEVICES.get(target.way, "")
         if device in self._switched:
             remedy = remedy or f"checksums of {device} are filled in before it"
+        said = finding(target, fault, carried, self._own(), self._port)
         self._asked[key] = (target, epoch)
         self._results[key] = PathReport(
             node=target.node,
@@ -243,6 +244,7 @@ class PathProber:
             carried=carried,
             fault=fault.value,
             remedy=remedy,
+            problem="" if said is None else f"{said.problem}; {said.hint}",
         )
         self._tell(key, target, first if fault is Fault.NONE else fault, carried)
 
