@@ -36,8 +36,9 @@ from netloom.testing.service_networks import (
     state_of,
 )
 from netloom.testing.service_rig import service_rig
-from netloom.testing.service_universe import Odds, described, some_cluster, some_packet
+from netloom.testing.service_universe import Odds, some_cluster, some_packet
 from netloom.testing.topologies import TwoPods, add_pod, two_nodes
+from netloom.testing.universe_words import described
 from netloom.units import Family, Protocol
 
 pytestmark = pytest.mark.netns

@@ -8,7 +8,8 @@ import pytest
 
 from netloom.testing.naive_services import Asker, Verdict, naive
 from netloom.testing.service_rig import service_rig
-from netloom.testing.service_universe import Odds, described, some_cluster, some_packet
+from netloom.testing.service_universe import Odds, some_cluster, some_packet
+from netloom.testing.universe_words import described
 
 pytestmark = pytest.mark.netns
 

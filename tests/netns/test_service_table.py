@@ -19,8 +19,9 @@ from netloom.model.inputs import ClusterView
 from netloom.testing import builders as b
 from netloom.testing.naive_services import Asker, Outcome, Packet, Verdict, naive
 from netloom.testing.service_rig import Rig, probe, service_rig
-from netloom.testing.service_universe import described, node_facts, nodes, pods
+from netloom.testing.service_universe import node_facts, nodes, pods
 from netloom.testing.service_words import ADDRESSES, ENDING, GONE, UNREADY, Words, for_node, for_zones
+from netloom.testing.universe_words import described
 from netloom.units import Family, Protocol
 
 pytestmark = pytest.mark.netns

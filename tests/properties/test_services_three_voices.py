@@ -32,15 +32,8 @@ from netloom.testing.naive_services import (
     known_places,
     naive,
 )
-from netloom.testing.service_universe import (
-    CLUSTER,
-    NODE,
-    Choose,
-    described,
-    some_cluster,
-    some_facts,
-    some_packet,
-)
+from netloom.testing.service_universe import CLUSTER, NODE, Choose, some_cluster, some_facts, some_packet
+from netloom.testing.universe_words import described
 from netloom.units import Protocol, family_of
 
 PACKETS = 12

@@ -14,15 +14,16 @@ from netloom.api.discovery import EndpointSlice
 from netloom.api.pools import IPBlock, IPPool
 from netloom.model.attachments import PlainAttachment
 from netloom.model.claims import Changed, Claims, Seniority, Standing, seniority, settle
+from netloom.model.disputes import GUESTS, address_dispute, frontend_dispute, health_dispute
 from netloom.model.egress.leaving import word_of
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.policy.policies import Policies
-from netloom.model.provenance import Finding, Source
+from netloom.model.provenance import Finding
 from netloom.model.routes.blocks import BlockBuild, build_blocks
 from netloom.model.routes.local_pods import holder_rank, local_addresses
 from netloom.model.routes.peers import NodeRanges, peer_routes, read_node
 from netloom.model.services.build import ServiceBuild, ServiceBuilder
-from netloom.model.services.frontends import Frontend, FrontendKey, FrontendKind, HealthCheck
+from netloom.model.services.frontends import Frontend, FrontendKey, HealthCheck
 from netloom.model.services.host_ports import HostPortReader, HostPorts, attachment_rank, overlaps, pod_rank
 from netloom.model.services.labels import served_service
 from netloom.model.services.slices import ReadSlice, read_slice
@@ -38,8 +39,6 @@ from netloom.model.state import (
 from netloom.units import Addr, Cidr, ObjectKey, Protocol
 
 T = TypeVar("T")
-
-_GUESTS = (FrontendKind.LOAD_BALANCER, FrontendKind.EXTERNAL_IP)
 
 
 class Network:
@@ -72,9 +71,9 @@ class Network:
         self._host_ports = HostPortReader(facts)
         self._given_ports: dict[Hashable, tuple[FrontendKey, ...]] = {}
         """Of whoever asks for ports at one address of the node."""
-        self._frontends: Claims[FrontendKey, Frontend] = Claims(_frontend_dispute)
-        self._health_checks: Claims[int, HealthCheck] = Claims(_health_dispute)
-        self._local_pods: Claims[Addr, LocalPod] = Claims(_address_dispute)
+        self._frontends: Claims[FrontendKey, Frontend] = Claims(frontend_dispute)
+        self._health_checks: Claims[int, HealthCheck] = Claims(health_dispute)
+        self._local_pods: Claims[Addr, LocalPod] = Claims(address_dispute)
         self._routes: dict[Cidr, PeerRoute] = {}
         self._beside = BlockBuild()
         """What pools and blocks add to the nodes' own ranges."""
@@ -171,13 +170,13 @@ class Network:
         asked += [(attachment_rank(a), reader.of_attachment(a)) for a in view.attachments.values()]
         claims = [claim for service, built in services for claim in _claims_of(service, built)]
         claims += [(rank, ports.claimed) for rank, ports in asked if ports.frontends]
-        frontends, lost_frontends = settle(claims, _frontend_dispute)
+        frontends, lost_frontends = settle(claims, frontend_dispute)
         health_checks, lost_checks = settle(
             ((seniority(service.metadata), _health_claim(built)) for service, built in services),
-            _health_dispute,
+            health_dispute,
         )
         local_pods, lost_addresses = settle(
-            ((rank, {p.address: p for p in built.addresses}) for rank, built in pods), _address_dispute
+            ((rank, {p.address: p for p in built.addresses}) for rank, built in pods), address_dispute
         )
         nodes = [read_node(node) for node in view.nodes.values()]
         routes, route_findings = peer_routes(nodes, facts)
@@ -386,44 +385,9 @@ def _claims_of(
     own: dict[FrontendKey, Frontend] = {}
     guests: dict[FrontendKey, Frontend] = {}
     for frontend in built.frontends:
-        (guests if frontend.kind in _GUESTS else own)[frontend.key] = frontend
+        (guests if frontend.kind in GUESTS else own)[frontend.key] = frontend
     return (seniority(meta), own), (seniority(meta, Standing.GUEST), guests)
 
 
 def _health_claim(built: ServiceBuild) -> dict[int, HealthCheck]:
     return {} if built.health_check is None else {built.health_port: built.health_check}
-
-
-def _health_dispute(holder: HealthCheck, loser: HealthCheck) -> Finding:
-    problem = (
-        f"belongs to {holder.source.subject}, which is older: load balancers are told of that one's endpoints"
-    )
-    return Finding(loser.source, problem, "give one of the two another")
-
-
-def _frontend_dispute(holder: Frontend, loser: Frontend) -> Finding:
-    if loser.kind is FrontendKind.HOST_PORT:
-        return _port_dispute(holder, loser)
-    is_by_right = holder.kind not in _GUESTS and loser.kind in _GUESTS
-    because = "whose ClusterIP it is" if is_by_right else "which is older"
-    problem = f"{loser.key} belongs to {holder.source.subject}, {because}"
-    return Finding(loser.source, problem, "give one of the two another")
-
-
-def _address_dispute(holder: LocalPod, loser: LocalPod) -> Finding:
-    source = Source("Pod", loser.pod.namespace, loser.pod.name, loser.uid, field="status.podIPs")
-    problem = f"{loser.address} belongs to Pod {holder.pod}, which is older"
-    return Finding(source, problem, "delete one of the two pods")
-
-
-def _port_dispute(holder: Frontend, loser: Frontend) -> Finding:
-    """Services come before host ports, pods before other containers, and of two pods the one that is not leaving, then the older."""
-    if holder.kind is not FrontendKind.HOST_PORT:
-        because = f"{holder.source.subject} ({holder.source.field}): Services come before host ports"
-    elif holder.source.kind != loser.source.kind:
-        because = f"{holder.source.subject}: pods come before other containers"
-    elif loser.source.kind == "Pod":
-        because = f"{holder.source.subject}, which is older, or stays while this one goes"
-    else:
-        because = f"{holder.source.subject}, the first by name"
-    return Finding(loser.source, f"{loser.key} belongs to {because}", "give one of the two another port")

@@ -19,13 +19,13 @@ What the documentation leaves to the implementation, netloom says itself:
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
 
 import msgspec
 
-from netloom.api.core import ContainerPort, Pod, Service, ServicePort
+from netloom.api.core import Service, ServicePort
 from netloom.api.discovery import SERVICE_NAME_LABEL, Endpoint, EndpointSlice
 from netloom.model.inputs import ClusterView, NodeFacts
+from netloom.testing.naive_host_ports import place_alone, place_everywhere
 from netloom.units import Addr, Family, ObjectKey, Protocol, family_of, parse_addr, parse_cidr
 
 OPT_OUT_LABELS = ("service.kubernetes.io/service-proxy-name", "service.kubernetes.io/headless")
@@ -212,49 +212,13 @@ def _host_port_place(
     view: ClusterView, facts: NodeFacts, packet: Packet, found: tuple[Service, ServicePort, Kind] | None
 ) -> Place | None:
     """Where the pod listens whose host port a packet is for, if it is for one."""
-    if packet.destination not in facts.addresses:
-        return None
+    asked = (packet.destination, packet.protocol, packet.port)
+    place = None
     if found is None or found[2] is Kind.NODE_PORT:
-        for pod, port in _host_ports(view, facts, packet):
-            if parse_addr(port.host_ip) == packet.destination:
-                return _pod_address(pod, packet), port.container_port
-    cidrs = facts.node_port_cidrs
-    if found is None and (cidrs is None or any(packet.destination in cidr for cidr in cidrs)):
-        everywhere = "0.0.0.0" if packet.destination.version == 4 else "::"  # noqa: S104 - what a hostIP may say
-        for pod, port in _host_ports(view, facts, packet):
-            if port.host_ip in ("", everywhere):
-                return _pod_address(pod, packet), port.container_port
-    return None
-
-
-def _host_ports(view: ClusterView, facts: NodeFacts, packet: Packet) -> Iterator[tuple[Pod, ContainerPort]]:
-    def age(pod: Pod) -> tuple[bool, bool, str, str, str]:
-        meta = pod.metadata
-        created = meta.creation_timestamp
-        return (
-            meta.deletion_timestamp is not None,
-            created is None,
-            created or "",
-            meta.namespace,
-            meta.name,
-        )
-
-    for pod in sorted(view.pods.values(), key=age):
-        has_its_own = not pod.spec.host_network and pod.status.phase not in ("Succeeded", "Failed")
-        addresses = [parse_addr(one.ip) for one in pod.status.pod_ips]
-        versions = [one.version for one in addresses if one is not None]
-        if pod.spec.node_name != facts.name or not has_its_own or packet.destination.version not in versions:
-            continue
-        sidecars = [one for one in pod.spec.init_containers if one.restart_policy == "Always"]
-        for container in (*pod.spec.containers, *sidecars):
-            for port in container.ports:
-                if (port.host_port, port.protocol) == (packet.port, packet.protocol.value):
-                    yield pod, port
-
-
-def _pod_address(pod: Pod, packet: Packet) -> Addr:
-    addresses = _parsed(tuple(one.ip for one in pod.status.pod_ips))
-    return next(one for one in addresses if one.version == packet.destination.version)
+        place = place_alone(view, facts, *asked)
+    if place is None and found is None:
+        place = place_everywhere(view, facts, *asked)
+    return place
 
 
 def _is_at(service: Service, port: ServicePort, kind: Kind, facts: NodeFacts, packet: Packet) -> bool:
