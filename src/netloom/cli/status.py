@@ -111,15 +111,7 @@ async def _look(name: str) -> ClusterLine:
         pods=tuple(pod_line(pod) for pod in pods),
         fabric=settings.fabric.value,
         families=settings.families,
-        problems=(
-            *unreached(nodes, cluster_facts(settings)),
-            *(
-                f"Node {node.metadata.name}: {path.problem}"
-                for node, found in zip(nodes, measured, strict=True)
-                for path in found
-                if path.problem
-            ),
-        ),
+        problems=unreached(nodes, cluster_facts(settings)),
     )
 
 
@@ -201,5 +193,11 @@ def _text(line: ClusterLine) -> str:
         shown = [f"  {problem}" for problem in line.problems[:MOST_PROBLEMS]]
         more = len(line.problems) - len(shown)
         shown += [f"  and {more} more: netloom status --output json"] if more else []
-        parts.append("\n".join(["what is wrong between nodes:", *shown]))
+        parts.append("\n".join(["pods that are not reached:", *shown]))
+    if wrong := [
+        f"  {node.name}: {path.problem}" for node in line.nodes for path in node.paths if path.problem
+    ]:
+        parts.append(
+            "\n".join(["ways between nodes that carry less than they should:", *wrong[:MOST_PROBLEMS]])
+        )
     return "\n\n".join(parts)
