@@ -204,6 +204,9 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
 async def relayed(undo: contextlib.ExitStack, node: int, port: int) -> int:
     """A port of this namespace's loopback that leads to the scripted upstream."""
+    with Rtnl() as rtnl:
+        if not next(link for link in rtnl.links() if link.name == "lo").up:
+            rtnl.set_up("lo")  # not the host's, whose loopback is up: a namespace made for this test run (unshare)
     outer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     outer.bind(("127.0.0.1", 0))
     loop = asyncio.get_running_loop()
