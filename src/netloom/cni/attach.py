@@ -22,7 +22,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from netloom.cni import bridged
+from netloom.cni import bridged, link_notes
 from netloom.cni.bandwidth import Bandwidth
 from netloom.cni.limits import Limits, remove_relay
 from netloom.errors import AlreadyExists, KernelError, NetloomError, Unavailable
@@ -38,7 +38,6 @@ from netloom.program.sysctl import NODE_SETTINGS, POD_LINK_SETTINGS
 from netloom.units import Addr, Cidr, Family, family_of
 
 _DELETE_TIMEOUT_S = 10.0
-_IN_NETWORK = " in network "
 
 _deletions = threading.BoundedSemaphore(64)
 """Threads that wait for the kernel's answer to a deletion; more of them would only queue up at the same barrier."""
@@ -234,7 +233,7 @@ def _host_requests(wanted: PodInterface, index: int, device: int) -> list[Reques
     return [
         rtmsg.guard_link(index, wanted.host_link, POD_LINK_SETTINGS),
         # The kernel does not take the note for people when the interface is made, only afterwards.
-        rtmsg.set_link(index, f"set {wanted.host_link} up", up=True, alias=_note(wanted)),
+        rtmsg.set_link(index, f"set {wanted.host_link} up", up=True, alias=link_notes.write(wanted.pod, wanted.network)),
         *(rtmsg.new_neighbour(device, n) for n in wanted.host_neighbours()),
         *(rtmsg.new_route(device, r) for r in wanted.host_routes()),
     ]
@@ -244,18 +243,6 @@ def _take_back(host: Rtnl, wanted: PodInterface) -> None:
     host.delete_link(wanted.host_link)
     if wanted.segments:
         bridged.clear_up(host)
-
-
-def _note(wanted: PodInterface) -> bytes:
-    """A pod's name has at most 317 characters, the kernel takes 255 bytes: what GC looks at must not be cut off."""
-    network = f"{_IN_NETWORK}{wanted.network}" if wanted.network else ""
-    room = 255 - len(network.encode())
-    return f"netloom pod {wanted.pod}".strip().encode()[: max(room, 0)] + network.encode()
-
-
-def network_of(link: Link) -> str:
-    """Name of the network configuration that a pod's interface was made for; empty where that is not told."""
-    return link.alias.rpartition(_IN_NETWORK)[2] if _IN_NETWORK in link.alias else ""
 
 
 def _pod_requests(wanted: PodInterface, index: int, loopback: int) -> list[Request]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from netloom.cni import attach
+from netloom.cni import attach, link_notes
 from netloom.cni.attach import PodInterface
 from netloom.cni.codes import CniError, Code
 from netloom.cni.ipam.lease import Attachment, Lease, PortMapping
@@ -103,7 +103,7 @@ def is_of(network: str, attachment: Attachment) -> bool:
     """
     with Rtnl() as rtnl:
         link = rtnl.find_link(names.pod_link(attachment.container, attachment.interface))
-    return link is None or attach.network_of(link) in {"", network}
+    return link is None or link_notes.network_of(link) in {"", network}
 
 
 def strays(network: str, keep: Iterable[Attachment]) -> list[str]:
@@ -121,7 +121,7 @@ def strays(network: str, keep: Iterable[Attachment]) -> list[str]:
         if link.kind == "veth"
         and names.is_pod_link(link.name)
         and link.name not in kept
-        and attach.network_of(link) in {"", network}
+        and link_notes.network_of(link) in {"", network}
     ]
 
 
