@@ -24,6 +24,8 @@ _SHARE_OF_CAPACITY = 0.7
 """What clients may have together while some are limited; the rest is for reading and for what comes up anew."""
 _LEAST = 0.001
 _QUIET_LOOKS = 25
+"""So many looks without need pass before those who are limited may have more. Twice as many after each flood that came back."""
+_QUIET_LOOKS_LIMIT = 1_500
 _LOOKS = 10
 
 log = logging.getLogger(__name__)
@@ -51,6 +53,7 @@ class FloodGuard:
         self._seen: dict[bytes, tuple[Client, int]] = {}
         self._shares: dict[bytes, float] = {}
         self._quiet = 0
+        self._patience = _QUIET_LOOKS
         self._wake = asyncio.Event()
 
     def hurry(self) -> None:
@@ -69,6 +72,8 @@ class FloodGuard:
                     self.look(max(backlog(s) for s in self._sockets))
                 if self._shares:
                     self._wake.set()
+                else:
+                    self._patience = max(_QUIET_LOOKS, self._patience // 2)
         finally:
             if self._shares:
                 self._apply({})
@@ -90,6 +95,7 @@ class FloodGuard:
                 if count > fair:
                     shares[address] = max(_LEAST, shares.get(address, 1.0) * fair / count)
             if len(shares) > len(self._shares):
+                self._patience = min(self._patience * 2, _QUIET_LOOKS_LIMIT)
                 self._note(shares)
         elif fullness < _FULL:
             self._calm()
@@ -99,7 +105,7 @@ class FloodGuard:
     def _calm(self) -> None:
         """Nobody has to wait. After a while those who are limited may have more, step by step, until they are free."""
         self._quiet += 1
-        if self._quiet < _QUIET_LOOKS:
+        if self._quiet < self._patience:
             return
         self._quiet = 0
         self._apply({a: share * 2 for a, share in self._shares.items() if share < 0.5})

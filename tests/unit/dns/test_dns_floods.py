@@ -74,7 +74,7 @@ def test_who_asks_more_than_his_share_is_limited_until_he_asks_less(caplog):
     guard.look(0.9)
     assert guard.shares[LOUD] < first, "it was not enough"
     assert guard.counters.floods == 1
-    for _ in range(300):
+    for _ in range(1000):
         guard.asked({LOUD: 10, QUIET: 10})
         guard.look(0.0)
     assert guard.shares == {}
