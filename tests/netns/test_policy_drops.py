@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from netloom.agent.drops import DropWatch
-from netloom.agent.questions import QuestionServer, ask, follow
 from netloom.api.core import ContainerPort
 from netloom.api.meta import OwnerReference
 from netloom.api.networking import NetworkPolicy
 from netloom.clock import SystemClock
 from netloom.linux.ip_headers import Headers
 from netloom.linux.nflog import Nflog
+from netloom.linux.questions import QuestionServer, ask, follow
 from netloom.metrics import render
 from netloom.model.policy.cluster import PolicyCluster
 from netloom.model.policy.policies import Policies

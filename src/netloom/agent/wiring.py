@@ -35,7 +35,6 @@ from netloom.agent.own_node import OwnNode, answer_at
 from netloom.agent.paths import NodePaths
 from netloom.agent.pod_limits import PodLimits
 from netloom.agent.pod_routes import PodRoutes
-from netloom.agent.questions import QuestionServer, socket_beside
 from netloom.agent.servers.health import UpdateHealth
 from netloom.agent.servers.node import NodeServers
 from netloom.agent.static_routes import StaticRoutes
@@ -67,6 +66,7 @@ from netloom.kube.kubeconfig import in_cluster, load
 from netloom.kube.watch import Reflector
 from netloom.linux import netns
 from netloom.linux.nft_events import AccountedNft
+from netloom.linux.questions import QuestionServer, socket_beside
 from netloom.model.inputs import NodeFacts
 from netloom.model.names.records import NameSettings
 from netloom.model.provenance import Finding

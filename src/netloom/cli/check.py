@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 
-from netloom.agent.questions import follow
 from netloom.cli.errors import only_error
 from netloom.cli.facts import facts_for
 from netloom.cli.nodes import local_sockets
@@ -20,6 +19,7 @@ from netloom.cli.output import Progress
 from netloom.cli.session import add_target, client_of
 from netloom.errors import Untrue, UsageError
 from netloom.kube.client import KubeClient
+from netloom.linux.questions import follow
 from netloom.observe.check import junit, words
 from netloom.observe.check.dropfeed import DropFeed
 from netloom.observe.check.ends import MOST_CASES

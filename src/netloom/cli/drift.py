@@ -8,10 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from netloom.agent.questions import ask
 from netloom.cli.nodes import add_nodes, sockets_of
 from netloom.cli.output import add_output, emit
 from netloom.errors import NotFound, Unavailable, Untrue
+from netloom.linux.questions import ask
 from netloom.observe.drift import DriftReport
 
 _EPILOG = """Asks the agent of each node what it has found since it started. An agent hears of each change that others make to its

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import msgspec
 
-from netloom.agent.questions import ask, follow
 from netloom.cli.nodes import add_nodes, sockets_of
 from netloom.cli.output import emit
 from netloom.errors import NotFound, Unavailable
+from netloom.linux.questions import ask, follow
 from netloom.observe.drops import Drop, DropReport, drops_of
 
 _AGAIN_S = 1.0

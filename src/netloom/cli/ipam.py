@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from netloom.agent.questions import ask
 from netloom.cli.nodes import add_nodes, sockets_of
 from netloom.cli.output import add_output, emit, table
 from netloom.errors import NotFound, Unavailable
+from netloom.linux.questions import ask
 from netloom.observe.addresses import AddressReport, NodeAddresses, PoolReport, RangeReport
 from netloom.units import parse_addr
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from netloom.agent.questions import socket_beside
 from netloom.cli.output import add_cluster
 from netloom.errors import NotFound, UsageError
+from netloom.linux.questions import socket_beside
 
 
 def add_nodes(parser: argparse.ArgumentParser) -> None:

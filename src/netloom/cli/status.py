@@ -10,13 +10,13 @@ import msgspec
 
 from netloom.agent.path_mtu.findings import PathReport
 from netloom.agent.path_mtu.prober import PathsReport
-from netloom.agent.questions import ask, socket_beside
 from netloom.api.core import Node, Pod
 from netloom.cli.output import add_output, emit, table
 from netloom.errors import NetloomError
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import load
 from netloom.kube.resources import NODES, PODS
+from netloom.linux.questions import ask, socket_beside
 from netloom.local import cluster, ready
 from netloom.local.lock import is_running
 from netloom.local.paths import ClusterPaths, cluster_paths

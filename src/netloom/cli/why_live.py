@@ -10,10 +10,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from netloom.agent.questions import ask, follow
 from netloom.cli.nodes import local_sockets
 from netloom.errors import UsageError
 from netloom.kube.client import KubeClient
+from netloom.linux.questions import ask, follow
 from netloom.model.walk.targets import read_destination, read_origin
 from netloom.observe.check.dropfeed import DropFeed
 from netloom.observe.check.ends import Case

@@ -1,4 +1,4 @@
-"""The agent's socket for questions about this node. In: one line, a question. Out: one JSON document, or why not.
+"""A process's socket for questions about itself. In: one line, a question. Out: one JSON document, or why not.
 
 A question is a word, with further words behind it where it asks about something in particular. Some are followed: their answer is a
 line for each thing that happens, until the asker leaves. One connection is one question; nothing can be changed here. Only root and

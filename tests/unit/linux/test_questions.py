@@ -10,10 +10,10 @@ import stat
 
 import pytest
 
-from netloom.agent.questions import QuestionServer, ask, follow, socket_beside
 from netloom.cli import drift as verb
 from netloom.cli.main import parser
 from netloom.errors import NotFound, StorageError, Unavailable, UsageError
+from netloom.linux.questions import QuestionServer, ask, follow, socket_beside
 from netloom.model.provenance import Source
 from netloom.observe.drift import DriftLine, DriftReport
 
