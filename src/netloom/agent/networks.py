@@ -35,7 +35,7 @@ from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
 from netloom.kube.watch import Reflector
 from netloom.model.inputs import ClusterFacts
-from netloom.units import ObjectKey
+from netloom.units import Cidr, ObjectKey
 
 
 class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -108,14 +108,7 @@ class NodeNetworks:
         self._ipam_server = CniServer(ipam_socket, self._ipam)
         self.secondary = SecondaryNetworks(
             pods=self._pod,
-            planner=Planner(
-                definitions=Definitions(
-                    watched=self._definitions, fetch=self._fetch, config_dirs=settings.config_dirs
-                ),
-                isolation=Isolation(settings.namespace_isolation, frozenset(settings.shared_namespaces)),
-                tell=self._tell,
-                default_namespace=settings.default_namespace,
-            ),
+            planner=self._planner(settings),
             delegates=Delegates(
                 plugin_dirs=settings.plugin_dirs,
                 environment={"NETLOOM_CNI_SOCKET": str(ipam_socket)},
@@ -126,12 +119,18 @@ class NodeNetworks:
             guard=PluginGuard(Path(address_store).with_name("networks.lock")),
             leases=self._leases,
             publisher=self._publisher,
-            keep=(
-                *facts.cluster_cidrs,
-                *facts.service_cidrs,
-                *map(ipaddress.ip_network, facts.dns_addresses),
-            ),
+            keep=_of_the_cluster(facts),
             tell=self._tell,
+        )
+
+    def _planner(self, settings: NetworkSettings) -> Planner:
+        return Planner(
+            definitions=Definitions(
+                watched=self._definitions, fetch=self._fetch, config_dirs=settings.config_dirs
+            ),
+            isolation=Isolation(settings.namespace_isolation, frozenset(settings.shared_namespaces)),
+            tell=self._tell,
+            default_namespace=settings.default_namespace,
         )
 
     def answering(self, verbs: CallHandler) -> CallHandler:
@@ -206,6 +205,11 @@ def _is_ipam(config: bytes) -> bool:
     except msgspec.DecodeError:
         return False
     return (kinds.ipam or {}).get("type") == PLUGIN and kinds.type not in {"netloom", "netloom-cni"}
+
+
+def _of_the_cluster(facts: ClusterFacts) -> tuple[Cidr, ...]:
+    """What a pod goes on reaching through its first interface."""
+    return (*facts.cluster_cidrs, *facts.service_cidrs, *map(ipaddress.ip_network, facts.dns_addresses))
 
 
 def _nothing(key: ObjectKey, item: object) -> None:
