@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import struct
+import sys
 from collections.abc import Mapping
 
 from netloom.linux.netlink import (
@@ -41,7 +42,6 @@ RTM_SETNEIGHTBL = 67
 
 _IFINFO = struct.Struct("=BxHiII")
 _NDMSG = struct.Struct("=BxxxiHBB")
-_U32 = struct.Struct("=I")
 
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_MASTER, _IFLA_LINKINFO = 1, 3, 4, 10, 18
 _IFLA_INFO_KIND, _IFLA_INFO_DATA, _IFLA_INFO_SLAVE_KIND, _IFLA_INFO_SLAVE_DATA = 1, 2, 4, 5
@@ -92,18 +92,18 @@ def read_vxlan(message: Message) -> Vxlan | None:
     if text(found.get(_IFLA_INFO_KIND, b"")) != "vxlan":
         return None
     data = attributes(found.get(_IFLA_INFO_DATA, b""))
-    local = data.get(_VXLAN_LOCAL) or data.get(_VXLAN_LOCAL6)
+    local = data.get(_VXLAN_LOCAL) or data.get(_VXLAN_LOCAL6) or b""
     strange = (_VXLAN_LEARNING, _VXLAN_PROXY, _VXLAN_RSC, _VXLAN_METADATA)
-    if local is None or any(_flag(data, kind) for kind in strange):
+    if len(local) not in (4, 16) or any(_flag(data, kind) for kind in strange):
         return None
     if data.keys() & {_VXLAN_GROUP, _VXLAN_GROUP6}:  # it floods to a group
         return None
     link = read_link(message)
     return Vxlan(
         name=link.name,
-        vni=_U32.unpack(data[_VXLAN_ID])[0],
+        vni=int.from_bytes(data.get(_VXLAN_ID, b""), sys.byteorder),
         local=ipaddress.ip_address(local),
-        port=int.from_bytes(data[_VXLAN_PORT], "big"),
+        port=int.from_bytes(data.get(_VXLAN_PORT, b""), "big"),
         mac=link.mac,
         mtu=link.mtu,
     )
