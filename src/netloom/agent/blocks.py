@@ -14,35 +14,28 @@ Not here: which block (``model/addresses``), which address (``cni/ipam``), route
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import logging
 from collections.abc import Callable
 from typing import TypeVar
 
+from netloom.agent.block_objects import PATIENCE_S, WANTED_ANNOTATION, BlockObjects
 from netloom.clock import Clock
 from netloom.cni.ipam.lease import Exhausted
 from netloom.cni.ipam.store import REUSE_DELAY_S, AddressStore
-from netloom.errors import AlreadyExists, NetloomError, NotFound, Unavailable
+from netloom.errors import NetloomError, Unavailable
 from netloom.kube.client import KubeClient
-from netloom.kube.resources import IP_BLOCKS
-from netloom.kube.status import Conflict
 from netloom.linux import netns
 from netloom.model.addresses.blocks import GRANTED, Block, block_name, free_blocks
 from netloom.model.addresses.cluster import PoolCluster
 from netloom.model.addresses.pools import Pool, pool_of
 from netloom.model.addresses.ranges import alone, holds, is_within, overlap
-from netloom.units import Addr, Cidr, ObjectKey
+from netloom.units import Addr, Cidr
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-FINALIZER = "netloom.io/addresses"
-WANTED_ANNOTATION = "netloom.io/wanted-by"
-"""Of an IPBlock of one address: namespace/name of a pod on another node that asks for it."""
-PATIENCE_S = 5.0
-"""How long a claim waits for the API server's word of it, and for other nodes' grants; then the runtime is told to try again."""
 _LOOK_S = 10.0
 """How often blocks are looked at that might be given back."""
 _RETRY_S = 1.0
@@ -75,22 +68,18 @@ class BlockKeeper:
         idle_s: float = REUSE_DELAY_S,
         patience_s: float = PATIENCE_S,
     ) -> None:
-        self._client = client
+        self._objects = BlockObjects(client=client, node=node, cluster=cluster, patience_s=patience_s)
         self._node = node
         self._store = store
         self._cluster = cluster
         self._clock = clock
         self._pod_with = pod_with
         self._idle_s = idle_s
-        self._patience_s = patience_s
-        self._moved = asyncio.Event()
         self._due = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._under_way: set[Cidr] = set()
         self._sure: dict[Cidr, float] = {}
         """Blocks that are this node's and nobody else's, and when that was seen."""
-        self._dropped: set[str] = set()
-        """The uids of blocks that were deleted here; the watch may still tell of them."""
         self._lent: set[str] = set()
 
     # --- what there is
@@ -138,7 +127,9 @@ class BlockKeeper:
                 tried.append(cidr)
                 self._under_way.add(cidr)
                 try:
-                    if await self._create(cidr, pool.name) and await self._keep(await self._told(cidr)):
+                    if await self._create(cidr, pool.name) and await self._keep(
+                        await self._objects.told(cidr)
+                    ):
                         log.info("IPPool %s: block %s is this node's", pool.name, cidr)
                         return cidr
                 finally:
@@ -155,45 +146,21 @@ class BlockKeeper:
         Raises:
             Unavailable: another pod or node has it, or who has to say so does not answer.
         """
-        if self._cluster.is_in_node_range(address) or self.block_with(address) is not None:
-            return
         cidr = alone(address)
+        holder = self._cluster.blocks.get(block_name(cidr))
+        if self._cluster.is_in_node_range(address) or self.block_with(address) is not None:
+            if holder is not None and holder.node != self._node:
+                await self._wait_for(holder, pod)
+                await _blocking(functools.partial(self._store.return_to, address, pod))
+            return
         self._under_way.add(cidr)
         try:
-            mine = self._cluster.blocks.get(block_name(cidr))
-            if mine is None or mine.node != self._node or mine.is_leaving:
+            if holder is None or holder.node != self._node or holder.is_leaving:
                 await self._come_by(cidr, pool, pod)
             await self._granted(cidr)
             await self._open(cidr)
         finally:
             self._under_way.discard(cidr)
-
-    async def _create(self, cidr: Cidr, pool: str) -> bool:
-        """Make the block; False where it is there already."""
-        body = {
-            "apiVersion": IP_BLOCKS.api_version,
-            "kind": IP_BLOCKS.kind,
-            "metadata": {"name": block_name(cidr), "finalizers": [FINALIZER]},
-            "spec": {"cidr": str(cidr), "node": self._node, "pool": pool},
-        }
-        self._sure.pop(cidr, None)
-        try:
-            await self._client.create(IP_BLOCKS, body)
-        except AlreadyExists:
-            return False
-        return True
-
-    async def _told(self, cidr: Cidr) -> Block:
-        """Wait for our own watch to tell of a block: it has told of all that were made before, then."""
-
-        def mine() -> Block | None:
-            block = self._cluster.blocks.get(block_name(cidr))
-            return block if block is not None and block.node == self._node and self._is_live(block) else None
-
-        return await self._until(mine, f"the API server has not told of IPBlock {block_name(cidr)}")
-
-    def _is_live(self, block: Block) -> bool:
-        return block.source.uid not in self._dropped
 
     async def _keep(self, block: Block) -> bool:
         """Whether nobody else has anything of a block of ours; where somebody has, it is taken back, if nobody uses it."""
@@ -212,6 +179,14 @@ class BlockKeeper:
         await self._open(block.cidr)
         return True
 
+    async def _create(self, cidr: Cidr, pool: str) -> bool:
+        self._sure.pop(cidr, None)
+        return await self._objects.create(cidr, pool)
+
+    async def _delete(self, block: Block) -> None:
+        self._sure.pop(block.cidr, None)
+        await self._objects.delete(block)
+
     async def _open(self, cidr: Cidr) -> None:
         await _blocking(functools.partial(self._store.open_range, cidr))
         self._sure[cidr] = self._clock.monotonic()
@@ -220,25 +195,29 @@ class BlockKeeper:
         """Make the block of one address. Where another node has it, that is told who wants it: it may be the pod that was there."""
         name = block_name(cidr)
         if await self._create(cidr, pool.name if pool is not None else ""):
-            await self._told(cidr)
+            await self._objects.told(cidr)
             return
-        holder = await self._until(lambda: self._cluster.blocks.get(name), f"IPBlock {name} cannot be read")
-        if holder.node == self._node and self._is_live(holder) and not holder.is_leaving:
+        holder = await self._objects.until(
+            lambda: self._cluster.blocks.get(name), f"IPBlock {name} cannot be read"
+        )
+        if holder.node == self._node and self._objects.is_live(holder) and not holder.is_leaving:
             return
-        annotations = {"metadata": {"annotations": {WANTED_ANNOTATION: pod}}}
-        with contextlib.suppress(NotFound):
-            await self._client.patch(IP_BLOCKS, ObjectKey("", name), annotations)
-        address = cidr.network_address
-        who = self._pod_with(address)
-        problem = f"{address} belongs to {f'pod {who}' if who else 'a pod'} on {holder.node} (IPBlock {name})"
-        hint = "it comes here when no pod has it there; try again, or ask for another"
-        try:
-            await self._until(lambda: True if name not in self._cluster.blocks else None, problem)
-        except Unavailable as error:
-            raise Unavailable(problem, hint) from error
+        await self._wait_for(holder, pod)
         if not await self._create(cidr, pool.name if pool is not None else ""):
-            raise Unavailable(problem, hint)
-        await self._told(cidr)
+            raise Unavailable(f"{cidr.network_address} went to another node just now", "try again")
+        await self._objects.told(cidr)
+
+    async def _wait_for(self, holder: Block, pod: str) -> None:
+        """Have another node know who wants its block of one address, and wait until it is gone."""
+        await self._objects.want(holder, pod)
+        address = holder.cidr.network_address
+        try:
+            await self._objects.until(lambda: True if holder.name not in self._cluster.blocks else None, "")
+        except Unavailable as error:
+            who = self._pod_with(address)
+            problem = f"{address} belongs to {f'pod {who}' if who else 'a pod'} on {holder.node} (IPBlock {holder.name})"
+            hint = "it comes here when no pod has it there; try again, or ask for another"
+            raise Unavailable(problem, hint) from error
 
     async def _granted(self, cidr: Cidr) -> None:
         """Wait until every node in whose range an address is has given it up."""
@@ -252,7 +231,7 @@ class BlockKeeper:
             return {n: block.grants[n] for n in grantors} if grantors <= block.grants.keys() else None
 
         try:
-            said = await self._until(answers, "")
+            said = await self._objects.until(answers, "")
         except Unavailable as error:
             waited = ", ".join(sorted(self._cluster.grantors(cidr)))
             await self._take_back(name)
@@ -273,22 +252,11 @@ class BlockKeeper:
         if await _blocking(functools.partial(self._store.close_range, block.cidr)):
             await self._delete(block)
 
-    async def _until(self, state: Callable[[], T | None], problem: str) -> T:
-        """What ``state`` gives as soon as it gives something."""
-        try:
-            async with asyncio.timeout(self._patience_s):
-                while (found := state()) is None:
-                    self._moved.clear()
-                    await self._moved.wait()
-                return found
-        except TimeoutError as error:
-            raise Unavailable(problem, "try again") from error
-
     # --- keeping
 
     def changed(self) -> None:
         """An IPBlock, IPPool or Node is another now, or gone."""
-        self._moved.set()
+        self._objects.changed()
         self._due.set()
 
     async def run(self) -> None:
@@ -321,14 +289,14 @@ class BlockKeeper:
         Raises:
             NetloomError: the API server or the record cannot be written; to be repeated.
         """
-        self._dropped &= {block.source.uid for block in self._cluster.blocks.values()}
+        self._objects.forget()
         await self.lend()
         for block in self._cluster.own_blocks():
             if block.cidr in self._under_way:
                 continue
-            if self._is_live(block) and block.cidr not in self._sure and not block.is_leaving:
+            if self._objects.is_live(block) and block.cidr not in self._sure and not block.is_leaving:
                 await self._keep(block)  # of an agent before this one
-            if self._is_live(block) or block.is_leaving:
+            if self._objects.is_live(block) or block.is_leaving:
                 await self._look_at(block, everything=everything)
         if everything:
             await self._restore()
@@ -365,9 +333,7 @@ class BlockKeeper:
                 "%s is given twice: on %s (IPBlock %s); %s here", address, block.node, block.name, answer
             )
             return
-        body = {"status": {"grants": {self._node: answer}}}
-        with contextlib.suppress(NotFound):  # it was not waited for
-            await self._client.patch(IP_BLOCKS, ObjectKey("", block.name), body, subresource="status")
+        await self._objects.answer(block, answer)
 
     async def _look_at(self, block: Block, *, everything: bool) -> None:
         """Give a block back that nobody uses."""
@@ -395,15 +361,6 @@ class BlockKeeper:
             pool = pool_of(cidr, self._cluster.pools.values())
             if not await self._create(cidr, pool.name if pool is not None else ""):
                 log.error("addresses of %s may be given twice: another node has the block now", cidr)
-
-    async def _delete(self, block: Block) -> None:
-        """The block goes: first the wish, then what keeps it."""
-        self._sure.pop(block.cidr, None)
-        with contextlib.suppress(NotFound, Conflict):  # a namesake is another block
-            key = ObjectKey("", block.name)
-            await self._client.delete(IP_BLOCKS, key, preconditions_uid=block.source.uid)
-            self._dropped.add(block.source.uid)
-            await self._client.patch(IP_BLOCKS, key, {"metadata": {"finalizers": None}})
 
 
 async def _blocking(work: Callable[[], T]) -> T:

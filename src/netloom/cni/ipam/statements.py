@@ -23,6 +23,10 @@ LEFT JOIN ports p ON p.container = a.container AND p.interface = a.interface
 TAKE_BACK = f"""
 UPDATE addresses SET lent = NULL, freed = {FREED}, at = ? WHERE family = ? AND address = ?
 """  # noqa: S608 - as above
+RETURN_TO = f"""
+UPDATE addresses SET lent = NULL, freed = coalesce(freed, {FREED}), pod = ?, at = ?
+WHERE family = ? AND address = ? AND container IS NULL
+"""  # noqa: S608 - as above
 USAGE = """
 SELECT coalesce(sum(container IS NOT NULL), 0), coalesce(sum(freed IS NOT NULL AND at > ?), 0), coalesce(sum(lent IS NOT NULL), 0)
 FROM addresses WHERE family = ? AND address BETWEEN ? AND ?

@@ -237,6 +237,15 @@ class AddressStore:
             self._db.executemany(query, back)
             return len(back)
 
+    def return_to(self, address: Addr, pod: str) -> None:
+        """What went to another node is ours again, and this pod (namespace/name) may have it at once: it had it there.
+
+        Raises:
+            StorageError: it could not be recorded.
+        """
+        with self._transaction():
+            self._db.execute(statements.RETURN_TO, (pod, self._clock.wall(), address.version, address.packed))
+
     def close_range(self, network: Cidr, *, at_once_for: str = "") -> bool:
         """Nothing of a range is handed out any more, if nobody has any of it, or had until a moment ago; else False.
 

@@ -7,6 +7,7 @@ there: it is the narrower one. Not here: claiming blocks (agent), and what is ma
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv4Network, IPv6Network
 
 import msgspec
 
@@ -40,9 +41,10 @@ def build_blocks(
     findings += pool_findings
     routes: dict[Cidr, PeerRoute] = {}
     holders = _Holders(read, by_name.values()) if read else None
+    away = [b.cidr for b in read if b.is_single and b.node != facts.name and holders and holders.let_go(b)]
     for block in read:
         if block.node == facts.name:
-            ranges[block.cidr] = PodRange(block.cidr, True)
+            ranges.update((cidr, PodRange(cidr, True)) for cidr in _without(block.cidr, away))
             continue
         if not any(is_within(block.cidr, whole) for whole in pool_ranges):
             ranges.setdefault(block.cidr, PodRange(block.cidr, False))
@@ -97,6 +99,22 @@ def _node_range(cidr: Cidr, nodes: Mapping[str, NodeRanges], facts: NodeFacts) -
             if overlap(cidr, one):
                 return f"{one} of Node {name}"
     return ""
+
+
+def _without(cidr: Cidr, singles: Iterable[Cidr]) -> list[Cidr]:
+    """A range without some addresses that others have of it."""
+    left = [cidr]
+    for single in singles:
+        left = [part for whole in left for part in _split(whole, single)]
+    return left
+
+
+def _split(whole: Cidr, single: Cidr) -> Iterable[Cidr]:
+    if not is_within(single, whole):
+        return (whole,)
+    if isinstance(whole, IPv4Network):
+        return whole.address_exclude(single) if isinstance(single, IPv4Network) else (whole,)
+    return whole.address_exclude(single) if isinstance(single, IPv6Network) else (whole,)
 
 
 class _Holders:

@@ -196,7 +196,7 @@ async def test_an_address_of_another_nodes_range_is_given_up_by_that_node_first(
     (block,), _ = await world.client.list(IP_BLOCKS)
     assert block["status"]["grants"] == {"node-2": "granted"}
     await world.pod("shop/b", "node-2", ip_addresses="10.1.1.50")
-    world.patience_s = two.keeper._patience_s = 0.2
+    world.patience_s = two.keeper._objects.patience_s = 0.2
     with pytest.raises(Unavailable, match=r"10.1.1.50"):
         await two.add("shop/b")
 
@@ -216,7 +216,7 @@ async def test_who_has_to_give_an_address_up_and_does_not_answer_is_named(world)
     one = await world.node("node-1", A)
     await (await world.node("node-2", B)).keeper.look()
     world.halves[1].stop()
-    one.keeper._patience_s = 0.2
+    one.keeper._objects.patience_s = 0.2
     await world.pod("shop/a", "node-1", ip_addresses="10.1.1.50")
     with pytest.raises(Unavailable, match="in the range of node-2, which has not given it up"):
         await one.add("shop/a")
@@ -230,11 +230,11 @@ async def test_a_pod_that_moves_takes_its_address_with_it_and_a_stranger_waits(w
     await world.pod("shop/db-0", "node-1", ip_addresses="10.2.1.7")
     assert await one.add("shop/db-0") == ["10.2.1.7"]
     one.delete("shop/db-0")
-    two.keeper._patience_s = 0.2
+    two.keeper._objects.patience_s = 0.2
     await world.pod("shop/stranger", "node-2", ip_addresses="10.2.1.7")
     with pytest.raises(Unavailable, match=r"10\.2\.1\.7"):
         await two.add("shop/stranger")
-    two.keeper._patience_s = 20.0
+    two.keeper._objects.patience_s = 20.0
     await world.client.delete(PODS, ObjectKey("shop", "db-0"), grace_s=0)
     await world.pod("shop/db-0", "node-2", ip_addresses="10.2.1.7")
     await two.until(
@@ -259,3 +259,21 @@ async def test_a_block_leaves_out_what_others_asked_for_before(world):
     assert sorted(got) == ["10.2.1.1", "10.2.1.2", "10.2.1.4", "10.2.1.5", "10.2.1.6"]
     with pytest.raises(Unavailable):
         await two.add("shop/p5")
+
+
+async def test_a_pod_that_comes_home_has_its_address_again(world):
+    one = await world.node("node-1", A)
+    two = await world.node("node-2", B)
+    await world.pod("shop/db-0", "node-1", ip_addresses="10.1.1.50")
+    await one.add("shop/db-0")
+    await world.pod("shop/other", "node-2", ip_addresses="10.1.1.50")
+    two.keeper._objects.patience_s = 0.2
+    with pytest.raises(Unavailable, match=r"10\.1\.1\.50 belongs to a pod on node-1 \(IPBlock 10\.1\.1\.50-32\)"):
+        await two.add("shop/other")
+    two.keeper._objects.patience_s = 20.0
+    one.delete("shop/db-0")
+    await world.client.delete(PODS, ObjectKey("shop", "db-0"), grace_s=0)
+    await two.until(lambda: ObjectKey("shop", "db-0") not in two.pods)
+    await world.pod("shop/db-0", "node-2", ip_addresses="10.1.1.50")
+    assert await two.add("shop/db-0") == ["10.1.1.50"]
+    assert await world.blocks() == {}
