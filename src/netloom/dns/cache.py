@@ -85,6 +85,8 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     """Offset in ``body`` and value of each ttl."""
     lifetime_s: int
     """How long it may be kept; 0: not at all."""
+    server: str = ""
+    """Who said so."""
 
     def records(self) -> list[Record]:
         """The answers, with nothing compressed in them."""
@@ -120,7 +122,7 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-def read_reply(question: Question, message: bytes) -> Reply:
+def read_reply(question: Question, message: bytes, server: str = "") -> Reply:
     """An upstream server's message whose id and question have been checked.
 
     Raises:
@@ -149,7 +151,7 @@ def read_reply(question: Question, message: bytes) -> Reply:
     rcode = flags & 15
     lifetime = 0 if flags & TC else _lifetime_s(question, rcode, found, message)
     sizes = (counts[0], counts[1], counts[2])
-    return Reply(question, rcode, bool(flags & AD), sizes, message[start:end], tuple(ttls), lifetime)
+    return Reply(question, rcode, bool(flags & AD), sizes, message[start:end], tuple(ttls), lifetime, server)
 
 
 def _check_chain(question: Question, records: list[Record]) -> None:

@@ -106,6 +106,10 @@ class Forwarder:
             loop = asyncio.get_running_loop()
             loop.call_later(self._stale_after_s, partial(self._give_stale, question, waiter, found))
 
+    def kept(self, query: Query, ask: Ask) -> Found | None:
+        """What the cache has for this, be it stale; looking changes nothing but what was used last."""
+        return self._cache.get(_question(query, ask))
+
     def close(self) -> None:
         """Stop asking; who waits gets no answer any more."""
         for task, _ in list(self._open.values()):
@@ -153,7 +157,8 @@ class Forwarder:
         reply = None
         began = self._clock.monotonic()
         try:
-            reply = read_reply(question, await self._resolvers.exchange(question))
+            message, server = await self._resolvers.exchange(question)
+            reply = read_reply(question, message, str(server))
             await self._announce(reply)
             self._cache.put(reply)
             self._counters.upstream_seconds.observe(self._clock.monotonic() - began)

@@ -23,6 +23,7 @@ from netloom.dns.clients import Clients
 from netloom.dns.config import Checked, OutsideSettings
 from netloom.dns.cookies import Cookies
 from netloom.dns.counters import Counters
+from netloom.dns.explain import Explainer
 from netloom.dns.feed import FeedServer
 from netloom.dns.fixed import FixedNames, RewrittenNames
 from netloom.dns.floods import FloodGuard
@@ -41,6 +42,7 @@ from netloom.dns.udp import UdpListener
 from netloom.dns.upstream import Resolvers
 from netloom.dns.zone import Zone
 from netloom.errors import NetloomError, UsageError
+from netloom.linux.questions import QuestionServer
 
 log = logging.getLogger(__name__)
 
@@ -113,7 +115,6 @@ async def serve(
                 tasks=tasks,
                 announce=told.announce,
             )
-            health = tasks.create_task(resolvers.run(), name="dns-health")
             server = QueryServer(
                 handlers=_handlers(config, outside, zone),
                 forwarder=forwarder,
@@ -123,12 +124,20 @@ async def serve(
                 counters=counters,
                 patience_s=config.patience_s,
             )
+            explainer = Explainer(server=server, clients=clients, zone=zone, clock=clock)
+            questions = QuestionServer(
+                questions_beside(config.feed_socket),
+                {"counts": counters.as_dict},
+                about={"explain": explainer.answer},
+            )
             guard = FloodGuard(sockets=sockets.datagrams, clients=clients, counters=counters)
-            guarding = tasks.create_task(guard.run(), name="dns-floods")
+            works = [tasks.create_task(work.run()) for work in (resolvers, questions, guard)]
             turns = QueryTurns(server=server, counters=counters)
             with ExitStack() as running:
-                for end in (guarding.cancel, forwarder.close, health.cancel, tls.close, server.close):
+                for end in (forwarder.close, tls.close, server.close):
                     running.callback(end)
+                for work in works:
+                    running.callback(work.cancel)
                 for udp in [
                     UdpListener(
                         sock=sock,
@@ -150,6 +159,11 @@ async def serve(
                 await feed.start()
                 log.info("answering at %s port %d", ", ".join(config.listen), config.port)
                 await _until_ended(stop if stop is not None else asyncio.Event(), ready)
+
+
+def questions_beside(feed_socket: str) -> Path:
+    """Where a DNS process answers questions about itself, given the socket by which it is told."""
+    return Path(f"{feed_socket}.ask")
 
 
 def _handlers(config: DnsConfig, outside: Checked, zone: Zone) -> tuple[Handler, ...]:

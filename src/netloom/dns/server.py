@@ -14,6 +14,7 @@ from functools import partial
 import msgspec
 
 from netloom.dns.answers import SERVFAIL, Answer, Ask, Kept, Later, assemble
+from netloom.dns.cache import Found
 from netloom.dns.clients import Client
 from netloom.dns.cookies import Cookies
 from netloom.dns.counters import Counters
@@ -107,6 +108,24 @@ class QueryServer:
         self._answer(Call(query, data, client, send, stream), last=False)
         return True
 
+    def decide(self, query: Query, client: Client) -> tuple[str, Answer | Ask | Later]:
+        """Which handler has something to say to a query, and what."""
+        for handler in self._handlers:
+            said = handler.answer(query, client)
+            if said is not None:
+                return type(handler).__name__, said
+        return "", SERVFAIL
+
+    async def ask_upstream(self, query: Query, ask: Ask) -> Answer:
+        """What upstream servers say, or the cache."""
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._forwarder.ask(query, ask, answer.set_result)
+        return await answer
+
+    def kept(self, query: Query, ask: Ask) -> Found | None:
+        """What is known of an upstream answer."""
+        return self._forwarder.kept(query, ask)
+
     def close(self) -> None:
         """Forget those who wait."""
         if self._timer is not None:
@@ -138,11 +157,7 @@ class QueryServer:
             self._finish(call, said)
 
     def _decide(self, call: Call) -> Answer | Ask | Later:
-        for handler in self._handlers:
-            said = handler.answer(call.query, call.client)
-            if said is not None:
-                return said
-        return SERVFAIL
+        return self.decide(call.query, call.client)[1]
 
     def _finish_searched(self, call: Call, answer: Answer) -> None:
         """A name outside of the cluster that the search path led to. What is denied there is denied as the name that was asked."""

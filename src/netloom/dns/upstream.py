@@ -20,6 +20,9 @@ from netloom.dns.tls import TlsPool
 from netloom.dns.wire import name_text, suffixes
 from netloom.errors import Unavailable
 
+Said = tuple[bytes, Server]
+"""An answer, and the server that gave it."""
+
 
 class Upstreams:
     """One group of servers.
@@ -55,8 +58,8 @@ class Upstreams:
     def __len__(self) -> int:
         return self._size
 
-    async def exchange(self, question: Question) -> bytes:
-        """The first usable answer. Each server that is silent for ``attempt_s`` has the next one asked beside it.
+    async def exchange(self, question: Question) -> Said:
+        """The first usable answer, and whose it is. Each server that is silent for ``attempt_s`` has the next one asked beside it.
 
         Raises:
             Unavailable: nobody answered within ``total_s``, or nobody had anything to say.
@@ -65,7 +68,7 @@ class Upstreams:
         problem = "every upstream server refused or cannot be reached"
         try:
             async with asyncio.timeout(self.total_s), asyncio.TaskGroup() as tasks:
-                tries: list[asyncio.Task[bytes | None]] = []
+                tries: list[asyncio.Task[Said | None]] = []
                 answer = await self._race(question, tasks, tries)
                 for one in tries:
                     one.cancel()
@@ -78,9 +81,9 @@ class Upstreams:
         return answer
 
     async def _race(
-        self, question: Question, tasks: asyncio.TaskGroup, tries: list[asyncio.Task[bytes | None]]
-    ) -> bytes | None:
-        waiting: set[asyncio.Task[bytes | None]] = set()
+        self, question: Question, tasks: asyncio.TaskGroup, tries: list[asyncio.Task[Said | None]]
+    ) -> Said | None:
+        waiting: set[asyncio.Task[Said | None]] = set()
         for number, server in enumerate(self._order() * 2):
             self._counters.upstream_retries += number > 0
             one = tasks.create_task(self._try(question, server), name="dns-upstream")
@@ -99,7 +102,7 @@ class Upstreams:
                 return answer
         return None
 
-    async def _try(self, question: Question, server: Server) -> bytes | None:
+    async def _try(self, question: Question, server: Server) -> Said | None:
         try:
             answer = await self._ask(question, server)
         except Failed as failed:
@@ -109,7 +112,7 @@ class Upstreams:
                 self.health.silent(server)
             return None
         self.health.answered(server)
-        return answer
+        return answer, server
 
     async def _ask(self, question: Question, server: Server) -> bytes:
         if server.tls:
@@ -165,8 +168,8 @@ class Resolvers:
         others = self._others
         return others if others is not None and len(others) else None
 
-    async def exchange(self, question: Question) -> bytes:
-        """The answer of the group that is asked about this name.
+    async def exchange(self, question: Question) -> Said:
+        """The answer of the group that is asked about this name, and whose it is.
 
         Raises:
             Unavailable: there is none, or it has no answer.
@@ -190,7 +193,7 @@ class Resolvers:
                 tasks.create_task(group.health.run(), name="dns-health")
 
 
-def _best(done: set[asyncio.Task[bytes | None]]) -> bytes | None:
+def _best(done: set[asyncio.Task[Said | None]]) -> Said | None:
     for one in done:
         with contextlib.suppress(asyncio.CancelledError):
             if (answer := one.result()) is not None:
