@@ -105,6 +105,7 @@ class Rig:
 
     def _anew(self) -> Listeners:
         self.end()
+        self._runs.clear()  # with them the sockets of the DNS process, which are opened anew
         self.paths.log.mkdir(exist_ok=True)
         host = socket.create_server(("127.0.0.1", 0))
         underlay = socket.create_server((str(self.settings.gateway), _API_PORT), backlog=512)
