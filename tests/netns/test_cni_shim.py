@@ -17,41 +17,18 @@ import msgspec
 import pytest
 
 from netloom.cni import server as server_module
-from netloom.cni.attach import prepare_node
 from netloom.cni.ipam.store import AddressStore
 from netloom.cni.server import CniServer
-from netloom.cni.verbs import PodNetwork, Verbs
-from netloom.linux import netns, process
+from netloom.cni.verbs import Verbs
+from netloom.linux import process
 from netloom.linux.rtnl import Rtnl
 from netloom.program import names
+from netloom.testing.cni_runtime import Said, cni_node
 from netloom.testing.hosts import Host
 from netloom.testing.netns import fresh_netns
 from netloom.units import family_of
 
 pytestmark = pytest.mark.netns
-
-NODE_ADDRESSES = (ipaddress.ip_address("172.30.0.11"), ipaddress.ip_address("2001:db8:30::11"))
-RANGES = (ipaddress.ip_network("10.244.1.0/24"), ipaddress.ip_network("2001:db8:44:1::/64"))
-
-
-class Said(msgspec.Struct, frozen=True):
-    """What the shim printed, and its exit code."""
-
-    code: int
-    body: dict[str, Any]
-
-
-class InNode:
-    """The verbs, done by threads inside the node's namespace: what an agent process has by being there itself."""
-
-    def __init__(self, verbs: Verbs, node_fd: int) -> None:
-        self._verbs = verbs
-        self._node_fd = node_fd
-
-    async def answer(self, variables, config, netns_fd):
-        return await netns.run_in_async(
-            self._node_fd, lambda: asyncio.run(self._verbs.answer(variables, config, netns_fd))
-        )
 
 
 class Runtime:
@@ -95,22 +72,8 @@ class Bench(msgspec.Struct, frozen=True):
 
 @pytest.fixture
 async def bench(tmp_path: Path, cni_shim: Path) -> AsyncIterator[Bench]:
-    with fresh_netns() as node_fd:
-        with Rtnl(node_fd) as rtnl:
-            for address in NODE_ADDRESSES:
-                rtnl.add_address("lo", ipaddress.ip_interface(address))
-        netns.run_in(node_fd, prepare_node)
-        store = AddressStore(tmp_path / "ipam.db")
-        network = PodNetwork(ranges=RANGES, node_addresses=NODE_ADDRESSES, mtu=1400)
-        verbs = Verbs(store=store, network=lambda: network)
-        path = tmp_path / "cni.sock"
-        cni = CniServer(path, InNode(verbs, node_fd))
-        cni.open()
-        async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(cni.run())
-            yield Bench(Host("node-1", node_fd, NODE_ADDRESSES), Runtime(cni_shim, path), store, path)
-            running.cancel()
-        store.close()
+    async with cni_node(tmp_path, cni_shim) as made:
+        yield Bench(made.host, Runtime(cni_shim, made.socket_path), made.store, made.socket_path)
 
 
 def addresses_of(said: Said) -> tuple[Any, ...]:
@@ -392,7 +355,7 @@ async def test_strangers_are_hung_up_on_and_the_server_goes_on(bench: Bench, cal
 
 
 def test_the_socket_is_for_its_owner_only(tmp_path: Path):
-    cni = CniServer(tmp_path / "cni.sock", InNode(Verbs(store=None, network=lambda: None), -1))
+    cni = CniServer(tmp_path / "cni.sock", Verbs(store=None, network=lambda: None))
     cni.open()
     assert (tmp_path / "cni.sock").stat().st_mode & 0o777 == 0o600
     cni.close()

@@ -133,7 +133,7 @@ def _decode(given: Mapping[str, msgspec.Raw], name: str, type_: type[_T]) -> _T 
         return None
     try:
         return msgspec.json.decode(raw, type=type_)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise _wrong(f"runtimeConfig.{name}", str(error)) from error
 
 
@@ -155,17 +155,22 @@ def _requested(
 def _addresses(texts: Sequence[str], wrong: Callable[[int, str], CniError]) -> tuple[Addr, ...]:
     found: dict[int, Addr] = {}
     for i, text in enumerate(texts):
-        try:
-            address: Addr | None = ipaddress.ip_interface(text).ip
-        except ValueError:
-            address = None
-        if address is None or getattr(address, "scope_id", None):
+        address = parse_addr(text.partition("/")[0])
+        if address is None or not _is_interface(text):
             raise wrong(i, f"{text[:80]!r} is no address; write it as 10.1.0.7, or 10.1.0.7/24")
         if address.is_unspecified or address.is_multicast or address.is_loopback:
             raise wrong(i, f"{address} cannot be a container's")
         if found.setdefault(address.version, address) != address:
             raise wrong(i, f"{address} is the second of IPv{address.version}; there is one of each family")
     return tuple(found[version] for version in sorted(found))
+
+
+def _is_interface(text: str) -> bool:
+    try:
+        ipaddress.ip_interface(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _ranges(sets: list[list[_Range]] | None) -> tuple[AddressRange, ...]:

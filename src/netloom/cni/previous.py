@@ -102,7 +102,7 @@ def read(raw: msgspec.Raw, version: str) -> PreviousResult:
         if told in _FIRST_VERSIONS or (told == version and ("ip4" in document or "ip6" in document)):
             document = _from_first_versions(document)
         shape = msgspec.convert(document, type=_Shape)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise CniError(Code.INVALID_CONFIG, f"prevResult: {error}") from error
     if told not in (*_FIRST_VERSIONS, *VERSIONS):
         raise CniError(
@@ -123,7 +123,7 @@ def read(raw: msgspec.Raw, version: str) -> PreviousResult:
 
 
 def _address(i: int, ip: _Ip, interfaces: int) -> Interface:
-    if ip.interface is not None and not -1 <= ip.interface < max(interfaces, 1):
+    if ip.interface is not None and not -1 <= ip.interface < interfaces:
         raise CniError(
             Code.INVALID_CONFIG,
             f"prevResult.ips[{i}].interface: {ip.interface} is no index into its {interfaces} interfaces",

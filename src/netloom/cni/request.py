@@ -156,7 +156,7 @@ def version_of(config: bytes) -> str:
     """The version that an error is to be written in: the configuration's, or our newest where it has none that we know."""
     try:
         version = msgspec.json.decode(config, type=_Version).version
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return VERSIONS[-1]
     return version if version in VERSIONS else VERSIONS[-1]
 
@@ -212,7 +212,7 @@ def _decode(config: bytes, type_: type[_T]) -> _T:
         return msgspec.json.decode(config, type=type_)
     except msgspec.ValidationError as error:
         raise CniError(Code.INVALID_CONFIG, f"network configuration: {error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CniError(Code.CANNOT_DECODE, f"network configuration on standard input: {error}") from error
 
 
@@ -234,7 +234,7 @@ def _check_details(details: _Details) -> None:
     if details.mtu is not None and details.mtu != 0 and not 576 <= details.mtu <= 65535:
         raise CniError(Code.INVALID_CONFIG, f"mtu {details.mtu} is outside 576 to 65535")
     ipam = (details.ipam or {}).get("type", "")
-    if ipam not in _OWN_IPAM:
+    if not isinstance(ipam, str) or ipam not in _OWN_IPAM:
         raise CniError(
             Code.UNSUPPORTED_FIELD,
             f"ipam.type {ipam!r:.80} is not supported: netloom gives addresses itself",

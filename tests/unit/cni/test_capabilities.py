@@ -190,6 +190,8 @@ FAULTS: list[tuple[dict[str, Any], str]] = [
     ({"runtime": {"ips": ["10.1.0.0.7"]}}, "runtimeConfig.ips[0]"),
     ({"runtime": {"ips": ["10.1.0.7", "10.1.0.8"]}}, "runtimeConfig.ips[1]"),
     ({"runtime": {"ips": ["224.0.0.1"]}}, "runtimeConfig.ips[0]"),
+    ({"runtime": {"ips": ["fe80::1%eth0"]}}, "runtimeConfig.ips[0]"),
+    ({"runtime": {"ips": ["10.1.0.7/33"]}}, "runtimeConfig.ips[0]"),
     ({"runtime": {"ips": "10.1.0.7"}}, "runtimeConfig.ips"),
     ({"runtime": {"mac": "0a:58"}}, "runtimeConfig.mac"),
     ({"runtime": {"mac": "01:00:5e:00:00:01"}}, "runtimeConfig.mac"),
@@ -270,6 +272,8 @@ def test_addresses_of_another_ipam_plugin_are_refused_by_key_and_value():
         ask(ipam={"type": "host-local", "subnet": "10.1.0.0/24"})
     assert caught.value.code == Code.UNSUPPORTED_FIELD
     assert "ipam.type" in caught.value.problem
+    with pytest.raises(CniError, match="ipam"):
+        ask(ipam={"type": ["host-local"]})
     assert ask(ipam={}).command == ask(ipam={"type": "netloom"}).command == "ADD"
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from netloom.cni.codes import CniError, Code, cni_error
 from netloom.cni.ipam.store import Attachment
-from netloom.cni.request import parse
+from netloom.cni.request import parse, version_of
 from netloom.errors import AlreadyExists, KernelError, NetloomError, NotFound, StorageError, Unavailable
 
 VARIABLES = {
@@ -86,6 +86,20 @@ def test_text_that_is_no_json_is_code_6():
     with pytest.raises(CniError) as caught:
         parse(VARIABLES, b"{")
     assert caught.value.code == Code.CANNOT_DECODE
+
+
+@pytest.mark.parametrize(
+    "field",
+    ["unknown", "prevResult", "ipam", "runtimeConfig", "args", "cniVersion", "cni.dev/valid-attachments"],
+)
+def test_what_is_nested_beyond_reason_is_code_6(field: str):
+    deep = b"[" * 100_000 + b"]" * 100_000
+    config = b'{"cniVersion": "1.1.0", "name": "netloom", "%s": %s}' % (field.encode(), deep)
+    for command in ("ADD", "DEL", "CHECK", "GC", "STATUS"):
+        with pytest.raises(CniError) as caught:
+            parse({**VARIABLES, "CNI_COMMAND": command}, config)
+        assert caught.value.code in {Code.CANNOT_DECODE, Code.INVALID_CONFIG}
+    assert version_of(config) == "1.1.0"
 
 
 @pytest.mark.parametrize(
