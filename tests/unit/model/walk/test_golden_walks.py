@@ -14,6 +14,7 @@ import msgspec
 import pytest
 
 from netloom.errors import NetloomError
+from netloom.model.egress.settings import Egress, StaticRoute
 from netloom.model.inputs import ClusterFacts
 from netloom.model.routes.ways import FabricKind
 from netloom.observe.why import explain, render_text
@@ -26,6 +27,12 @@ FACTS = ClusterFacts(
     dns_addresses=(ip_address("10.96.0.10"),),
 )
 SETTINGS = {
+    "egress": {
+        "egress": Egress(
+            no_masquerade=(ip_network("198.51.100.0/24"),),
+            static_routes=(StaticRoute(ip_network("203.0.113.0/24"), ip_address("192.0.2.1")),),
+        )
+    },
     "node-port-addresses": {"node_port_addresses": ("192.0.2.12/32",)},
     **{f"fabric-{kind.value}": {"fabric": kind} for kind in FabricKind},
 }
