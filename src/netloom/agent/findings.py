@@ -40,6 +40,8 @@ _TOLD: Mapping[str, tuple[Resource, str]] = {
     "ClusterNetworkPolicy": (resources.CLUSTER_NETWORK_POLICIES, "PolicyNotRead"),
     "Service": (resources.SERVICES, "ServiceNotRead"),
     "EndpointSlice": (resources.ENDPOINT_SLICES, "EndpointSliceNotRead"),
+    "IPPool": (resources.IP_POOLS, "PoolNotRead"),
+    "IPBlock": (resources.IP_BLOCKS, "BlockNotRead"),
     "Pod": (resources.PODS, "PodNotRead"),
 }
 """By kind: its resource, and the reason of Events about fields that cannot be used as written."""

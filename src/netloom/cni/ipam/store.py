@@ -14,6 +14,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -29,6 +30,16 @@ __all__ = ["AddressStore", "Attachment", "Exhausted", "Holding", "Lease", "PortM
 REUSE_DELAY_S = 120.0
 """How long an address stays unused while there are others. A late packet may still be on its way to who had it: names live for
 30 s in resolvers, the kernel keeps a closed connection for 60 s and a UDP flow for 120 s (nf_conntrack_udp_timeout_stream)."""
+
+
+class _Wish(NamedTuple):
+    """Who asks, and when."""
+
+    attachment: Attachment
+    pod: str
+    now: float
+    hurry: bool
+    picker: Picker
 
 
 class AddressStore:
@@ -108,33 +119,14 @@ class AddressStore:
             closed = {text for (text,) in self._db.execute("SELECT range FROM closed")}
             rooms = [*map(node_room, ranges), *(block_room(b) for b in blocks if str(b) not in closed)]
             picker = Picker(self._db, reserved, now - self._reuse_delay_s)
+            wish = _Wish(attachment, pod, now, hurry, picker)
             held: dict[int, Addr] = {address.version: address for address in self._held(attachment)}
             chosen = []
             for version in sorted({*(r.version for r in (*ranges, *blocks)), *asked, *versions}):
                 of_family = [room for room in rooms if room.range.version == version]
-                kept, wanted = held.get(version), asked.get(version)
-                if kept is not None and (kept == wanted or wanted is None) and _is_in(kept, of_family):
-                    chosen.append(kept)
-                    continue
-                if kept is not None:  # the node's ranges, or what the pod asks for, have changed since
-                    self._free(attachment, now, (version, version))
-                if wanted is None:
-                    found = picker.next(of_family, hurry=hurry)
-                    if found is None:
-                        raise _exhausted(attachment, version, (*ranges, *blocks))
-                else:
-                    found = self._as_asked(wanted, pod, of_family, picker, now)
-                self._db.execute(
-                    statements.TAKE,
-                    (
-                        version,
-                        found.packed,
-                        *msgspec.structs.astuple(attachment),
-                        pod,
-                        now,
-                        wanted is not None,
-                    ),
-                )
+                found = self._settle(wish, of_family, held.get(version), asked.get(version))
+                if found is None:
+                    raise _exhausted(attachment, version, (*ranges, *blocks))
                 chosen.append(found)
             self._remember_ports(attachment, ports)
             return tuple(chosen)
@@ -279,8 +271,27 @@ class AddressStore:
         with self._transaction():
             self._db.execute("UPDATE addresses SET freed = freed WHERE family = 0")
 
-    def _as_asked(self, wanted: Addr, pod: str, rooms: Sequence[Room], picker: Picker, now: float) -> Addr:
-        if not _is_in(wanted, rooms) or picker.is_reserved(wanted):
+    def _settle(
+        self, wish: _Wish, rooms: Sequence[Room], kept: Addr | None, wanted: Addr | None
+    ) -> Addr | None:
+        """The address of one family, written down; None where there is none left."""
+        if kept is not None and (kept == wanted or wanted is None) and _is_in(kept, rooms):
+            return kept
+        if kept is not None:  # the node's ranges, or what the pod asks for, have changed since
+            self._free(wish.attachment, wish.now, (kept.version, kept.version))
+        if wanted is None:
+            found = wish.picker.next(rooms, hurry=wish.hurry)
+            if found is None:
+                return None
+        else:
+            found = self._as_asked(wanted, wish, rooms)
+        key = msgspec.structs.astuple(wish.attachment)
+        is_ahead = wanted is not None
+        self._db.execute(statements.TAKE, (found.version, found.packed, *key, wish.pod, wish.now, is_ahead))
+        return found
+
+    def _as_asked(self, wanted: Addr, wish: _Wish, rooms: Sequence[Room]) -> Addr:
+        if not _is_in(wanted, rooms) or wish.picker.is_reserved(wanted):
             problem = f"{wanted} is none of the addresses that this node may give"
             hint = "ask for another, or for none"
             raise Taken(problem, hint, holding=Holding(wanted, None, "", 0.0))
@@ -293,11 +304,9 @@ class AddressStore:
         if holding.block:
             problem = f"{wanted} is another node's (IPBlock {holding.block})"
             raise Taken(problem, "ask for another", holding=holding)
-        rest = holding.since + self._reuse_delay_s - now
-        if rest > 0 and (not pod or holding.pod != pod):
-            problem = (
-                f"{wanted} was {holding.pod or 'another container'}'s until {now - holding.since:.0f} s ago"
-            )
+        rest = holding.since + self._reuse_delay_s - wish.now
+        if rest > 0 and (not wish.pod or holding.pod != wish.pod):
+            problem = f"{wanted} was {holding.pod or 'another container'}'s until {wish.now - holding.since:.0f} s ago"
             raise Taken(problem, f"it is free in {rest:.0f} s; try again", holding=holding)
         return wanted
 
