@@ -16,17 +16,19 @@ from netloom.cni.attach import PodInterface
 from netloom.errors import AlreadyExists, Unavailable
 from netloom.fabric.hostgw.apply import HostGateway
 from netloom.fabric.l2.apply import BridgeFabric
-from netloom.fabric.l2.compile import segments_of
+from netloom.fabric.l2.compile import STATIONS, segments_of
 from netloom.fabric.l2.explain import source_of_address
 from netloom.fabric.vxlan.apply import VxlanFabric
-from netloom.linux import link_probe, netns, rtmsg_overlay, sysctl
+from netloom.linux import link_probe, netns, rtmsg, rtmsg_overlay, sysctl
 from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket
 from netloom.linux.netns import Namespaces
+from netloom.linux.nft import Nft
 from netloom.linux.process import run
 from netloom.linux.rtnl import Rtnl
 from netloom.model.routes.ways import FabricKind
 from netloom.program.links import BridgePort
 from netloom.program.names import pod_link, pod_mac
+from netloom.program.neighbours import Neighbour
 from netloom.program.sysctl import Setting
 from netloom.testing.fabric_rig import FabricNet, FabricNode, Layout, fabric_net, send_datagram, send_stream
 from netloom.testing.hosts import Host
@@ -114,7 +116,9 @@ async def test_an_address_that_is_translated_to_a_pod_beside_the_client_answers(
                 assert reply.peer == a.address_of(family)
                 switch = {Family.V4: "iptables", Family.V6: "ip6tables"}[family]
                 filtered = Setting(f"net/bridge/bridge-nf-call-{switch}", "1")
-                if sysctl.read(filtered.path, net.nodes[0].host.netns_fd) is None:  # no br_netfilter in this kernel
+                if (
+                    sysctl.read(filtered.path, net.nodes[0].host.netns_fd) is None
+                ):  # no br_netfilter in this kernel
                     return
                 sysctl.write([filtered], net.nodes[0].host.netns_fd)
                 assert not await a.reaches(ipaddress.ip_address(service), 80)
@@ -248,6 +252,45 @@ async def test_a_pod_sends_with_its_own_mac_only_and_reaches_no_other_pod_past_t
                         open_port = BridgePort(device=link, locked=True, learning=False)
                         rtnl.batch([rtmsg_overlay.set_port(rtnl.index(link), open_port)])
                 assert await arrives(b, udp_frame(own, other, *args), sender)
+
+
+async def test_a_pod_sends_from_its_own_address_only_also_when_the_other_is_a_pod_beside_it():
+    with fabric_net(L2) as net:
+        async with joined(net):
+            a, b, c = (net.add_pod(1, part) for part in (2, 3, 4))
+            own, gateway = pod_mac(a.address), "ee:ee:ee:ee:ee:ee"
+            with raw(a) as sender:
+                spoofed = udp_frame(own, gateway, str(c.address), str(b.address), b"frame")
+                assert not await arrives(b, spoofed, sender)
+                with Rtnl(net.nodes[0].host.netns_fd) as rtnl:
+                    neighbour = Neighbour(device="nl-bridge", address=c.address, mac=own)
+                    rtnl.batch([rtmsg.new_neighbour(rtnl.index("nl-bridge"), neighbour)])
+                # a node that is told that this is its address lets it through
+                await fabric_on(net.nodes[0]).start(net.nodes[0].peers, net.nodes[0].facts)
+                assert await arrives(b, spoofed, sender)
+
+
+async def test_who_may_send_is_read_off_the_bridge_whatever_became_of_the_table():
+    with fabric_net(L2) as net:
+        async with joined(net):
+            node = net.nodes[0]
+            fd = node.host.netns_fd
+            a, b = net.add_pod(1, 2), net.add_pod(1, 3)
+            async with b.serve(80):
+                for damage in ("flush set ip netloom-bridge stations", "delete table ip netloom-bridge",
+                               "flush chain ip netloom-bridge anti-spoofing"):  # fmt: skip
+                    await run(["nft", damage], ns=Namespaces(net=fd))
+                    await fabric_on(node).start(node.peers, node.facts)
+                    assert await a.reaches(b, 80)
+                    with Nft(netns_fd=fd) as nft:
+                        assert len(nft.read_elements(Family.V4, "netloom-bridge", STATIONS)) == 2
+                        assert await nft.chains(Family.V4, "netloom-bridge") == {
+                            "anti-spoofing": ("a pod of the bridge sends with its own address only",)
+                        }
+            netns.run_in(fd, lambda: attach.detach(interface_of(net, 1, 2).host_link))
+            with Nft(netns_fd=fd) as nft:
+                for family in Family:
+                    assert len(nft.read_elements(family, "netloom-bridge", STATIONS)) == 1
 
 
 async def test_what_a_pod_claims_in_arp_changes_nothing_at_the_node():

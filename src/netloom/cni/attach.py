@@ -156,7 +156,8 @@ def attach(pod_netns: int, wanted: PodInterface) -> None:
         host = resources.enter_context(Rtnl())
         links = (rtmsg.RTNLGRP_LINK,)
         notices = resources.enter_context(NetlinkSocket(NETLINK_ROUTE, groups=links))
-        if wanted.segments:
+        ports = resources.enter_context(bridged.Ports(host)) if wanted.segments else None
+        if ports is not None:
             bridged.refuse_duplicates(host, wanted.node_device, wanted.addresses)
         limited = resources.enter_context(Limits()) if wanted.bandwidth is not None else None
         netns.enter(pod_netns)
@@ -164,12 +165,12 @@ def attach(pod_netns: int, wanted: PodInterface) -> None:
         new_routes = resources.enter_context(NetlinkSocket(NETLINK_ROUTE, groups=(rtmsg.RTNLGRP_IPV6_ROUTE,)))
         pod = resources.enter_context(Rtnl())
         _add_pair(host, pod_netns, wanted)
-        undo.callback(_take_back, host, wanted)
+        undo.callback(_take_back, host, wanted, ports)
         if limited is not None:
             # before it is set up, so that nothing passes by
             undo.callback(remove_relay, host, wanted.host_link)
             limited.put(wanted.host_link, wanted.bandwidth)
-        _configure_host(host, wanted)
+        _configure_host(host, wanted, ports)
         pod.batch(_pod_requests(wanted, pod.index(wanted.interface), pod.index("lo")))
         # the first packets would be lost otherwise, and TCP tries again after a second
         for device in {wanted.host_link, wanted.node_device}:
@@ -213,19 +214,15 @@ def _add_pair(host: Rtnl, pod_netns: int, wanted: PodInterface) -> None:
             ) from again
 
 
-def _configure_host(host: Rtnl, wanted: PodInterface) -> None:
+def _configure_host(host: Rtnl, wanted: PodInterface, ports: bridged.Ports | None) -> None:
     index = host.index(wanted.host_link)
-    if not wanted.segments:
+    if ports is None:
         host.batch(_host_requests(wanted, index, index))
         return
     bridge = bridged.bridge_index(host, wanted.node_device)
-    with bridged.changing:
-        host.batch(
-            [
-                *bridged.port_requests(wanted.host_link, index, bridge, wanted.mac),
-                *_host_requests(wanted, index, bridge),
-            ]
-        )
+    requests = bridged.port_requests(wanted.host_link, index, bridge, wanted.mac)
+    requests += _host_requests(wanted, index, bridge)
+    ports.put(list(wanted.host_neighbours()), requests)
 
 
 def _host_requests(wanted: PodInterface, index: int, device: int) -> list[Request]:
@@ -233,16 +230,18 @@ def _host_requests(wanted: PodInterface, index: int, device: int) -> list[Reques
     return [
         rtmsg.guard_link(index, wanted.host_link, POD_LINK_SETTINGS),
         # The kernel does not take the note for people when the interface is made, only afterwards.
-        rtmsg.set_link(index, f"set {wanted.host_link} up", up=True, alias=link_notes.write(wanted.pod, wanted.network)),
+        rtmsg.set_link(
+            index, f"set {wanted.host_link} up", up=True, alias=link_notes.write(wanted.pod, wanted.network)
+        ),
         *(rtmsg.new_neighbour(device, n) for n in wanted.host_neighbours()),
         *(rtmsg.new_route(device, r) for r in wanted.host_routes()),
     ]
 
 
-def _take_back(host: Rtnl, wanted: PodInterface) -> None:
+def _take_back(host: Rtnl, wanted: PodInterface, ports: bridged.Ports | None) -> None:
     host.delete_link(wanted.host_link)
-    if wanted.segments:
-        bridged.clear_up(host)
+    if ports is not None:
+        ports.clear_up()
 
 
 def _pod_requests(wanted: PodInterface, index: int, loopback: int) -> list[Request]:

@@ -2,27 +2,27 @@
 
 What a port is held to, in the kernel and without a rule: frames come from the pod's own MAC only (``locked``, with one static entry),
 reach the node and nobody else (``isolated``), and nothing that a pod says in ARP or NDP changes what the node knows, for the node's
-neighbours on the bridge are permanent. No frame for everybody, for a group or for an unknown MAC goes to a pod.
+neighbours on the bridge are permanent. What it sends has its own addresses as its source (``fabric/l2/stations``). No frame for everybody, for a group or for an unknown MAC goes to a pod.
 
 Not here: the rest of the interface (``attach``), the bridge itself (``fabric/l2``).
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self
 
-from netloom.errors import AlreadyExists, Unavailable
+from netloom.errors import AlreadyExists, KernelError, Unavailable
+from netloom.fabric.l2 import stations
 from netloom.linux import link_probe, rtmsg, rtmsg_overlay
 from netloom.linux.netlink import Request, u32
+from netloom.linux.nft import Nft
 from netloom.linux.rtnl import Rtnl
 from netloom.program import names
 from netloom.program.links import BridgePort
-from netloom.program.neighbours import ForwardingEntry
+from netloom.program.neighbours import ForwardingEntry, Neighbour
 from netloom.units import Addr
-
-changing = threading.Lock()
-"""Held while neighbours and routes on the bridge are added, or compared with its ports."""
 
 _ANSWER_S = 0.1
 _QUESTIONS = 2
@@ -79,27 +79,68 @@ def refuse_duplicates(host: Rtnl, bridge: str, addresses: Iterable[Addr]) -> Non
             )
 
 
-def clear_up(host: Rtnl) -> None:
-    """Take away the routes to pods and the neighbours on the bridge whose port is gone.
+class Ports:
+    """What the node keeps about the pods of its bridge. A context manager, for the network namespace that it was made in.
 
-    They do not go with the port as they would with an interface of the pod's own.
+    Args:
+        host: links, routes and neighbours of that namespace.
     """
-    bridge = host.find_link(names.BRIDGE_LINK)
-    if bridge is None:
-        return
-    with changing:
-        neighbours = [n for n in host.neighbours() if n.device == names.BRIDGE_LINK and n.permanent]
-        present = {entry.mac for entry in host.port_entries(bridge.index)}
-        stale = {n.address: n for n in neighbours if n.mac not in present}
-        kept = {n.address for n in neighbours if n.mac in present}
-        routes = [
-            r
-            for r in host.routes(names.POD_ROUTE_PROTOCOL)
-            if r.device == names.BRIDGE_LINK and r.destination.network_address not in kept
-        ]
-        requests = [rtmsg.delete_route(bridge.index, r) for r in routes]
-        requests += [rtmsg.delete_neighbour(bridge.index, a, n.device) for a, n in stale.items()]
-        host.batch_tolerating_gone(requests)
+
+    def __init__(self, host: Rtnl) -> None:
+        self._host = host
+        self._nft = Nft()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._nft.close()
+
+    def put(self, neighbours: Sequence[Neighbour], requests: Sequence[Request]) -> None:
+        """Let a pod send from its addresses, then put its port, neighbours and routes in force.
+
+        Raises:
+            Unavailable: the node is not prepared for pods on a bridge (yet).
+            KernelError: refused.
+        """
+        with stations.changing:
+            stations.admit(self._nft, neighbours)
+            try:
+                self._host.batch(requests)
+            except KernelError:
+                stations.dismiss(self._nft, neighbours)
+                raise
+
+    def clear_up(self) -> None:
+        """Take away the routes to pods and the neighbours on the bridge whose port is gone.
+
+        They do not go with the port as they would with an interface of the pod's own.
+        """
+        host, bridge = self._host, self._host.find_link(names.BRIDGE_LINK)
+        if bridge is None:
+            return
+        with stations.changing:
+            neighbours = [n for n in host.neighbours() if n.device == names.BRIDGE_LINK and n.permanent]
+            present = {entry.mac for entry in host.port_entries(bridge.index)}
+            stale = [n for n in neighbours if n.mac not in present]
+            kept = {n.address for n in neighbours if n.mac in present}
+            requests = [
+                rtmsg.delete_route(bridge.index, r)
+                for r in host.routes(names.POD_ROUTE_PROTOCOL)
+                if r.device == names.BRIDGE_LINK and r.destination.network_address not in kept
+            ]
+            requests += [rtmsg.delete_neighbour(bridge.index, n.address, n.device) for n in stale]
+            stations.dismiss(self._nft, stale)
+            host.batch_tolerating_gone(requests)
+
+
+def clear_up(host: Rtnl) -> None:
+    """As :meth:`Ports.clear_up`, for the caller's network namespace; nothing where there is no bridge."""
+    if host.find_link(names.BRIDGE_LINK) is not None:
+        with Ports(host) as ports:
+            ports.clear_up()
 
 
 def port_defects(host: Rtnl, host_link: str, mac: str) -> Iterator[str]:

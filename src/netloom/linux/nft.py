@@ -132,6 +132,19 @@ class Nft:
         else:
             self._run_batch(wanted)
 
+    def run_native(self, transaction: Transaction) -> None:
+        """As :meth:`run`, at once and on this thread, for a transaction of elements only.
+
+        Raises:
+            NftError: the kernel refused, naming the operation; nothing has changed.
+        """
+        if transaction.count:
+            self._run_batch([transaction])
+
+    def read_elements(self, family: Family, table: str, container: Container) -> dict[Key, Value]:
+        """As :meth:`elements`, on this thread."""
+        return self._elements(family, table, container)
+
     async def elements(self, family: Family, table: str, container: Container) -> dict[Key, Value]:
         """Everything that is in a map or set; not for the path of a change.
 

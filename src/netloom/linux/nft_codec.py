@@ -347,6 +347,7 @@ def _layout(fields: tuple[Field, ...], family: Family) -> struct.Struct:
         Field.SOURCE_RANGE: address,
         Field.PROTOCOL: "B3x",
         Field.PORT: "H2x",
+        Field.MAC: "6s2x",
     }
     return struct.Struct(">" + "".join(parts[field] for field in fields))
 

@@ -145,6 +145,11 @@ MASQUERADE_MARK = 0x1000
 """Bit of the packet mark between our DNAT and our postrouting chain, taken off there. Free of kube-proxy's 0x4000 and
 0x8000, portmap's 0x2000, Cilium's 0x0f00 and Calico's upper half."""
 
+NFT_BRIDGE_TABLE = "netloom-bridge"
+"""A table of its own for pods that are on a bridge: who may send from where. The other one is replaced as a whole at times."""
+NFT_STATIONS = "stations"
+"""The MAC and address of each of these pods."""
+
 NFT_SERVICES = "services"
 NFT_NODE_PORTS = "node-ports"
 """Maps from frontend to label. All further maps of frontends are there for NodePorts, too, with ``NFT_NODE_PORT_PREFIX``."""

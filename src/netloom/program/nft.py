@@ -38,6 +38,8 @@ class Field(enum.Enum):
     """From and to a source address, both included: the last part of an interval set's key."""
     PROTOCOL = "protocol"
     PORT = "port"
+    MAC = "mac"
+    """Six bytes."""
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -307,6 +309,7 @@ _ATOMS: dict[Field, Callable[[Atom], str]] = {
     Field.SOURCE_RANGE: _range,
     Field.PROTOCOL: _protocol,
     Field.PORT: str,
+    Field.MAC: lambda atom: bytes(atom).hex(":") if isinstance(atom, bytes) else repr(atom),
 }
 
 
@@ -321,6 +324,7 @@ def _typeof(family: Family, fields: tuple[Field, ...]) -> str:
         Field.SOURCE_RANGE: f"{family.value} saddr",
         Field.PROTOCOL: "meta l4proto",
         Field.PORT: "th dport",
+        Field.MAC: "ether saddr",
     }
     return " . ".join(words[field] for field in fields)
 

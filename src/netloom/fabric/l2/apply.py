@@ -10,6 +10,7 @@ import logging
 from collections.abc import Mapping
 
 from netloom.fabric.face import Fabric
+from netloom.fabric.l2 import stations
 from netloom.fabric.l2.compile import PodBridge, compile_bridge
 from netloom.linux import netns, rtmsg, rtmsg_overlay, sysctl
 from netloom.linux.netlink import Request
@@ -40,6 +41,8 @@ class BridgeFabric:
         wanted = compile_bridge(facts)
         if wanted is not None:
             await netns.run_in_async(None, lambda: _bring_up(wanted, self._netns_fd))
+            await stations.ensure(self._netns_fd)
+            await netns.run_in_async(None, lambda: stations.align(self._netns_fd))
         if self._joined is not None:
             await self._joined.start(routes, facts)
 
@@ -52,7 +55,8 @@ class BridgeFabric:
         """Take the way to others and the bridge away; a bridge that still has pods goes with a later call, when they have gone."""
         if self._joined is not None:
             await self._joined.remove()
-        await netns.run_in_async(None, lambda: _remove(self._netns_fd))
+        if await netns.run_in_async(None, lambda: _remove(self._netns_fd)):
+            await stations.remove(self._netns_fd)
 
 
 def _bring_up(wanted: PodBridge, netns_fd: int | None) -> None:
@@ -98,13 +102,15 @@ def _isolated(port: Link) -> Request:
     return rtmsg_overlay.set_port(port.index, BridgePort(device=port.name, isolated=True))
 
 
-def _remove(netns_fd: int | None) -> None:
+def _remove(netns_fd: int | None) -> bool:
+    """Whether the bridge is gone."""
     with Rtnl(netns_fd) as rtnl:
         link = rtnl.find_link(BRIDGE_LINK)
         if link is None:
-            return
+            return True
         left = [port.name for port in rtnl.links() if port.master == link.index and is_pod_link(port.name)]
         if left:
             log.info("%s stays: %d pods are on it yet", BRIDGE_LINK, len(left))
-        else:
-            rtnl.delete_link(BRIDGE_LINK)
+            return False
+        rtnl.delete_link(BRIDGE_LINK)
+        return True

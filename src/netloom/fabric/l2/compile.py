@@ -6,15 +6,40 @@ Not here: the pods' own interfaces (``cni/attach``), and the way to pods of othe
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 
 import msgspec
 
 from netloom.model.inputs import NodeFacts
 from netloom.model.routes.ways import FabricKind, Segment, node_address_in, outer_family, pod_mtu
 from netloom.program.links import Bridge, Interface
-from netloom.program.names import BRIDGE_LINK, HOST_SIDE_MAC
+from netloom.program.names import (
+    BRIDGE_LINK,
+    HOST_SIDE_MAC,
+    NFT_BRIDGE_TABLE,
+    NFT_SPOOFED,
+    NFT_STATIONS,
+)
+from netloom.program.neighbours import Neighbour
+from netloom.program.nft import (
+    AddChain,
+    AddContainer,
+    AddElements,
+    AddRule,
+    AddTable,
+    Chain,
+    Container,
+    DeleteTable,
+    Field,
+    Hook,
+    Key,
+    Transaction,
+)
 from netloom.program.sysctl import Setting
-from netloom.units import Cidr
+from netloom.units import Cidr, Family
+
+_FIRST = -310
+"""Before connection tracking, and before the plane's own look at sources (netfilter_ipv4.h: RAW is -300)."""
 
 
 class PodBridge(msgspec.Struct, frozen=True):
@@ -48,6 +73,40 @@ def compile_bridge(facts: NodeFacts) -> PodBridge | None:
         Bridge(name=BRIDGE_LINK, mac=HOST_SIDE_MAC, mtu=mtu),
         tuple(segment.interface for segment in segments),
         _SETTINGS,
+    )
+
+
+STATIONS = Container(NFT_STATIONS, (Field.MAC, Field.ADDRESS))
+"""Who may send from where."""
+_FREE = {
+    Family.V4: "",
+    # who asks for a neighbour may have no address yet, and a link-local one is the plane's business (``NFT_SPOOFED``)
+    Family.V6: "ip6 saddr != { ::, fe80::/10 } ",
+}
+
+
+def station(neighbour: Neighbour) -> Key:
+    """The element that lets a pod of the bridge send from an address."""
+    return bytes.fromhex(neighbour.mac.replace(":", "")), neighbour.address.packed
+
+
+def compile_table(family: Family, stations: Iterable[Key]) -> Transaction:
+    """The table of a family, whole, in place of one that is there."""
+    ip = family.value
+    rule = f'iifname "{BRIDGE_LINK}" {_FREE[family]}ether saddr . {ip} saddr != @{NFT_STATIONS} counter drop'
+    elements = AddElements(STATIONS, tuple((key, None) for key in sorted(set(stations))))
+    return Transaction(
+        family,
+        NFT_BRIDGE_TABLE,
+        (
+            AddTable(),
+            DeleteTable(),
+            AddTable(),
+            AddContainer(STATIONS),
+            *((elements,) if elements.elements else ()),
+            AddChain(Chain(NFT_SPOOFED, Hook("filter", "prerouting", _FIRST))),
+            AddRule(NFT_SPOOFED, rule, "a pod of the bridge sends with its own address only"),
+        ),
     )
 
 
