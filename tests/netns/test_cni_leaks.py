@@ -404,6 +404,23 @@ async def test_an_agent_killed_in_the_middle_of_add(tmp_path: Path, cni_shim: Pa
             assert {**after, "pod": None} == {**before, "pod": None}
 
 
+@pytest.mark.parametrize("step", ["admit", "opened", "secondary"])
+async def test_an_agent_told_to_end_in_the_middle_of_add_undoes_it(tmp_path: Path, cni_shim: Path, step: str):
+    async with cni_node(tmp_path, cni_shim) as node:
+        other = msgspec.structs.replace(node, socket_path=node.socket_path.with_name("other.sock"))
+        with fresh_netns() as pod_fd:
+            before = await whole_state(node, pod_fd)
+            async with agent(other, hangs_at=step) as ending:
+                async with asyncio.TaskGroup() as tasks:
+                    adding = tasks.create_task(call(other, "ADD", "pod-a", pod_fd, {**CONFIG, **PORTS}))
+                    assert await line(ending) == b"there\n"
+                    ending.kill(signal.SIGINT)  # which asyncio.run turns into a cancellation
+                assert adding.result().body["code"] == 11
+                await ending.wait()
+            after = await whole_state(node, pod_fd)
+            assert {**after, "pod": None} == {**before, "pod": None}
+
+
 async def test_gc_leaves_what_was_made_for_another_network(node: CniNode, seams: Seams):
     gc = {"cniVersion": "1.1.0", "type": "netloom-cni", "cni.dev/valid-attachments": []}
     with fresh_netns() as a_fd, fresh_netns() as b_fd:
