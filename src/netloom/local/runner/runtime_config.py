@@ -10,8 +10,8 @@ import math
 from decimal import Decimal
 from typing import Any
 
-from netloom.errors import InvalidObject
 from netloom.api.quantity import parse
+from netloom.errors import InvalidObject
 from netloom.local.runner.spec import Pod
 
 INGRESS, EGRESS = "kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth"
