@@ -68,7 +68,7 @@ async def main(directory, node_fd, pod_fd, plugin_dirs, step):
         plugin_dirs=plugin_dirs,
         environment={"NETLOOM_CNI_SOCKET": str(socket)},
     )
-    definitions(rig, directory)
+    definitions(rig)
     async with rig.ipam(socket):
         await rig.networks.add(call("shop/cart"), pod_fd, first_interface())
 

@@ -28,7 +28,7 @@ def links(fd):
 
 
 def addresses(directory):
-    return [p.name for p in (directory / "host-local").rglob("198.51.100.*")]
+    return [p.name for p in (directory / "plugins" / "var-lib").rglob("198.51.100.*")]
 
 
 @pytest.fixture
@@ -162,6 +162,6 @@ async def test_a_plugin_that_outlives_its_agent_is_waited_for(tmp_path, node, pl
 
 def test_the_world_is_the_same_for_both(tmp_path):
     rig = SecondaryRig(tmp_path)
-    definitions(rig, tmp_path)
+    definitions(rig)
     assert set(rig.pods) == {"shop/cart"}
     rig.close()

@@ -27,8 +27,8 @@ pytestmark = [
 LOCAL = "192.0.2.0/24"
 
 
-def bridge(tmp_path, **more):
-    ipam = {"type": "host-local", "ranges": [[{"subnet": LOCAL}]], "dataDir": str(tmp_path / "host-local")}
+def bridge(**more):
+    ipam = {"type": "host-local", "ranges": [[{"subnet": LOCAL}]]}
     return {
         "cniVersion": "1.0.0",
         "type": "bridge",
@@ -39,8 +39,8 @@ def bridge(tmp_path, **more):
     }
 
 
-def ptp(tmp_path):
-    ipam = {"type": "host-local", "subnet": "198.51.100.0/24", "dataDir": str(tmp_path / "host-local")}
+def ptp():
+    ipam = {"type": "host-local", "subnet": "198.51.100.0/24"}
     return {"cniVersion": "0.3.1", "type": "ptp", "ipam": ipam}
 
 
@@ -74,11 +74,7 @@ def inside(pod_fd, name):
 
 def held(tmp_path):
     """Addresses that host-local has given."""
-    return (
-        sorted(p.name for p in (tmp_path / "host-local").rglob("*.*.*.*"))
-        if (tmp_path / "host-local").exists()
-        else []
-    )
+    return sorted(p.name for p in (tmp_path / "plugins" / "var-lib").rglob("*.*.*.*"))
 
 
 async def with_first(node, pod_fd):
@@ -89,8 +85,8 @@ async def with_first(node, pod_fd):
 
 
 async def test_two_networks_by_two_plugins_and_the_status_of_all(rig, node, tmp_path):
-    rig.definitions.put("shop/blue", bridge(tmp_path))
-    rig.definitions.put("shop/red", ptp(tmp_path))
+    rig.definitions.put("shop/blue", bridge())
+    rig.definitions.put("shop/red", ptp())
     rig.pod("shop/cart", networks="blue, red@uplink")
     with fresh_netns() as pod_fd:
         made = await with_first(node, pod_fd)
@@ -124,7 +120,7 @@ async def test_two_networks_by_two_plugins_and_the_status_of_all(rig, node, tmp_
 
 
 async def test_check_finds_what_is_missing(rig, node, tmp_path):
-    rig.definitions.put("shop/blue", bridge(tmp_path))
+    rig.definitions.put("shop/blue", bridge())
     rig.pod("shop/cart", networks="blue")
     with fresh_netns() as pod_fd:
         await rig.networks.add(call("shop/cart"), pod_fd, await with_first(node, pod_fd))
@@ -165,7 +161,7 @@ async def test_a_static_address_and_mac_by_capabilities(rig, node, tmp_path):
 
 
 async def test_what_no_plugin_would_hear_of_is_refused(rig, node, tmp_path):
-    rig.definitions.put("shop/blue", bridge(tmp_path))
+    rig.definitions.put("shop/blue", bridge())
     rig.pod("shop/cart", networks='[{"name": "blue", "mac": "02:23:45:67:89:01"}]')
     with fresh_netns() as pod_fd:
         with pytest.raises(Exception, match="asks for mac, and no plugin of network shop/blue declares that"):
@@ -174,7 +170,7 @@ async def test_what_no_plugin_would_hear_of_is_refused(rig, node, tmp_path):
 
 
 async def test_the_default_route_moves_and_the_cluster_stays_where_it_was(rig, node, tmp_path):
-    rig.definitions.put("shop/blue", bridge(tmp_path))
+    rig.definitions.put("shop/blue", bridge())
     rig.pod("shop/cart", networks='[{"name": "blue", "default-route": ["192.0.2.1"]}]')
     with fresh_netns() as pod_fd:
         made = await with_first(node, pod_fd)
@@ -202,7 +198,7 @@ async def test_the_default_route_moves_and_the_cluster_stays_where_it_was(rig, n
 
 
 async def test_an_empty_default_route_is_the_networks_own_gateway(rig, node, tmp_path):
-    rig.definitions.put("shop/blue", bridge(tmp_path))
+    rig.definitions.put("shop/blue", bridge())
     rig.pod("shop/cart", networks='[{"name": "blue", "default-route": []}]')
     with fresh_netns() as pod_fd:
         await rig.networks.add(call("shop/cart"), pod_fd, await with_first(node, pod_fd))
@@ -212,7 +208,7 @@ async def test_an_empty_default_route_is_the_networks_own_gateway(rig, node, tmp
 
 
 async def test_a_failure_undoes_all_before_it_and_says_who_failed(rig, node, tmp_path):
-    rig.definitions.put("shop/blue", bridge(tmp_path))
+    rig.definitions.put("shop/blue", bridge())
     rig.definitions.put(
         "shop/bad", {"cniVersion": "1.0.0", "type": "macvlan", "master": "nobody", "ipam": {}}
     )
@@ -257,7 +253,7 @@ async def test_networks_of_other_namespaces_need_a_setting(tmp_path, node):
         directory = tmp_path / str(number)
         directory.mkdir()
         rig = SecondaryRig(directory, node_fd=node, isolation=isolation)
-        rig.definitions.put("infra/blue", bridge(directory))
+        rig.definitions.put("infra/blue", bridge())
         rig.pod("shop/cart", networks="infra/blue")
         with fresh_netns() as pod_fd:
             made = await with_first(node, pod_fd)
@@ -272,7 +268,7 @@ async def test_networks_of_other_namespaces_need_a_setting(tmp_path, node):
 
 
 async def test_del_needs_no_definition_no_api_server_and_no_namespace(rig, node, tmp_path):
-    rig.definitions.put("shop/blue", bridge(tmp_path))
+    rig.definitions.put("shop/blue", bridge())
     rig.pod("shop/cart", networks="blue")
     with fresh_netns() as pod_fd:
         await rig.networks.add(call("shop/cart"), pod_fd, await with_first(node, pod_fd))
@@ -287,7 +283,7 @@ async def test_del_needs_no_definition_no_api_server_and_no_namespace(rig, node,
 
 
 async def test_gc_takes_what_is_not_valid_and_of_this_network(rig, node, tmp_path):
-    rig.definitions.put("shop/blue", bridge(tmp_path))
+    rig.definitions.put("shop/blue", bridge())
     rig.pod("shop/cart", networks="blue")
     with fresh_netns() as pod_fd:
         await rig.networks.add(call("shop/cart"), pod_fd, await with_first(node, pod_fd))
@@ -301,7 +297,7 @@ async def test_gc_takes_what_is_not_valid_and_of_this_network(rig, node, tmp_pat
 
 
 async def test_a_repeated_add_begins_anew(rig, node, tmp_path):
-    rig.definitions.put("shop/blue", bridge(tmp_path))
+    rig.definitions.put("shop/blue", bridge())
     rig.pod("shop/cart", networks="blue")
     with fresh_netns() as pod_fd:
         made = await with_first(node, pod_fd)
@@ -323,7 +319,7 @@ async def test_a_pod_without_annotation_costs_no_request_and_no_file(rig, node):
 
 
 async def test_another_default_network_is_refused_and_ones_own_is_not(rig, node, tmp_path):
-    rig.definitions.put("kube-system/blue", bridge(tmp_path))
+    rig.definitions.put("kube-system/blue", bridge())
     rig.definitions.put("kube-system/own", {"cniVersion": "1.1.0", "type": "netloom"})
     rig.pod("shop/cart", default="blue")
     with pytest.raises(Exception, match="kube-system/blue is not the cluster's own network"):
@@ -342,7 +338,7 @@ async def test_the_path_of_a_runtime_that_is_not_ours_is_replaced():
 
 
 async def test_pods_at_the_same_time(rig, node, tmp_path):
-    rig.definitions.put("shop/blue", bridge(tmp_path))
+    rig.definitions.put("shop/blue", bridge())
     with fresh_netns() as a, fresh_netns() as b, fresh_netns() as c:
         for number in range(3):
             rig.pod(f"shop/p{number}", networks="blue")

@@ -25,6 +25,7 @@ from netloom.cni.networks.isolation import Isolation
 from netloom.cni.networks.leases import PoolLeases
 from netloom.cni.networks.own import OwnNetwork
 from netloom.cni.networks.plans import OWN_PLUGIN, Planner
+from netloom.cni.networks.plugin_view import make_view
 from netloom.cni.networks.publish import StatusPublisher
 from netloom.cni.networks.record import NetworkRecord
 from netloom.cni.result import Answer
@@ -34,6 +35,7 @@ from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
 from netloom.kube.watch import Reflector
+from netloom.linux.netns import Namespaces
 from netloom.model.inputs import ClusterFacts
 from netloom.units import Cidr, ObjectKey
 
@@ -51,6 +53,9 @@ class NetworkSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """Namespaces whose networks all pods may have nevertheless (Multus ``globalNamespaces``)."""
     default_namespace: str = "kube-system"
     """Where networks of ``v1.multus-cni.io/default-network`` are that say no namespace."""
+    plugin_state: str = ""
+    """A directory that plugins see in place of /var/lib and /run, with all else read-only: for nodes that share a machine. Empty:
+    they see what the agent sees."""
     plugin_timeout_s: float = 45.0
     """How long one plugin may take."""
 
@@ -109,12 +114,7 @@ class NodeNetworks:
         self.secondary = SecondaryNetworks(
             pods=self._pod,
             planner=self._planner(settings),
-            delegates=Delegates(
-                plugin_dirs=settings.plugin_dirs,
-                environment={"NETLOOM_CNI_SOCKET": str(ipam_socket)},
-                timeout_s=settings.plugin_timeout_s,
-                inline={OWN_PLUGIN: own},
-            ),
+            delegates=_delegates(settings, own, ipam_socket),
             record=record,
             guard=PluginGuard(Path(address_store).with_name("networks.lock")),
             leases=self._leases,
@@ -205,6 +205,18 @@ def _is_ipam(config: bytes) -> bool:
     except msgspec.DecodeError:
         return False
     return (kinds.ipam or {}).get("type") == PLUGIN and kinds.type not in {"netloom", "netloom-cni"}
+
+
+def _delegates(settings: NetworkSettings, own: OwnNetwork, ipam_socket: Path) -> Delegates:
+    keep = (*settings.plugin_dirs, str(ipam_socket.parent))
+    view = make_view(Path(settings.plugin_state), keep=keep) if settings.plugin_state else None
+    return Delegates(
+        plugin_dirs=settings.plugin_dirs,
+        environment={"NETLOOM_CNI_SOCKET": str(ipam_socket)},
+        timeout_s=settings.plugin_timeout_s,
+        inline={OWN_PLUGIN: own},
+        ns=None if view is None else Namespaces(mnt=view),
+    )
 
 
 def _of_the_cluster(facts: ClusterFacts) -> tuple[Cidr, ...]:

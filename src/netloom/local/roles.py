@@ -91,7 +91,10 @@ def _agent_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -
         dns_feed_socket=str(files.dns_socket),
         udp_feed_socket=str(files.udp_socket),
         address_store=str(files.ipam),
-        networks=NetworkSettings(plugin_dirs=(str(shim_path().parent), *NetworkSettings().plugin_dirs)),
+        networks=NetworkSettings(
+            plugin_dirs=(str(shim_path().parent), *NetworkSettings().plugin_dirs),
+            plugin_state=str(files.root / "plugins"),
+        ),
         fabric=settings.fabric,
         direct=settings.direct,
         tunnel_port=settings.tunnel_port,

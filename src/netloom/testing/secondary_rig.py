@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import ipaddress
 import json
+import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ from netloom.cni.networks.ipam import PoolIpam
 from netloom.cni.networks.isolation import Isolation
 from netloom.cni.networks.leases import PoolLeases
 from netloom.cni.networks.plans import Planner
+from netloom.cni.networks.plugin_view import make_view
 from netloom.cni.networks.publish import StatusPublisher
 from netloom.cni.networks.record import NetworkRecord
 from netloom.cni.request import CniRequest
@@ -180,6 +182,8 @@ class SecondaryRig:
         self.pools: dict[str, NetworkPool] = {}
         self.pods: dict[str, Pod] = {}
         self.told: list[tuple[str, str]] = []
+        # what plugins remember is of this test, and nothing of the machine is written
+        self._view = make_view(directory / "plugins", keep=(*plugin_dirs, str(directory)))
         self.record = NetworkRecord(directory / "networks.db")
         self.leases = PoolLeases(
             api=self.api, record=self.record, find_pool=self._find_pool, node="node-1", clock=SystemClock()
@@ -196,7 +200,7 @@ class SecondaryRig:
                 environment=environment,
                 timeout_s=20.0,
                 inline=inline,
-                ns=None if node_fd is None else Namespaces(net=node_fd),
+                ns=Namespaces(net=node_fd, mnt=self._view),
             ),
             record=self.record,
             guard=PluginGuard(directory / "networks.lock", patience_s=patience_s),
@@ -261,8 +265,11 @@ class SecondaryRig:
         return sorted(key.name for plural, key in self.api.objects if plural == "networkleases")
 
     def close(self) -> None:
-        """Close the record."""
+        """Close the record and let go of the plugins' view."""
         self.record.close()
+        if self._view >= 0:
+            os.close(self._view)
+            self._view = -1
 
 
 def call(pod: str, command: str = "ADD", container: str = "c1", path: str = "") -> CniRequest:
