@@ -81,10 +81,15 @@ class Histogram:
         self._counts = [0] * (len(bounds) + 1)
         self._total = 0.0
 
-    def observe(self, value: float) -> None:
-        """Count a value; one on a bound belongs to the bucket below it (``le``: less or equal)."""
-        self._counts[bisect_left(self._bounds, value)] += 1
-        self._total += value
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count a value, so many times; one on a bound belongs to the bucket below it (``le``: less or equal)."""
+        self._counts[bisect_left(self._bounds, value)] += times
+        self._total += value * times
+
+    @property
+    def distribution(self) -> Distribution:
+        """What was counted so far."""
+        return Distribution(self._bounds, tuple(self._counts), self._total)
 
     @property
     def count(self) -> int:
@@ -93,8 +98,7 @@ class Histogram:
 
     def sample(self, name: str, help_text: str, **labels: str) -> Sample:
         """What was counted so far."""
-        seen = Distribution(self._bounds, tuple(self._counts), self._total)
-        return Sample(name, help_text, Kind.HISTOGRAM, seen, tuple(labels.items()))
+        return Sample(name, help_text, Kind.HISTOGRAM, self.distribution, tuple(labels.items()))
 
 
 def counter(name: str, help_text: str, value: float, **labels: str) -> Sample:

@@ -48,7 +48,7 @@ class DomainNames:
     """What this node's pods were told of names that policies mean.
 
     Args:
-        path: the socket of the DNS process (``dns.told.socket_beside``).
+        path: the socket of the DNS process (``dns.frames.told_beside``).
         mark: hands an input to the model; gives the number of its turn.
         in_force: waits for that turn.
         clock: the time.

@@ -19,6 +19,7 @@ from netloom.agent.acks_gate import ReadinessGates
 from netloom.agent.acks_publish import AckPublisher
 from netloom.agent.admission import Admission
 from netloom.agent.config import AgentConfig
+from netloom.agent.dns_questions import DnsQuestions
 from netloom.agent.domains import DomainNames
 from netloom.agent.drained_server import DrainedServer
 from netloom.agent.drained_wait import DrainWaiter
@@ -54,7 +55,7 @@ from netloom.dataplane.nftables.apply import NftablesPlane
 from netloom.dataplane.nftables.audit import Auditor
 from netloom.dataplane.nftables.ender import FlowEnder
 from netloom.dataplane.nftables.policy.table import PolicyTable
-from netloom.dns.told import socket_beside as socket_beside_feed
+from netloom.dns.frames import questions_beside, told_beside
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending
 from netloom.engine.reconcile import Engine
@@ -135,11 +136,12 @@ class NodeAgent:
             networks=self._dns_networks,
         )
         self._domains = DomainNames(
-            path=socket_beside_feed(config.dns_feed_socket),
+            path=told_beside(config.dns_feed_socket),
             mark=functools.partial(self._pending.mark, "domains"),
             in_force=self._acks.in_force,
             clock=clock,
         )
+        self._dns = DnsQuestions(questions_beside(config.dns_feed_socket))
         self._watch(client)
         self._events = EventRecorder(client, "netloom", clock=clock)
         self._ipam = NodeIpam(
@@ -270,7 +272,7 @@ class NodeAgent:
                 "ipam": self._ipam.report,
                 "paths": self._paths.prober.reports,
             },
-            about={"kernel": KernelReader().answer},
+            about={"dns": self._dns.answer, "kernel": KernelReader().answer},
             followed={"drops-follow": self._drops.follow},
         )
         self._static_routes = StaticRoutes(
@@ -292,6 +294,7 @@ class NodeAgent:
                     self._drops,
                     self._paths.prober,
                     self._domains,
+                    self._dns,
                 )
             ),
             report=_report,
@@ -406,6 +409,7 @@ class NodeAgent:
             self._gates,
             self._drained,
             self._drops,
+            self._dns,
             self._paths,
             *self._fabric_works,
         )

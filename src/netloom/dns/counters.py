@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from netloom.metrics import Histogram
 
+REPLY_S = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5)
+"""Upper bounds of buckets, in seconds."""
+
 
 class Counters:
     """Counts since the process began."""
@@ -24,6 +27,8 @@ class Counters:
         """Questions sent upstream although the answer was still good: it is used often and would end soon."""
         self.stale = 0
         """Queries answered with what was true before, because nobody upstream said anything."""
+        self.reply_seconds = Histogram(REPLY_S)
+        """From taking a query to its reply, or to the question for upstream servers that it comes to."""
         self.upstream_seconds = Histogram()
         """How long answers of upstream servers took."""
         self.refused_busy = 0

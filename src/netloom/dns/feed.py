@@ -35,6 +35,11 @@ _RETRY_S = 0.02
 _RETRY_LIMIT_S = 1.0
 
 
+def feed_path(path: str, number: int) -> str:
+    """Where the DNS process with this number, from 0, listens for its feed."""
+    return f"{path}.{number}" if number else path
+
+
 class Begin(msgspec.Struct, frozen=True, tag="begin"):
     """A whole set follows, and this is who asks."""
 

@@ -1,6 +1,8 @@
-"""Frames between a node's agent and its DNS process: a length of four bytes, then a message. Pure."""
+"""Frames between a node's agent and its DNS process: a length of four bytes, then a message; and their sockets. Pure."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import msgspec
 
@@ -28,3 +30,13 @@ def length_of(head: bytes) -> int:
     if length > FRAME_LIMIT:
         raise ValueError(f"frame of {length} bytes is over the limit of {FRAME_LIMIT}")
     return length
+
+
+def told_beside(feed_socket: str) -> Path:
+    """Where the agent is told what pods are told (``told``), given the socket by which it tells."""
+    return Path(f"{feed_socket}.told")
+
+
+def questions_beside(feed_socket: str) -> Path:
+    """Where a DNS process answers questions about itself, given the socket by which it is told."""
+    return Path(f"{feed_socket}.ask")

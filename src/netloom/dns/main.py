@@ -6,6 +6,7 @@ Comes in: a DnsConfig. Goes out: answers, until SIGTERM. What is wired here is u
 from __future__ import annotations
 
 import asyncio
+import functools
 import gc
 import logging
 import os
@@ -23,28 +24,34 @@ from netloom.dns.clients import Clients
 from netloom.dns.config import Checked, OutsideSettings
 from netloom.dns.cookies import Cookies
 from netloom.dns.counters import Counters
+from netloom.dns.counts import NameCounts
 from netloom.dns.explain import Explainer
-from netloom.dns.feed import FeedServer
+from netloom.dns.feed import FeedServer, feed_path
 from netloom.dns.fixed import FixedNames, RewrittenNames
 from netloom.dns.floods import FloodGuard
 from netloom.dns.forward import Forwarder
+from netloom.dns.frames import questions_beside, told_beside
 from netloom.dns.handlers import ClusterNames, Handler, OtherNames, ReverseNames, UnservedQueries
 from netloom.dns.outside import settings_for_outside
 from netloom.dns.prepared import PreparedAnswers
+from netloom.dns.report import CountsReport
 from netloom.dns.search import SearchedNames
 from netloom.dns.server import PATIENCE_S, QueryServer
 from netloom.dns.sockets import Sockets, open_sockets, passed_sockets
 from netloom.dns.tcp import TcpListener
 from netloom.dns.tls import TlsPool
-from netloom.dns.told import ToldNames, socket_beside
+from netloom.dns.told import ToldNames
 from netloom.dns.turns import QueryTurns
 from netloom.dns.udp import UdpListener
 from netloom.dns.upstream import Resolvers
+from netloom.dns.workers import Workers
 from netloom.dns.zone import Zone
 from netloom.errors import NetloomError, UsageError
 from netloom.linux.questions import QuestionServer
 
 log = logging.getLogger(__name__)
+
+WORKERS_LIMIT = 64
 
 
 class DnsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -55,6 +62,11 @@ class DnsConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     port: int = 53
     feed_socket: str
     """Path of the unix socket that the agent connects to."""
+    workers: int = 0
+    """Processes that answer, under one that keeps their sockets over the end of each; 0: this process answers itself.
+
+    The agent feeds each: the first at ``feed_socket``, the next at ``feed_socket`` with ``.1`` at its end, and so on.
+    """
     cluster_domain: str = "cluster.local"
     outside: OutsideSettings = OutsideSettings()
     """How all other names are answered; without upstreams in it, by the node's own resolvers."""
@@ -92,9 +104,10 @@ async def serve(
     )
     tls = TlsPool()
     resolvers = Resolvers.of(outside, counters=counters, tls=tls)
+    names = NameCounts()
     cache = AnswerCache(clock=clock, settings=outside.settings.cache)
     told = ToldNames(
-        path=socket_beside(config.feed_socket), clock=clock, fixed=outside.hosts, answers=cache.replies
+        path=told_beside(config.feed_socket), clock=clock, fixed=outside.hosts, answers=cache.replies
     )
     feed = FeedServer(path=config.feed_socket, zone=zone, clients=clients, counters=counters)
     with ExitStack() as undo:
@@ -122,22 +135,25 @@ async def serve(
                 prepared=prepared,
                 cookies=Cookies(clock=clock),
                 counters=counters,
+                names=names,
                 patience_s=config.patience_s,
             )
-            explainer = Explainer(server=server, clients=clients, zone=zone, clock=clock)
-            questions = QuestionServer(
-                questions_beside(config.feed_socket),
-                {"counts": counters.as_dict},
-                about={"explain": explainer.answer},
+
+            report = CountsReport(
+                counters=counters, names=names, prepared=prepared, cache=cache, zone=zone, resolvers=resolvers
             )
+            explainer = Explainer(server=server, clients=clients, zone=zone, clock=clock)
             guard = FloodGuard(sockets=sockets.datagrams, clients=clients, counters=counters)
-            works = [tasks.create_task(work.run()) for work in (resolvers, questions, guard)]
+            works = [
+                tasks.create_task(work.run())
+                for work in (resolvers, guard, _questions(config.feed_socket, report, explainer))
+            ]
             turns = QueryTurns(server=server, counters=counters)
             with ExitStack() as running:
-                for end in (forwarder.close, tls.close, server.close):
-                    running.callback(end)
                 for work in works:
                     running.callback(work.cancel)
+                for end in (forwarder.close, tls.close, server.close):
+                    running.callback(end)
                 for udp in [
                     UdpListener(
                         sock=sock,
@@ -157,13 +173,14 @@ async def serve(
                     await tcp.start()
                 await told.start()
                 await feed.start()
-                log.info("answering at %s port %d", ", ".join(config.listen), config.port)
-                await _until_ended(stop if stop is not None else asyncio.Event(), ready)
+                await _until_ended(stop if stop is not None else asyncio.Event(), config, ready)
 
 
-def questions_beside(feed_socket: str) -> Path:
-    """Where a DNS process answers questions about itself, given the socket by which it is told."""
-    return Path(f"{feed_socket}.ask")
+def _questions(feed_socket: str, report: CountsReport, explainer: Explainer) -> QuestionServer:
+    """What this process can be asked about itself."""
+    return QuestionServer(
+        questions_beside(feed_socket), {"counts": report.read}, about={"explain": explainer.answer}
+    )
 
 
 def _handlers(config: DnsConfig, outside: Checked, zone: Zone) -> tuple[Handler, ...]:
@@ -180,7 +197,8 @@ def _handlers(config: DnsConfig, outside: Checked, zone: Zone) -> tuple[Handler,
     )
 
 
-async def _until_ended(ended: asyncio.Event, ready: Callable[[], None] | None) -> None:
+async def _until_ended(ended: asyncio.Event, config: DnsConfig, ready: Callable[[], None] | None) -> None:
+    log.info("answering at %s port %d", ", ".join(config.listen), config.port)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
@@ -194,7 +212,32 @@ async def _until_ended(ended: asyncio.Event, ready: Callable[[], None] | None) -
 
 
 def run(config: DnsConfig, sockets: Sockets | None = None) -> int:
-    """Serve in this process, at these sockets or at new ones; its exit code."""
+    """Serve at these sockets, in this process, or at new ones, in as many as the configuration says; the exit code."""
+    if sockets is not None or not config.workers:
+        return _run_here(config, sockets)
+    try:
+        if not 0 <= config.workers <= WORKERS_LIMIT:
+            hint = f"give 1 to {WORKERS_LIMIT}, at most one a core, or 0"
+            raise UsageError(f"dns: workers: {config.workers} is out of range", hint)
+        shared = config.workers > 1
+        every = [open_sockets(config.listen, config.port, shared=shared) for _ in range(config.workers)]
+    except NetloomError as error:
+        log.error("%s", error)  # noqa: TRY400  the message says what to do; a trace would hide it
+        return error.exit_code
+    runs = [
+        functools.partial(
+            _run_here, msgspec.structs.replace(config, feed_socket=feed_path(config.feed_socket, n)), own
+        )
+        for n, own in enumerate(every)
+    ]
+    try:
+        return Workers(runs, clock=SystemClock()).run()
+    finally:
+        for own in every:
+            own.close()
+
+
+def _run_here(config: DnsConfig, sockets: Sockets | None) -> int:
     # A collection of everything takes tens of milliseconds with 100,000 names, and nothing here is cyclic for long.
     gc.freeze()
     gc.set_threshold(2_000, 20, 1_000)

@@ -18,6 +18,7 @@ from netloom.dns.cache import Found
 from netloom.dns.clients import Client
 from netloom.dns.cookies import Cookies
 from netloom.dns.counters import Counters
+from netloom.dns.counts import NameCounts
 from netloom.dns.forward import Forwarder
 from netloom.dns.handlers import Handler
 from netloom.dns.prepared import PreparedAnswers
@@ -71,6 +72,7 @@ class QueryServer:
         prepared: PreparedAnswers,
         cookies: Cookies,
         counters: Counters,
+        names: NameCounts,
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._handlers = tuple(handlers)
@@ -79,6 +81,7 @@ class QueryServer:
         self._prepared = prepared
         self._cookies = cookies
         self._counters = counters
+        self._names = names
         self._patience_s = patience_s
         self._parked: deque[tuple[float, Call]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -177,6 +180,7 @@ class QueryServer:
             answer = SERVFAIL
             reply = assemble(query, answer, limit)
         self._counters.rcodes[answer.rcode] += 1
+        self._names.note(query.folded, answer.rcode)
         call.send(reply)
 
     def _options(self, call: Call) -> bytes:

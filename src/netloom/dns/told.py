@@ -69,11 +69,6 @@ ToAgent = Told | Remembered
 _from_agent: msgspec.msgpack.Decoder[FromAgent] = msgspec.msgpack.Decoder(FromAgent)
 
 
-def socket_beside(feed_socket: str) -> Path:
-    """Where the agent is told, given the socket by which it tells."""
-    return Path(f"{feed_socket}.told")
-
-
 class ToldNames:
     """The DNS process's end. One agent counts: the one that came last.
 

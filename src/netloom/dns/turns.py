@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 
 import msgspec
 
@@ -27,6 +28,8 @@ class Waiting(msgspec.Struct, frozen=True, gc=False):
 
     data: bytes
     send: Callable[[bytes], None]
+    since: float
+    """On the clock of ``perf_counter``."""
 
 
 class QueryTurns:
@@ -46,7 +49,7 @@ class QueryTurns:
             return
         if not client.waiting:
             self._clients.append(client)
-        client.waiting.append(Waiting(data, send))
+        client.waiting.append(Waiting(data, send, perf_counter()))
         self._total += 1
         if not self._scheduled:
             self._scheduled = True
@@ -61,6 +64,7 @@ class QueryTurns:
             if client.waiting:
                 self._clients.append(client)
             self._server.handle(one.data, client, one.send, stream=False)
+            self._counters.reply_seconds.observe(perf_counter() - one.since)
         if self._total:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._turn)

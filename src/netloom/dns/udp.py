@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from functools import partial
+from time import perf_counter
 
 from netloom.dns.clients import Clients
 from netloom.dns.counters import Counters
@@ -57,6 +58,7 @@ class UdpListener:
 
     def _readable(self) -> None:  # noqa: PLR0915  one loop without calls: each would cost as much as the work itself
         batch = self._batch
+        began = perf_counter()
         count = batch.receive()
         arena, peers, lengths = batch.arena, batch.peers, batch.lengths
         reply_peers, vectors = batch.reply_peers, batch.reply_vectors
@@ -98,6 +100,7 @@ class UdpListener:
             length += LENGTH_STEP
         if ready:
             self._counters.dropped += batch.send(ready)
+            self._counters.reply_seconds.observe(perf_counter() - began, ready)
         self._counters.udp_queries += count
         if count == BATCH:
             self._guard.hurry()

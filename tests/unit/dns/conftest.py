@@ -13,6 +13,7 @@ from netloom.dns.answers import Answer, Ask
 from netloom.dns.clients import Client, Clients
 from netloom.dns.cookies import Cookies
 from netloom.dns.counters import Counters
+from netloom.dns.counts import NameCounts
 from netloom.dns.handlers import ClusterNames, Handler, OtherNames, ReverseNames, UnservedQueries
 from netloom.dns.prepared import PreparedAnswers
 from netloom.dns.records import pack
@@ -99,6 +100,7 @@ class Served:
             prepared=self.prepared,
             cookies=Cookies(clock=SystemClock(), secret=b"s"),
             counters=self.counters,
+            names=NameCounts(),
             patience_s=patience_s,
         )
 
