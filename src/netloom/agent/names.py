@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from netloom.dns.feed import Audience, FeedClient
+from netloom.dns.feed import Audience, FeedClient, feed_path
 from netloom.model.inputs import Changes
 from netloom.model.names.askers import Askers
 from netloom.model.names.names import Names
@@ -17,7 +17,8 @@ class NamesFeed:
 
     Args:
         settings: of the names.
-        socket_path: the DNS process's socket.
+        socket_path: the DNS process's socket; the first one's where there are several.
+        processes: how many there are.
         node: this node's name: its pods are known by their addresses, and names are completed for them by their search path.
         networks: who is answered besides these pods, as CIDRs; None: everybody.
     """
@@ -28,6 +29,7 @@ class NamesFeed:
         settings: NameSettings,
         socket_path: str,
         node: str,
+        processes: int = 1,
         networks: Callable[[], tuple[str, ...] | None] = lambda: None,
     ) -> None:
         self._names = Names(settings)
@@ -36,17 +38,25 @@ class NamesFeed:
         self._told = networks()
         self._generation = 0
         self._known = asyncio.Event()
-        self._client = FeedClient(path=socket_path, snapshot=self._snapshot, audience=self._audience)
+        self._clients = tuple(
+            FeedClient(path=feed_path(socket_path, n), snapshot=self._snapshot, audience=self._audience)
+            for n in range(processes)
+        )
 
     @property
     def is_answered(self) -> bool:
-        """True while a DNS process is connected that answers everything told so far."""
-        return self._client.connected and 0 < self._generation <= self._client.acknowledged
+        """True while every DNS process is connected and answers everything told so far."""
+        return all(c.connected and 0 < self._generation <= c.acknowledged for c in self._clients)
 
     @property
     def is_connected(self) -> bool:
-        """True while a DNS process is connected that has had the whole set."""
-        return self._client.connected
+        """True while every DNS process is connected and has had the whole set."""
+        return all(c.connected for c in self._clients)
+
+    async def in_force(self, generation: int) -> None:
+        """Return when every DNS process answers this generation or a later one."""
+        for client in self._clients:
+            await client.in_force(generation)
 
     async def run(self) -> None:
         """Keep the DNS process fed until cancelled, from the moment that the whole cluster is known.
@@ -55,19 +65,23 @@ class NamesFeed:
         an empty one.
         """
         await self._known.wait()
-        await self._client.run()
+        async with asyncio.TaskGroup() as tasks:
+            for client in self._clients:
+                tasks.create_task(client.run(), name="dns-feed")
 
     def update(self, changes: Changes) -> None:
         """Take note; the DNS process hears of it at once, if it is there and an answer has changed."""
         delta = self._names.update(changes)
         askers = self._askers.update(changes.pods)
         if self._networks() != self._told:  # this node has other addresses now
-            self._client.refresh()
+            for client in self._clients:
+                client.refresh()
         if self._generation and delta.is_empty and askers.is_empty:
             return  # most endpoints have no name: their coming and going wakes nobody
         self._generation += 1
         self._known.set()
-        self._client.offer(self._generation, delta, askers)
+        for client in self._clients:
+            client.offer(self._generation, delta, askers)
 
     def _snapshot(self) -> tuple[int, NamesState]:
         return self._generation, self._names.state

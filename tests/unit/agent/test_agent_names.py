@@ -56,7 +56,7 @@ async def test_nothing_is_told_before_the_cluster_is_known(tmp_path):
         here = pod("shop/web", "10.244.1.3", node="node-1")
         feed.update(Changes(pods={here.key: here, elsewhere.key: elsewhere}))
         async with asyncio.timeout(10):
-            await feed._client.in_force(2)
+            await feed.in_force(2)
         assert clients.by_address[b"\x0a\xf4\1\3"].pod == "shop/web"
         assert clients.at(b"\x0a\xf4\2\4") is None
         networks.append("10.244.2.0/24")
