@@ -198,11 +198,11 @@ def _handlers(config: DnsConfig, outside: Checked, zone: Zone) -> tuple[Handler,
 
 
 async def _until_ended(ended: asyncio.Event, config: DnsConfig, ready: Callable[[], None] | None) -> None:
-    log.info("answering at %s port %d", ", ".join(config.listen), config.port)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
     try:
+        log.info("answering at %s port %d", ", ".join(config.listen), config.port)
         if ready is not None:
             ready()
         await ended.wait()
