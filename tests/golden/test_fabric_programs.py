@@ -10,11 +10,12 @@ import msgspec
 import pytest
 
 from netloom.fabric.hostgw.compile import compile_peers as compile_hostgw
-from netloom.fabric.l2.compile import compile_bridge, segments_of
+from netloom.fabric.l2.compile import compile_bridge, compile_table, segments_of, station
 from netloom.fabric.vxlan.compile import compile_peers as compile_vxlan
 from netloom.fabric.vxlan.compile import compile_tunnel
 from netloom.model.provenance import Finding
 from netloom.model.routes.ways import FabricKind, Way
+from netloom.program.neighbours import Neighbour
 from netloom.program.routes import Route
 from netloom.testing.fabric_rig import Layout, facts_of_node, peers_of
 from netloom.units import Family
@@ -55,6 +56,12 @@ def words(layout: Layout) -> Iterator[str]:
         yield f"link {bridge.bridge.name} type bridge address {bridge.bridge.mac} mtu {bridge.bridge.mtu}"
         yield from (f"address {gateway} dev {bridge.bridge.name}" for gateway in bridge.gateways)
         yield from (f"sysctl {s.path}={s.value}" for s in bridge.settings)
+        stations = [
+            station(Neighbour(device="nl-bridge", address=a, mac="0a:58:0a:f4:01:02"))
+            for a in (cidr.network_address + 2 for cidr in facts.pod_cidrs)
+        ]
+        for family, key in zip(layout.inner, stations, strict=True):
+            yield from compile_table(family, [key]).render().splitlines()
         yield from (f"pods: gateway {s.interface} on {s.device}" for s in segments_of(facts))
     tunnel = compile_tunnel(facts)
     assert tunnel is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import logging
 
+import msgspec
 import pytest
 
 from netloom.fabric.face import Fabric
@@ -16,6 +17,7 @@ from netloom.model.provenance import Source
 from netloom.model.routes.ways import Segment, Underlay
 from netloom.model.state import PeerRoute
 from netloom.program.routes import Route
+from netloom.testing.fabric_rig import Layout, fabric_net, send_datagram, send_stream
 from netloom.testing.hosts import Host
 from netloom.testing.topologies import pod_cidrs, two_nodes
 from netloom.units import Family
@@ -109,3 +111,40 @@ async def test_a_node_on_another_segment_is_logged_and_the_others_are_routed(cap
         assert far not in {r.destination for r in rtnl.routes(201)}
         assert len(rtnl.routes(201)) == 2
         assert "node-9" in caplog.text
+
+
+@pytest.mark.parametrize("mtu", [1500, 9000, 1300])
+async def test_full_size_segments_and_fragments_pass(mtu: int):
+    with fabric_net(Layout(mtu=mtu)) as net:
+        one, two = net.nodes
+        async with net.joined(*(HostGateway(netns_fd=n.host.netns_fd) for n in net.nodes)):
+            for family, headers in ((Family.V4, 40), (Family.V6, 60)):
+                # less 12 bytes of timestamps (RFC 7323)
+                assert await send_stream(one.pod, two.pod, family, 300_000) == mtu - headers - 12
+                assert await send_datagram(one.pod, two.pod, family, 3 * mtu)
+
+
+async def test_pods_that_are_there_go_on_when_the_network_becomes_narrower():
+    with fabric_net(Layout()) as net:
+        one, two = net.nodes
+        fabrics = [HostGateway(netns_fd=n.host.netns_fd) for n in net.nodes]
+        async with net.joined(*fabrics):
+            for node in net.nodes:
+                with Rtnl(node.host.netns_fd) as rtnl:
+                    rtnl.set_mtu("eth0", 1400)
+            for family, headers in ((Family.V4, 40), (Family.V6, 60)):
+                assert await send_stream(one.pod, two.pod, family, 300_000) == 1400 - headers - 12
+                assert await send_datagram(one.pod, two.pod, family, 1390)
+
+
+async def test_a_peer_in_a_narrower_network_gets_a_route_of_its_mtu():
+    with fabric_net(Layout()) as net:
+        one = net.nodes[0]
+        fabric = HostGateway(netns_fd=one.host.netns_fd)
+        narrow = {cidr: msgspec.structs.replace(p, mtu=1400) for cidr, p in one.peers.items()}
+        await fabric.start(one.peers, one.facts)
+        await fabric.apply(narrow)
+        with Rtnl(one.host.netns_fd) as rtnl:
+            assert {r.mtu for r in rtnl.routes(201)} == {1400}
+            await HostGateway(netns_fd=one.host.netns_fd).start(one.peers, one.facts)
+            assert {r.mtu for r in rtnl.routes(201)} == {0}
