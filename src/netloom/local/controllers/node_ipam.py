@@ -1,22 +1,29 @@
-"""Pod CIDRs of nodes. In: Nodes and the cluster's ranges; out: `spec.podCIDR(s)` of every node that has none.
+"""Pod CIDRs of nodes. In: Nodes, IPPools and the cluster's ranges; out: `spec.podCIDR(s)` of every node that has none.
 
-What is taken is read from the nodes themselves, so that a restart continues exactly. Not here: addresses of pods (cni/ipam).
+What is taken is read from the nodes themselves, so that a restart continues exactly; what a pool has is no node's. Not here: addresses of pods (cni/ipam).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from netloom.api.pools import IPPoolSpec
 from netloom.errors import NetloomError
 from netloom.kube.events import EventRecorder
-from netloom.kube.resources import NODES
+from netloom.kube.resources import IP_POOLS, NODES
 from netloom.local.controllers.informers import Informers
-from netloom.local.controllers.objects import Node
+from netloom.local.controllers.objects import Loaded, Node
 from netloom.local.controllers.workqueue import WorkQueue
 from netloom.units import Cidr, ObjectKey, parse_cidr
 
 MASK = {4: 24, 6: 64}
 """Prefix of a node's range in each family (kube-controller-manager ``--node-cidr-mask-size-ipv4/6``)."""
+
+
+class PoolRanges(Loaded, frozen=True):
+    """A netloom.io/v1alpha1 IPPool, as far as its ranges go."""
+
+    spec: IPPoolSpec = IPPoolSpec()
 
 
 class Exhausted(NetloomError):
@@ -57,6 +64,7 @@ class NodeIpamLoop:
         self._cluster = tuple(cluster)
         self._events = events
         self._nodes = informers.of(NODES, Node)
+        self._pools = informers.of(IP_POOLS, PoolRanges)
         self._given: dict[str, tuple[Cidr, ...]] = {}
         self._waiting: set[ObjectKey] = set()
         self.queue: WorkQueue[ObjectKey] = WorkQueue("node-ipam", self.sync)
@@ -78,6 +86,12 @@ class NodeIpamLoop:
         used = [c for given in self._given.values() for c in given]
         used += [
             c for n in self._nodes.items.values() for text in _texts(n) if (c := parse_cidr(text)) is not None
+        ]
+        used += [
+            c
+            for pool in self._pools.items.values()
+            for text in pool.spec.cidrs
+            if (c := parse_cidr(text)) is not None
         ]
         chosen = []
         for cluster in self._cluster:

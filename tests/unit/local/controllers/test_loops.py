@@ -12,6 +12,7 @@ from netloom.kube.resources import (
     ENDPOINT_SLICES,
     ENDPOINTS,
     EVENTS,
+    IP_POOLS,
     NAMESPACES,
     NODES,
     PODS,
@@ -651,3 +652,17 @@ async def test_objects_of_other_namespaces_do_not_mix(cluster):
     await cluster.until(running)
     await cluster.settled()
     assert await endpoints_of(cluster, "web") == []
+
+
+async def test_a_node_is_given_nothing_that_a_pool_has(bare):
+    await bare.create(IP_POOLS, "low", spec={"cidrs": ["10.244.0.0/23", "10.244.3.0/25"]})
+    async with bare.running():
+
+        async def given():
+            nodes = await bare.list(NODES)
+            return all(n.get("spec", {}).get("podCIDR") for n in nodes) and {
+                n["spec"]["podCIDR"] for n in nodes
+            }
+
+        found = await bare.until(given)
+    assert found == {"10.244.2.0/24", "10.244.4.0/24", "10.244.5.0/24"}
