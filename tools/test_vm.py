@@ -24,6 +24,17 @@ KERNEL = ROOT / ".cache/vm/kernel"
 TIMEOUT_S = 900
 MODULES = "wireguard vxlan geneve ip_vs ip_vs_rr macvlan dummy tun veth bridge nf_tables nft_chain_nat nft_masq nft_ct"
 NO_RESULT = 1
+# Only what these tests need: each module that is imported costs ten times as long as outside.
+PYTEST = (
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "pytest_asyncio",
+    "-p",
+    "pytest_timeout",
+    "--noconftest",
+    "--timeout=600",
+)
 
 # The 9p root is read-only; what tests write goes to memory. The kernel asks for modules by the program named in
 # /proc/sys/kernel/modprobe, and finds them where they were unpacked.
@@ -35,7 +46,7 @@ echo /run/modprobe > /proc/sys/kernel/modprobe
 for module in {modules}; do /run/modprobe -q "$module" || echo "vm: no module $module"; done
 mkdir -p /run/work
 cd {root}
-export HOME=/run/work TMPDIR=/run/work PYTHONDONTWRITEBYTECODE=1 NETLOOM_VM=1 PATH={path}
+export PYTEST_DISABLE_PLUGIN_AUTOLOAD=1 HOME=/run/work TMPDIR=/run/work PYTHONDONTWRITEBYTECODE=1 NETLOOM_VM=1 PATH={path}
 {pytest} > {results}/output 2>&1
 echo $? > {results}/code
 """
@@ -57,7 +68,7 @@ def reason_against() -> str:
 
 def command(results: Path, arguments: list[str]) -> list[str]:
     """What boots the VM and runs pytest in it."""
-    pytest = [str(ROOT / ".venv/bin/pytest"), "-q", "-m", "vm", "-p", "no:cacheprovider", "--timeout=600", *arguments]
+    pytest = [str(ROOT / ".venv/bin/pytest"), "-q", "-m", "vm", "--durations=5", *PYTEST, *arguments]
     if not any("tests/vm" in argument for argument in arguments):
         pytest.append("tests/vm")
     script = results / "inside.sh"
@@ -76,7 +87,14 @@ def command(results: Path, arguments: list[str]) -> list[str]:
     return [
         str(ROOT / ".venv/bin/virtme-run"),
         *("--kimg", str(image), "--mods", "auto", "--root", "/", "--force-9p", "--rwdir", str(results)),
-        *("--memory", "1G", "--cpus", str(min(os.cpu_count() or 1, 2)), "--disable-kvm", "--show-boot-console"),
+        *(
+            "--memory",
+            "1G",
+            "--cpus",
+            str(min(os.cpu_count() or 1, 2)),
+            "--disable-kvm",
+            "--show-boot-console",
+        ),
         *("--script-sh", f"bash {script}"),
     ]
 

@@ -27,7 +27,6 @@ from netloom.linux.process import Command, Process, spawn
 from netloom.linux.rtnl import Rtnl
 from netloom.model.routes.ways import FabricKind, Way
 from netloom.program.names import UDP_LINK, UDP_ROUTE_PROTOCOL
-from netloom.program.routes import Route
 from netloom.testing.hosts import Host
 from netloom.testing.topologies import Segment, nodes_on_a_segment, pod_cidrs
 from netloom.testing.tunnel_rig import Tap, facts_of, others, routes_to, until_reached
@@ -282,7 +281,7 @@ async def test_peers_come_and_go_one_by_one(tmp_path):
         one, two, three = segment.pods
         async with two.serve(80), three.serve(80):
             assert await one.reaches(two.address, 80)
-            gone = {cidr: None for cidr in pod_cidrs(2)}
+            gone = dict.fromkeys(pod_cidrs(2))
             await nodes[0].fabric.apply(gone)
             assert not await one.reaches(two.address, 80)
             assert await one.reaches(three.address, 80)

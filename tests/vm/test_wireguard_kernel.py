@@ -23,7 +23,10 @@ from netloom.testing.topologies import nodes_on_a_segment
 from netloom.testing.tunnel_rig import Tap, chatter, facts_of, others, routes_to, until_reached
 from netloom.units import Family
 
-pytestmark = pytest.mark.vm
+pytestmark = [
+    pytest.mark.vm,
+    pytest.mark.skipif(not os.environ.get("NETLOOM_VM"), reason="needs another kernel; run: make test-vm"),
+]
 
 
 @pytest.fixture
@@ -59,11 +62,11 @@ def test_what_is_set_is_read_back(namespace, tmp_path):
     driver.take_down()
 
 
-def test_a_thousand_peers_and_a_peer_with_thousands_of_ranges(namespace, tmp_path):
+def test_hundreds_of_peers_and_a_peer_with_thousands_of_ranges(namespace, tmp_path):
     driver = KernelDriver(WIREGUARD_LINK, netns_fd=namespace)
     driver.bring_up()
     wide = peer(5000, *(f"10.{200 + i // 256}.{i % 256}.0/24" for i in range(3000)))
-    peers = [peer(n, f"10.{n // 256}.{n % 256}.0/24", f"2001:db8:{n:x}::/64") for n in range(1, 1001)]
+    peers = [peer(n, f"10.{n // 256}.{n % 256}.0/24", f"2001:db8:{n:x}::/64") for n in range(1, 501)]
     pair = load_or_make(tmp_path / "key")
     driver.change(WireguardChange(private_key=pair.private, put=(*peers, wide)))
     state = driver.read()
@@ -98,10 +101,10 @@ async def test_the_fabric_encrypts_follows_keys_and_shows_nothing(tmp_path, oute
             three.serve(80),
             chatter((one, two.address), (segment.nodes[0], two.addresses[1])),
         ):
-            for number in fabrics:
-                await fabrics[number].start(routes(number), facts[number])
-            for number in fabrics:
-                await fabrics[number].apply(routes(number))
+            for number, fabric in fabrics.items():
+                await fabric.start(routes(number), facts[number])
+            for number, fabric in fabrics.items():
+                await fabric.apply(routes(number))
             for target in (*two.addresses, three.address):
                 assert await until_reached(one, target, 80)
             assert await until_reached(segment.nodes[0], two.address, 80)
@@ -118,7 +121,9 @@ async def test_the_fabric_encrypts_follows_keys_and_shows_nothing(tmp_path, oute
             assert after[keys[3]].handshake_s == before.handshake_s
             assert after[keys[3]].peer == before.peer
             # another agent
-            with NetlinkSocket(NETLINK_ROUTE, netns_fd=segment.nodes[0].netns_fd, groups=(1, 5, 7, 9, 11)) as news:
+            with NetlinkSocket(
+                NETLINK_ROUTE, netns_fd=segment.nodes[0].netns_fd, groups=(1, 5, 7, 9, 11)
+            ) as news:
                 again = WireguardFabric(
                     WireguardSettings(tmp_path / "1", netns_fd=segment.nodes[0].netns_fd),
                     publish=lambda text: keys.update({1: text}),
