@@ -179,3 +179,35 @@ def test_the_command_says_who_has_an_address_and_who_had_it(place, pools):
     gone = ipam(place, "192.0.2.1", check=False)
     assert gone.returncode == 4
     assert "192.0.2.1" in gone.stderr
+
+
+def test_agents_that_are_killed_again_and_again_give_no_address_twice(rough_place, kill):
+    place = rough_place
+    place.apply(
+        {
+            "apiVersion": "netloom.io/v1alpha1",
+            "kind": "IPPool",
+            "metadata": {"name": "rough"},
+            "spec": {"cidrs": ["10.70.0.0/26"], "blockSize": {"ipv4": 29}},
+        }
+    )
+    place("annotate", "namespace", place.namespace, "netloom.io/ip-pool=rough")
+    place.deploy("web", replicas=12, wait=False)
+    for node in ("node-1", "node-2", "node-3", "node-1", "node-2"):
+        kill(place.cluster, f"nl-{node}-agent")
+        place("wait", "--for=condition=Ready", f"node/{node}", "--timeout=60s")
+    place.rolled_out("web")
+    pods = place.pods("web")
+    addresses = [p["status"]["podIP"] for p in pods.values()]
+    assert len(set(addresses)) == 12
+    assert all(is_in(address, "10.70.0.0/26") for address in addresses)
+    report = json.loads(ipam(place, "-o", "json").stdout)
+    held = [
+        (one["address"], one["pod"])
+        for answer in report
+        for one in answer["report"]["addresses"]
+        if one["container"] and one["pod"].startswith(f"{place.namespace}/")
+    ]
+    assert sorted(held) == sorted(
+        (p["status"]["podIP"], f"{place.namespace}/{name}") for name, p in pods.items()
+    )
