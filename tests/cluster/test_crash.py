@@ -156,6 +156,20 @@ tell(until(lambda a: a == ARGUMENTS[0], ask))
     assert place.python(pod, 'tell(socket.gethostbyname("after"))')
 
 
+def test_no_question_is_lost_while_one_dns_server_follows_another(rough_place, kill):
+    """Their sockets are kept by process 1: who asks in between waits, and is answered well within a resolver's patience."""
+    place = rough_place
+    address = place.service("web")["clusterIP"]
+    pod = pinned(place, "client", "node-2")
+    names = in_background(place, pod, NAMES.replace("ARGUMENTS[0]", "'web'"))
+    for number in range(2):
+        kill(place.cluster, "nl-node-2-dns")
+        later = place.service(f"later-{number}")["clusterIP"]
+        assert place.python(pod, "tell(socket.gethostbyname(ARGUMENTS[0]))", f"later-{number}") == later
+    seen = names()
+    assert set(seen) == {address}, "not one answer was another, or none"
+
+
 def test_the_controllers_come_back(rough_place, kill):
     place = rough_place
     place.deploy("web", replicas=2)

@@ -1,34 +1,26 @@
-"""How record sets come from the agent: frames over a unix socket, each with the agent's generation number.
+"""How record sets come to the DNS process: frames over a unix socket, each with the agent's generation number; and the agent's end.
 
-Comes in (FeedClient, in the agent): a snapshot of the names and the deltas after it. Goes out (FeedServer, in the DNS
-process): calls of Zone. A connection begins with a whole set: ``Begin``, any number of ``Names``, ``Commit``; until the commit
-the former records are answered, so an agent may come and go. Then ``Update`` frames follow. Each commit and update is
-acknowledged when it is answered.
+Comes in: a snapshot of the names and of who asks, and the deltas after it. Goes out: frames. A connection begins with a whole set:
+``Begin``, any number of ``Names``, ``Commit``. Then ``Update`` frames follow. Each commit and update is acknowledged when it is
+answered. Not here: what the DNS process does with them (``feed_server.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import socket
-import stat
 from collections.abc import Callable, Mapping
 from itertools import islice
-from pathlib import Path
 
 import msgspec
 
-from netloom.dns.clients import Clients
-from netloom.dns.counters import Counters
+from netloom.dns.frames import FRAME_LIMIT, frame
 from netloom.dns.records import pack
 from netloom.dns.wire import Malformed, encode_name
-from netloom.dns.zone import Zone
-from netloom.errors import KernelError, Unavailable
+from netloom.errors import Unavailable
 from netloom.model.names.askers import Asker, AskersDelta
 from netloom.model.names.records import NamesDelta, NamesState, RecordSets
 from netloom.units import Addr
 
-FRAME_LIMIT = 8 << 20
-"""Bytes of one frame at most."""
 _CHUNK = 200
 """Names in one frame of a whole set: between two of them, queries are answered, and the agent does its other work."""
 _RETRY_S = 0.02
@@ -85,184 +77,8 @@ class Refusal(msgspec.Struct, frozen=True, tag="refusal"):
     problem: str
 
 
-_ToServer = Begin | Names | Commit | Update
-_encoder = msgspec.msgpack.Encoder()
-_to_server = msgspec.msgpack.Decoder(_ToServer)
+ToServer = Begin | Names | Commit | Update
 _to_client: msgspec.msgpack.Decoder[Ack | Refusal] = msgspec.msgpack.Decoder(Ack | Refusal)
-
-
-def _frame(message: msgspec.Struct) -> bytes:
-    payload = _encoder.encode(message)
-    return len(payload).to_bytes(4, "big") + payload
-
-
-class FeedServer:
-    """Listens for the agent. The connection that committed last is the one that counts; earlier ones are ended."""
-
-    def __init__(self, *, path: str, zone: Zone, clients: Clients, counters: Counters) -> None:
-        self._path = Path(path)
-        self._zone = zone
-        self._clients = clients
-        self._counters = counters
-        self._current: _FeedConnection | None = None
-        self._connections: set[_FeedConnection] = set()
-        self._sock: socket.socket | None = None
-        self._listener: asyncio.Server | None = None
-
-    def open(self) -> None:
-        """Make the socket; only this user may connect, and nobody before ``start``.
-
-        Raises:
-            KernelError: the socket cannot be made.
-        """
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
-        try:
-            if self._path.is_socket():
-                self._path.unlink()  # of a process that was killed
-            sock.bind(str(self._path))
-            self._sock = sock
-            self._path.chmod(stat.S_IRUSR | stat.S_IWUSR)
-        except OSError as error:
-            sock.close()
-            hint = "the directory must exist, be writable, and the path be shorter than 108 bytes"
-            raise KernelError(f"bind DNS feed to {self._path}", error.errno or 0, str(error), hint) from error
-
-    async def start(self) -> None:
-        """Accept connections on the socket that ``open`` made."""
-        loop = asyncio.get_running_loop()
-        self._listener = await loop.create_unix_server(self._connection, sock=self._sock, backlog=4)
-
-    def close(self) -> None:
-        """Stop listening, and take the socket away."""
-        if self._listener is not None:
-            self._listener.close()
-        if self._sock is not None:
-            self._sock.close()
-            self._path.unlink(missing_ok=True)
-        for connection in list(self._connections):
-            connection.end()
-
-    def _connection(self) -> _FeedConnection:
-        return _FeedConnection(owner=self, zone=self._zone, clients=self._clients, counters=self._counters)
-
-    def opened(self, connection: _FeedConnection) -> None:
-        """A connection is there."""
-        self._connections.add(connection)
-
-    def committed(self, connection: _FeedConnection) -> None:
-        """A connection's whole set is answered now; the connection before it ends."""
-        if self._current is not None and self._current is not connection:
-            self._current.end()
-        self._current = connection
-
-    def closed(self, connection: _FeedConnection) -> None:
-        """A connection has ended; its records stay."""
-        self._connections.discard(connection)
-        if self._current is connection:
-            self._current = None
-
-
-class _FeedConnection(asyncio.Protocol):
-    """One agent. A frame is taken at a time, and queries are answered between two of them."""
-
-    def __init__(self, *, owner: FeedServer, zone: Zone, clients: Clients, counters: Counters) -> None:
-        self._owner = owner
-        self._zone = zone
-        self._clients = clients
-        self._counters = counters
-        self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
-        self._begun: Begin | None = None
-        self._gathered: dict[bytes, bytes] = {}
-        self._changed: list[bytes] = []
-        self._committed = False
-        self._scheduled = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  a stream server makes no other
-        self._transport = transport
-        self._owner.opened(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
-        self._owner.closed(self)
-
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if not self._scheduled:
-            self._turn()
-
-    def _turn(self) -> None:
-        """Take one frame, and come back for the next."""
-        self._scheduled = False
-        try:
-            payload = self._frame()
-            if payload is None:
-                return
-            self._counters.feed_frames += 1
-            self._take(_to_server.decode(payload))
-        except (Malformed, msgspec.DecodeError) as error:
-            self._buffer.clear()
-            self._send(Refusal(str(error)))
-            self.end()
-            return
-        if len(self._buffer) > 4:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._turn)
-
-    def end(self) -> None:
-        """Send what is open, then close."""
-        if self._transport is not None:
-            self._transport.close()
-
-    def _frame(self) -> bytes | None:
-        """The next whole frame, taken out of the buffer."""
-        size = int.from_bytes(self._buffer[:4], "big")
-        if size > FRAME_LIMIT:
-            raise Malformed(f"frame of {size} bytes is over the limit of {FRAME_LIMIT}")
-        if len(self._buffer) < 4 + size or len(self._buffer) < 4 or self._transport is None:
-            return None
-        payload = bytes(self._buffer[4 : 4 + size])
-        del self._buffer[: 4 + size]
-        return payload
-
-    def _take(self, message: _ToServer) -> None:
-        match message:
-            case Begin():
-                self._begun, self._gathered, self._changed = message, {}, []
-            case Names() if self._begun is not None:
-                self._gathered.update(message.names)
-                differs = self._zone.differs
-                self._changed += (name for name, packed in message.names.items() if differs(name, packed))
-            case Commit() if self._begun is not None:
-                self._commit(message.generation, self._begun)
-            case Update() if self._committed and self._begun is None:
-                # Pods first: one that is new and asks at once is known when its names are.
-                self._clients.update(message.askers, message.leavers)
-                self._zone.update(message.generation, message.upserts, message.removals)
-                self._send(Ack(message.generation))
-            case _:
-                raise Malformed(
-                    f"{type(message).__name__} frame where no such frame may be; a connection starts with Begin"
-                )
-
-    def _commit(self, generation: int, begun: Begin) -> None:
-        self._clients.replace(begun.askers, begun.networks)
-        self._zone.replace(generation, begun.zones, self._gathered, self._changed)
-        self._begun, self._gathered, self._changed = None, {}, []
-        self._committed = True
-        self._counters.feed_sets += 1
-        self._owner.committed(self)
-        self._send(Ack(generation))
-        self._retire()
-
-    def _retire(self) -> None:
-        if self._zone.retire():
-            asyncio.get_running_loop().call_soon(self._retire)
-
-    def _send(self, message: Ack | Refusal) -> None:
-        if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(_frame(message))
 
 
 class Audience(msgspec.Struct, frozen=True):
@@ -378,19 +194,19 @@ class FeedClient:
                 self._news.clear()
                 if self._anew:
                     break
-                writer.write(_frame(self._offered()))
+                writer.write(frame(self._offered()))
                 await writer.drain()
 
     async def _write_all(self, writer: asyncio.StreamWriter) -> None:
         generation, state, audience = self._take_snapshot()
         askers = {str(address): asker for address, asker in audience.askers.items()}
-        writer.write(_frame(Begin(state.zones, askers, audience.networks)))
+        writer.write(frame(Begin(state.zones, askers, audience.networks)))
         names = iter(state.names.items())
         while chunk := dict(islice(names, _CHUNK)):
-            writer.write(_frame(Names(_packed(chunk))))
+            writer.write(frame(Names(_packed(chunk))))
             await writer.drain()
             await asyncio.sleep(0)  # drain returns at once while there is room: others want to work, too
-        writer.write(_frame(Commit(generation)))
+        writer.write(frame(Commit(generation)))
         await writer.drain()
 
     def _offered(self) -> Update:

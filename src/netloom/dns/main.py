@@ -26,7 +26,8 @@ from netloom.dns.cookies import Cookies
 from netloom.dns.counters import Counters
 from netloom.dns.counts import NameCounts
 from netloom.dns.explain import Explainer
-from netloom.dns.feed import FeedServer, feed_path
+from netloom.dns.feed import feed_path
+from netloom.dns.feed_server import FeedServer
 from netloom.dns.fixed import FixedNames, RewrittenNames
 from netloom.dns.floods import FloodGuard
 from netloom.dns.forward import Forwarder
@@ -94,93 +95,110 @@ async def serve(
         UsageError: an address or upstream in the configuration is none.
         KernelError: a socket cannot be bound.
     """
-    counters = counters if counters is not None else Counters()
-    prepared = PreparedAnswers(counters=counters)
-    zone = Zone(prepared=prepared)
-    clients = Clients(prepared=prepared)
-    clock = SystemClock()
-    outside = settings_for_outside(
-        config.outside, corefile=config.corefile, node_resolvers=config.node_resolvers, own=config.listen
-    )
-    tls = TlsPool()
-    resolvers = Resolvers.of(outside, counters=counters, tls=tls)
-    names = NameCounts()
-    cache = AnswerCache(clock=clock, settings=outside.settings.cache)
-    told = ToldNames(
-        path=told_beside(config.feed_socket), clock=clock, fixed=outside.hosts, answers=cache.replies
-    )
-    feed = FeedServer(path=config.feed_socket, zone=zone, clients=clients, counters=counters)
+    process = _Process(config, counters if counters is not None else Counters())
     with ExitStack() as undo:
         # All that may be refused is asked for before the task group: its errors come out as they are.
         if sockets is None:
             sockets = open_sockets(config.listen, config.port)
             undo.callback(sockets.close)
-        undo.callback(told.close)
-        told.open()
-        undo.callback(feed.close)
-        feed.open()
+        for end in (process.told, process.feed):
+            undo.callback(end.close)
+            end.open()
         async with asyncio.TaskGroup() as tasks:
-            forwarder = Forwarder(
-                resolvers=resolvers,
-                cache=cache,
-                clock=clock,
-                counters=counters,
-                tasks=tasks,
-                announce=told.announce,
-            )
-            server = QueryServer(
-                handlers=_handlers(config, outside, zone),
-                forwarder=forwarder,
-                zone=zone,
-                prepared=prepared,
-                cookies=Cookies(clock=clock),
-                counters=counters,
-                names=names,
-                patience_s=config.patience_s,
-            )
-
-            report = CountsReport(
-                counters=counters, names=names, prepared=prepared, cache=cache, zone=zone, resolvers=resolvers
-            )
-            explainer = Explainer(server=server, clients=clients, zone=zone, clock=clock)
-            guard = FloodGuard(sockets=sockets.datagrams, clients=clients, counters=counters)
-            works = [
-                tasks.create_task(work.run())
-                for work in (resolvers, guard, _questions(config.feed_socket, report, explainer))
-            ]
-            turns = QueryTurns(server=server, counters=counters)
             with ExitStack() as running:
-                for work in works:
-                    running.callback(work.cancel)
-                for end in (forwarder.close, tls.close, server.close):
-                    running.callback(end)
-                for udp in [
-                    UdpListener(
-                        sock=sock,
-                        prepared=prepared,
-                        clients=clients,
-                        turns=turns,
-                        guard=guard,
-                        counters=counters,
-                    )
-                    for sock in sockets.datagrams
-                ]:
-                    running.callback(udp.close)
-                    udp.start()
-                for sock in sockets.streams:
-                    tcp = TcpListener(sock=sock, server=server, clients=clients, counters=counters)
-                    running.callback(tcp.close)
-                    await tcp.start()
-                await told.start()
-                await feed.start()
+                await process.start(sockets, tasks, running)
                 await _until_ended(stop if stop is not None else asyncio.Event(), config, ready)
 
 
-def _questions(feed_socket: str, report: CountsReport, explainer: Explainer) -> QuestionServer:
-    """What this process can be asked about itself."""
-    return QuestionServer(
-        questions_beside(feed_socket), {"counts": report.read}, about={"explain": explainer.answer}
-    )
+class _Process:
+    """What a DNS process consists of."""
+
+    def __init__(self, config: DnsConfig, counters: Counters) -> None:
+        self._config = config
+        self._counters = counters
+        self._clock = SystemClock()
+        self._prepared = PreparedAnswers(counters=counters)
+        self._zone = Zone(prepared=self._prepared)
+        self._clients = Clients(prepared=self._prepared)
+        self._outside = settings_for_outside(
+            config.outside, corefile=config.corefile, node_resolvers=config.node_resolvers, own=config.listen
+        )
+        self._tls = TlsPool()
+        self._resolvers = Resolvers.of(self._outside, counters=counters, tls=self._tls)
+        self._cache = AnswerCache(clock=self._clock, settings=self._outside.settings.cache)
+        self._names = NameCounts()
+        self.told = ToldNames(
+            path=told_beside(config.feed_socket),
+            clock=self._clock,
+            fixed=self._outside.hosts,
+            answers=self._cache.replies,
+        )
+        self.feed = FeedServer(
+            path=config.feed_socket, zone=self._zone, clients=self._clients, counters=counters
+        )
+
+    async def start(self, sockets: Sockets, tasks: asyncio.TaskGroup, running: ExitStack) -> None:
+        """Answer at these sockets until ``running`` ends."""
+        server = self._server(tasks, running)
+        guard = FloodGuard(sockets=sockets.datagrams, clients=self._clients, counters=self._counters)
+        for work in (self._resolvers, guard, self._questions(server)):
+            task = tasks.create_task(work.run())
+            running.callback(task.cancel)
+        turns = QueryTurns(server=server, counters=self._counters)
+        for sock in sockets.datagrams:
+            udp = UdpListener(
+                sock=sock,
+                prepared=self._prepared,
+                clients=self._clients,
+                turns=turns,
+                guard=guard,
+                counters=self._counters,
+            )
+            running.callback(udp.close)
+            udp.start()
+        for sock in sockets.streams:
+            tcp = TcpListener(sock=sock, server=server, clients=self._clients, counters=self._counters)
+            running.callback(tcp.close)
+            await tcp.start()
+        await self.told.start()
+        await self.feed.start()
+
+    def _server(self, tasks: asyncio.TaskGroup, running: ExitStack) -> QueryServer:
+        forwarder = Forwarder(
+            resolvers=self._resolvers,
+            cache=self._cache,
+            clock=self._clock,
+            counters=self._counters,
+            tasks=tasks,
+            announce=self.told.announce,
+        )
+        server = QueryServer(
+            handlers=_handlers(self._config, self._outside, self._zone),
+            forwarder=forwarder,
+            zone=self._zone,
+            prepared=self._prepared,
+            cookies=Cookies(clock=self._clock),
+            counters=self._counters,
+            names=self._names,
+            patience_s=self._config.patience_s,
+        )
+        for end in (forwarder.close, self._tls.close, server.close):
+            running.callback(end)
+        return server
+
+    def _questions(self, server: QueryServer) -> QuestionServer:
+        """What this process can be asked about itself."""
+        report = CountsReport(
+            counters=self._counters,
+            names=self._names,
+            prepared=self._prepared,
+            cache=self._cache,
+            zone=self._zone,
+            resolvers=self._resolvers,
+        )
+        explainer = Explainer(server=server, clients=self._clients, zone=self._zone, clock=self._clock)
+        path = questions_beside(self._config.feed_socket)
+        return QuestionServer(path, {"counts": report.read}, about={"explain": explainer.answer})
 
 
 def _handlers(config: DnsConfig, outside: Checked, zone: Zone) -> tuple[Handler, ...]:

@@ -7,7 +7,7 @@ import asyncio
 from netloom.agent.names import NamesFeed
 from netloom.dns.clients import Clients
 from netloom.dns.counters import Counters
-from netloom.dns.feed import FeedServer
+from netloom.dns.feed_server import FeedServer
 from netloom.dns.prepared import PreparedAnswers
 from netloom.dns.wire import encode_name
 from netloom.dns.zone import Zone

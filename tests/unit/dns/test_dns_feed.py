@@ -14,18 +14,9 @@ import pytest
 
 from netloom.dns.clients import Clients
 from netloom.dns.counters import Counters
-from netloom.dns.feed import (
-    FRAME_LIMIT,
-    Audience,
-    Begin,
-    Commit,
-    FeedClient,
-    FeedServer,
-    Names,
-    Update,
-    _frame,
-    _packed,
-)
+from netloom.dns.feed import Audience, Begin, Commit, FeedClient, Names, Update, _packed
+from netloom.dns.feed_server import FeedServer
+from netloom.dns.frames import FRAME_LIMIT, frame
 from netloom.dns.prepared import PreparedAnswers
 from netloom.dns.wire import encode_name, parse_query
 from netloom.dns.zone import Zone
@@ -158,7 +149,7 @@ async def raw(path, *frames: bytes):
 async def test_half_a_set_is_nothing(path):
     async with dns(path) as served, agent(path, lambda: (1, state(web="10.0.0.1"))) as client:
         await client.in_force(1)
-        half = [_frame(Begin((APEX,))), _frame(Names(_packed({f"web.{APEX}": a_set("10.0.0.2")})))]
+        half = [frame(Begin((APEX,))), frame(Names(_packed({f"web.{APEX}": a_set("10.0.0.2")})))]
         _, writer = await raw(path, *half)
         await writer.drain()
         writer.close()
@@ -169,10 +160,10 @@ async def test_half_a_set_is_nothing(path):
 
 async def test_the_connection_that_committed_last_counts(path):
     async with dns(path) as served:
-        first, first_writer = await raw(path, _frame(Begin(())), _frame(Commit(1)))
+        first, first_writer = await raw(path, frame(Begin(())), frame(Commit(1)))
         await first.readexactly(4)
         second, second_writer = await raw(
-            path, _frame(Begin((APEX,))), _frame(Names(_packed(state(a="10.0.0.1").names))), _frame(Commit(8))
+            path, frame(Begin((APEX,))), frame(Names(_packed(state(a="10.0.0.1").names))), frame(Commit(8))
         )
         await second.readexactly(4)
         await first.read()  # ended by the server
@@ -184,15 +175,15 @@ async def test_the_connection_that_committed_last_counts(path):
 @pytest.mark.parametrize(
     "frames",
     [
-        pytest.param([_frame(Commit(1))], id="commit without begin"),
-        pytest.param([_frame(Names({}))], id="names without begin"),
-        pytest.param([_frame(Update(1, {}, ()))], id="update without a set"),
-        pytest.param([_frame(Begin(())), _frame(Update(1, {}, ()))], id="update within a set"),
-        pytest.param([_frame(Begin((), {"nowhere": Asker("a/b")})), _frame(Commit(1))], id="no address"),
-        pytest.param([_frame(Begin((), {}, ("10.0.0.0/99",))), _frame(Commit(1))], id="no network"),
-        pytest.param([_frame(Begin(())), b"\0\0\0\1\xc1"], id="no message"),
+        pytest.param([frame(Commit(1))], id="commit without begin"),
+        pytest.param([frame(Names({}))], id="names without begin"),
+        pytest.param([frame(Update(1, {}, ()))], id="update without a set"),
+        pytest.param([frame(Begin(())), frame(Update(1, {}, ()))], id="update within a set"),
+        pytest.param([frame(Begin((), {"nowhere": Asker("a/b")})), frame(Commit(1))], id="no address"),
+        pytest.param([frame(Begin((), {}, ("10.0.0.0/99",))), frame(Commit(1))], id="no network"),
+        pytest.param([frame(Begin(())), b"\0\0\0\1\xc1"], id="no message"),
         pytest.param([(FRAME_LIMIT + 1).to_bytes(4, "big")], id="frame over the limit"),
-        pytest.param([_frame(Begin((APEX,))), _frame(Names({encode_name(APEX): struct.pack(">HHI", 6, 1, 3) + b"abc"})), _frame(Commit(1))], id="no SOA"),
+        pytest.param([frame(Begin((APEX,))), frame(Names({encode_name(APEX): struct.pack(">HHI", 6, 1, 3) + b"abc"})), frame(Commit(1))], id="no SOA"),
     ],
 )  # fmt: skip
 async def test_wrong_frames_end_the_connection_and_change_nothing(path, frames):
