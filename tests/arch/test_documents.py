@@ -22,7 +22,9 @@ ROOM_READMES = (
     "dataplane/nftables",
     "fabric/hostgw",
     "fabric/l2",
+    "fabric/udp",
     "fabric/vxlan",
+    "fabric/wireguard",
     "local/apiserver",
     "local/runner",
 )

@@ -24,7 +24,13 @@ from netloom.local.settings import ClusterSettings, cluster_facts
 from netloom.model.facts import facts_of
 from netloom.model.inputs import ClusterFacts
 from netloom.model.routes.peers import peer_routes, read_node
-from netloom.model.routes.ways import UNDERLAY_ANNOTATION, outer_family, pod_mtu, read_underlay
+from netloom.model.routes.ways import (
+    UNDERLAY_ANNOTATION,
+    FabricKind,
+    outer_family,
+    pod_mtu,
+    read_underlay,
+)
 from netloom.units import parse_addr
 
 MOST_PROBLEMS = 10
@@ -179,12 +185,17 @@ def pod_table(pods: tuple[PodLine, ...]) -> str:
     return table(("POD", "STATUS", "ADDRESS", "NODE"), rows)
 
 
+def _caution(line: ClusterLine) -> str:
+    """What whoever looks should know about a fabric."""
+    return " (a fallback: slow)" if line.fabric == FabricKind.UDP.value else ""
+
+
 def _text(line: ClusterLine) -> str:
     if not line.running:
         return f"cluster {line.name}: not running (start it again: netloom up --name {line.name})"
     families = " and ".join(line.families)
     parts = [
-        f"cluster {line.name}: running, API server {line.api_server}, fabric {line.fabric}, {families}",
+        f"cluster {line.name}: running, API server {line.api_server}, fabric {line.fabric}{_caution(line)}, {families}",
         node_table(line.nodes),
     ]
     if line.pods:
