@@ -104,6 +104,7 @@ async def test_two_networks_by_two_plugins_and_the_status_of_all(rig, node, tmp_
             "interface": "net1",
             "ips": ["192.0.2.2"],
             "mac": link.mac,
+            "mtu": 1500,
             "dns": {},
         }
         assert (red["name"], red["interface"], red["ips"]) == ("shop/red", "uplink", ["198.51.100.2"])
@@ -195,6 +196,62 @@ async def test_the_default_route_moves_and_the_cluster_stays_where_it_was(rig, n
             rtnl.delete_route(route)
         with pytest.raises(Exception, match=r"no route 0\.0\.0\.0/0 via 192\.0\.2\.1 dev net1"):
             await rig.networks.check(call("shop/cart", "CHECK"), pod_fd)
+
+
+async def test_a_gateway_that_nobody_reaches_is_an_error_and_leaves_nothing(rig, node, tmp_path):
+    rig.definitions.put("shop/blue", bridge())
+    rig.pod("shop/cart", networks='[{"name": "blue", "default-route": ["203.0.113.1"]}]')
+    words = r"Pod shop/cart: default-route 203\.0\.113\.1 through net1: route 0\.0\.0\.0/0"
+    with fresh_netns() as pod_fd:
+        made = await with_first(node, pod_fd)
+        with pytest.raises(CniError, match=words):
+            await rig.networks.add(call("shop/cart"), pod_fd, made)
+        assert links(pod_fd) == ["eth0", "lo"]
+    assert held(tmp_path) == []
+
+
+async def test_two_networks_cannot_both_have_the_default_route(rig, node, tmp_path):
+    rig.definitions.put("shop/blue", bridge())
+    rig.definitions.put("shop/red", ptp())
+    ask = [{"name": "blue", "default-route": []}, {"name": "red", "default-route": []}]
+    rig.pod("shop/cart", networks=json.dumps(ask))
+    with fresh_netns() as pod_fd:
+        made = await with_first(node, pod_fd)
+        with pytest.raises(CniError, match="default-route of net1 and of net2 are both of IPv4"):
+            await rig.networks.add(call("shop/cart"), pod_fd, made)
+        assert links(pod_fd) == ["eth0", "lo"]
+    assert held(tmp_path) == []
+
+
+@pytest.mark.parametrize("version", ["0.1.0", "0.2.0", "0.3.1", "0.4.0", "1.0.0"])
+async def test_a_network_in_any_version_of_the_specification(rig, node, tmp_path, version):
+    rig.definitions.put("shop/blue", bridge() | {"cniVersion": version})
+    rig.pod("shop/cart", networks="blue")
+    with fresh_netns() as pod_fd:
+        await rig.networks.add(call("shop/cart"), pod_fd, await with_first(node, pod_fd))
+        _, blue = rig.statuses()
+        link = inside(pod_fd, "net1")[1]
+        assert (blue["interface"], blue["ips"], blue["mac"], blue["mtu"]) == (
+            "net1",
+            ["192.0.2.2"],
+            link.mac,
+            1500,
+        )
+        await rig.networks.check(call("shop/cart", "CHECK"), pod_fd)
+        await rig.networks.delete(call("shop/cart", "DEL"), pod_fd)
+    assert held(tmp_path) == []
+
+
+async def test_a_version_that_the_plugin_does_not_know_is_told_in_its_own_words(rig, node):
+    rig.definitions.put("shop/blue", bridge() | {"cniVersion": "1.1.0"})
+    rig.pod("shop/cart", networks="blue")
+    with fresh_netns() as pod_fd:
+        made = await with_first(node, pod_fd)
+        with pytest.raises(
+            CniError, match=r"plugin bridge: ADD: incompatible CNI versions \(code 1\)"
+        ) as raised:
+            await rig.networks.add(call("shop/cart"), pod_fd, made)
+    assert raised.value.code == 1
 
 
 async def test_an_empty_default_route_is_the_networks_own_gateway(rig, node, tmp_path):

@@ -35,6 +35,7 @@ from netloom.cni.request import CniRequest
 from netloom.errors import NetloomError, Unavailable, Untrue
 from netloom.linux import netns
 from netloom.linux.rtnl import Rtnl
+from netloom.program.links import Link
 from netloom.units import Cidr, Family
 
 log = logging.getLogger(__name__)
@@ -222,13 +223,21 @@ class SecondaryNetworks:
             done.append((plan, attached))
             moved += routes
         if moved and inside.fd is not None:
-            fd = inside.fd
-            await _on_thread(lambda: default_route.move(fd, made, moved, self._keep))
+            await self._move(pod, inside.fd, made, moved)
         statuses = [_status_of_first(request, made, moved)]
         for plan, attached in done:
-            statuses.append(_status(plan, attached, moved))
+            link = None if inside.fd is None else await _on_thread(functools.partial(_link, inside.fd, plan))
+            statuses.append(_status(plan, attached, moved, link))
             self._tell(pod, "AddedInterface", _added(plan, attached), False)
         return statuses
+
+    async def _move(self, pod: Pod, fd: int, made: PodInterface, routes: Sequence[DefaultRoute]) -> None:
+        try:
+            await _on_thread(lambda: default_route.move(fd, made, routes, self._keep))
+        except NetloomError as error:
+            known = cni_error(error)
+            where = ", ".join(f"default-route {route.via} through {route.interface}" for route in routes)
+            raise CniError(known.code, f"Pod {pod.key}: {where}: {known.problem}", known.hint) from error
 
     async def _attach(
         self, first: Attachment, entry: NetworkEntry, plan: Plan, inside: PodNetns, guard_fd: int
@@ -289,6 +298,11 @@ def _has_link(netns_fd: int, name: str) -> bool:
         return pod.find_link(name) is not None
 
 
+def _link(netns_fd: int, plan: Plan) -> Link | None:
+    with Rtnl(netns_fd) as pod:
+        return pod.find_link(plan.selection.interface)
+
+
 def _routes(entry: NetworkEntry) -> list[DefaultRoute]:
     return [DefaultRoute(name, ipaddress.ip_address(via)) for name, via in entry.default_routes]
 
@@ -321,9 +335,11 @@ def _status_of_first(request: CniRequest, made: PodInterface, moved: Sequence[De
     )
 
 
-def _status(plan: Plan, attached: Attached, moved: Sequence[DefaultRoute]) -> NetworkStatus:
+def _status(
+    plan: Plan, attached: Attached, moved: Sequence[DefaultRoute], link: Link | None
+) -> NetworkStatus:
     own = tuple(str(route.via) for route in moved if route.interface == plan.selection.interface)
-    return status_of(str(plan.selection.network), plan.selection.interface, attached, gateways=own)
+    return status_of(str(plan.selection.network), plan.selection.interface, attached, gateways=own, link=link)
 
 
 def _added(plan: Plan, attached: Attached) -> str:

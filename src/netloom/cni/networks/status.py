@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from netloom.cni.networks.results import Attached
+from netloom.cni.networks.results import Attached, ResultInterface
+from netloom.program.links import Link
 
 _DNS = ("nameservers", "domain", "search", "options")
 
@@ -53,17 +54,16 @@ def status_of(
     attached: Attached,
     *,
     gateways: tuple[str, ...] = (),
-    is_default: bool = False,
+    link: Link | None = None,
 ) -> NetworkStatus:
-    """The status of a network from its plugins' result."""
-    inside = attached.of_pod(interface)
+    """The status of a network from its plugins' result; what older results cannot say, from the interface itself."""
+    inside = attached.of_pod(interface) or ResultInterface(interface)
     return NetworkStatus(
         name=network,
-        interface=interface if inside is None else inside.name,
+        interface=inside.name,
         ips=tuple(str(one.address.ip) for one in attached.addresses),
-        mac="" if inside is None else inside.mac,
-        mtu=0 if inside is None else inside.mtu,
-        is_default=is_default,
+        mac=inside.mac or (link.mac if link is not None else ""),
+        mtu=inside.mtu or (link.mtu if link is not None else 0),
         dns=attached.dns,
         gateways=gateways,
     )
