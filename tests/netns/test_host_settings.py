@@ -13,12 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from netloom.agent.host_findings import host_findings
 from netloom.cni import attach
 from netloom.fabric.vxlan.apply import VxlanFabric
 from netloom.linux import netns, sysctl
 from netloom.linux.rtnl import Rtnl
 from netloom.model.routes.ways import FabricKind
 from netloom.program import names
+from netloom.program.routes import Route
 from netloom.program.sysctl import NODE_SETTINGS, POD_LINK_SETTINGS, Setting
 from netloom.testing.fabric_rig import Layout, fabric_net
 from netloom.testing.hosts import Host
@@ -284,3 +286,19 @@ async def test_a_tunnel_carries_everything_between_strict_nodes(family):
                         one.host.address_of(family), NODE_PORT, Protocol.TCP, timeout_s=3
                     )
             assert reply is not None
+
+
+@pytest.mark.parametrize(("accept", "is_found"), [(1, True), (2, False), (0, False)])
+def test_a_host_whose_routes_are_advertised_is_told_what_forwarding_does_to_them(accept, is_found):
+    with fresh_node() as node, Rtnl(node.netns_fd) as rtnl:
+        for name in ("eth0", "eth1"):
+            rtnl.set_up(name)
+        everything = ipaddress.ip_network("::/0")
+        router = ipaddress.ip_address("fe80::1")
+        assert host_findings("node-1", node.netns_fd) == ()
+        rtnl.replace_route(Route(destination=everything, via=router, device="eth0", protocol=9))
+        write(node.netns_fd, "net/ipv6/conf/eth0/accept_ra", accept)
+        found = host_findings("node-1", node.netns_fd)
+        assert bool(found) is is_found
+        if found:
+            assert "net.ipv6.conf.eth0.accept_ra=2" in str(found[0])

@@ -26,6 +26,7 @@ from netloom.agent.drained_wait import DrainWaiter
 from netloom.agent.drops import DropWatch
 from netloom.agent.fabrics import Work, fabric_of
 from netloom.agent.findings import FindingEvents
+from netloom.agent.host_findings import host_findings
 from netloom.agent.kernel import KernelReader
 from netloom.agent.mapped_ports import MappedPorts
 from netloom.agent.names import NamesFeed
@@ -369,6 +370,7 @@ class NodeAgent:
             log.warning("pod %s is gone: its interface %s is taken away", orphan.pod, link)
             await netns.run_in_async(None, functools.partial(detach, link))
         await self._ipam.start()
+        self._findings.take(await netns.run_in_async(None, lambda: host_findings(self._own.name)))
         facts = self._own.facts
         assert facts is not None  # noqa: S101 - the event says so
         self._pod_routes.take(facts.addresses)
