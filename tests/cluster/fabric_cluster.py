@@ -59,8 +59,8 @@ class FabricCluster(Place):
         return {name: {version(a["ip"]): a["ip"] for a in ips} for name, ips in found.items()}
 
     def node_words(self, node, *words):
-        """A command line that runs in a node's network namespace."""
-        wanted = f"nl-{node}-agent"[:15]
+        """A command line that runs in a node's network namespace, or, for ``init``, in that of the router."""
+        wanted = "nl-init" if node == "init" else f"nl-{node}-agent"[:15]
         pid = next(pid for name, pid in processes(self.command, self.cluster) if name == wanted)
         own = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
         return ["nsenter", "--target", str(pid), *own, "--net", *words]

@@ -4,6 +4,7 @@ import json
 from contextlib import ExitStack
 
 import pytest
+from tests.cluster.conftest import PYTHON
 from tests.cluster.fabric_cluster import FAMILIES, NODES, PODS, bracketed, running, version
 
 pytestmark = pytest.mark.cluster
@@ -212,6 +213,71 @@ def test_a_node_that_changes_its_address_is_followed_and_others_are_not_touched(
         seen.append(line)
     cluster.on_node("node-1", "ip", "route", "delete", "198.51.100.0/24", "dev", "lo")
     assert not [line for line in seen if third in line], seen
+
+
+SNIFF = """
+import select, socket, sys
+mark = sys.argv[2].encode()
+wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
+wire.bind((sys.argv[1], 0))
+print("ready", flush=True)
+frames = marked = 0
+while True:
+    ready, _, _ = select.select([wire, sys.stdin], [], [])
+    if wire in ready:
+        data = wire.recv(65536)
+        frames, marked = frames + 1, marked + (mark in data)
+    elif sys.stdin in ready:  # only when nothing is left to be read
+        print(f"{frames} {marked}", flush=True)
+        break
+"""
+SPEAK = """
+for host in ARGUMENTS[1:]:
+    for _ in range(20):
+        flow = Flow(host, 5353, socket.SOCK_DGRAM)
+        assert flow.ask(ARGUMENTS[0])["pod"] == "c"
+tell("said")
+"""
+
+
+@pytest.mark.parametrize(("fabric", "is_readable"), [("vxlan", True), ("wireguard", False)])
+def test_what_passes_the_router_can_be_read_unless_it_is_encrypted(clusters, fabric, is_readable):
+    cluster = clusters(fabric, *ROUTED)
+    mark = "may be read by anybody on the way"
+    watching = cluster.start_on_node("init", PYTHON, "-c", SNIFF, "underlay-2", mark)
+    assert watching.line() == "ready"
+    assert cluster.python("a", SPEAK, mark, *hosts(cluster, "c")) == "said"
+    watching.say("enough\n")
+    frames, marked = map(int, watching.line().split())
+    assert frames >= 80  # two families, twenty questions and answers
+    assert (marked > 0) is is_readable
+
+
+def test_a_node_with_another_key_is_followed(clusters, kill):
+    cluster = clusters("wireguard", *ROUTED)
+    path = r"{.metadata.annotations.netloom\.io/wireguard-key}"
+    before = cluster("get", "node", "node-2", "-o", f"jsonpath={path}")
+    assert before
+    (cluster.command.home / "clusters" / cluster.cluster / "nodes" / "node-2" / "wireguard.key").unlink()
+    kill(cluster.cluster, "nl-node-2-agent")
+    watch = cluster.start("get", "node", "node-2", "-w", "-o", f'jsonpath={path}{{"\\n"}}')
+    while watch.line() in ("", before):
+        pass
+    for name, other in (("a", "b"), ("b", "a"), ("b", "c"), ("c", "b")):
+        names = dict.fromkeys(hosts(cluster, other), other)
+        assert cluster.python(name, UNTIL, json.dumps(names)) == names
+
+
+def test_tunnels_find_out_what_the_router_takes(command, tmp_path):
+    """Nodes with 1500 bytes, and 1400 on the way between them: what pods send in full size arrives."""
+    with running(
+        command, tmp_path, "vxlan", *ROUTED, "--router-mtu", "1400", name="fabric-narrow"
+    ) as cluster:
+        for name in ("a", "c"):
+            assert cluster.start_python(name, ECHO).fact() == "ready"
+        for name, other in (("a", "c"), ("c", "a")):
+            seen = cluster.python(name, SEND, BYTES, DATAGRAM, *hosts(cluster, other))
+            assert [(told[0], told[2], told[4]) for told in seen.values()] == [(other, BYTES, True)] * 2
 
 
 @pytest.fixture(scope="module")
