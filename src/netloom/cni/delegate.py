@@ -171,8 +171,13 @@ class Delegates:
         answered = _object(out)
         if answered is None:
             raise DelegateFailed(kind, command, Code.CANNOT_DECODE, f"its answer is no result: {_words(out)}")
-        results.read(answered, plugin=kind)
-        return results.convert(answered, call.network.version, said=call.network.version)
+        answered = {"cniVersion": call.network.version, **answered}
+        try:
+            results.read(answered, plugin=kind)
+        except CniError as error:
+            said = error.problem.removeprefix(f"plugin {kind}: ")
+            raise DelegateFailed(kind, command, error.code, said, error.hint) from error
+        return results.convert(answered, call.network.version)
 
     async def _run(
         self, kind: str, command: str, variables: Mapping[str, str], config: Config, guard_fd: int | None

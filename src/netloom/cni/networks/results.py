@@ -87,15 +87,14 @@ class _Shape(msgspec.Struct):
     dns: dict[str, Any] = {}
 
 
-def convert(result: Mapping[str, Any], version: str, *, said: str = "") -> Result:
+def convert(result: Mapping[str, Any], version: str) -> Result:
     """The result in the shape of another version.
 
     Args:
         result: of a plugin.
         version: the wanted one.
-        said: the version that a result without ``cniVersion`` is in.
     """
-    own = result.get("cniVersion") or said or VERSIONS[0]
+    own = result.get("cniVersion") or VERSIONS[0]
     if own == version:
         return {**result, "cniVersion": version}
     newest = _newest(result, own)
