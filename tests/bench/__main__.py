@@ -34,6 +34,7 @@ BENCHES = {
     "boot": Bench("boot", alone=False),
     "memory": Bench("memory", alone=False),
     "cni": Bench("attach"),
+    "pods": Bench("fabrics"),
     "clusterip": Bench("datapath"),
     "program": Bench("program"),
     "rootless": Bench("program", rootless=True),

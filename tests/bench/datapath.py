@@ -51,7 +51,8 @@ class Way(msgspec.Struct, frozen=True):
         return [1e6 / value for value in done]
 
 
-def _ways() -> list[Way]:
+def ways() -> list[Way]:
+    """All kinds of load."""
     allowed = sorted(os.sched_getaffinity(0))
     first, last = allowed[0], allowed[-1]
     modes = (
@@ -59,30 +60,30 @@ def _ways() -> list[Way]:
         ("pingpong", "TCP request latency", "us", "echo"),
         ("udp", "UDP request latency", "us", "udp"),
     )
-    ways = [
+    found = [
         Way(mode, f"{what}, {said}", unit, Port(first_port + i, server, cpu), cpu)
         for said, cpu, first_port in (("pinned", last, 7001), ("not pinned", -1, 7011))
         for i, (mode, what, unit, server) in enumerate(modes)
     ]
-    return [*ways, Way("stream", "throughput", "Gb/s", Port(7021, "sink", last), first)]
+    return [*found, Way("stream", "throughput", "Gb/s", Port(7021, "sink", last), first)]
 
 
 def run() -> list[Row]:
     """The rows of this benchmark."""
-    ways = _ways()
-    ports = [way.port for way in ways]
+    kinds = ways()
+    ports = [way.port for way in kinds]
     with contextlib.ExitStack() as stack:
         none, one, many = (stack.enter_context(lanes.lane(ports)) for _ in range(3))
         lanes.program(one, [lanes.cluster_ip(ports)], ports, 1)
         lanes.program(many, [lanes.cluster_ip(ports), *lanes.others(ports)], ports, MANY)
-        rows = [row for way in ways for row in _against_direct(way, one, many)]
-        rows += _first_packet(ways[0], one, many)
+        rows = [row for way in kinds for row in _against_direct(way, one, many)]
+        rows += _first_packet(kinds[0], one, many)
         for way in (
-            msgspec.structs.replace(ways[0], mode="first", what="first packet, p50", unit="us"),
-            ways[1],
+            msgspec.structs.replace(kinds[0], mode="first", what="first packet, p50", unit="us"),
+            kinds[1],
         ):
             rows += _no_service(way, none, one, many)
-        for way in ways[:2]:
+        for way in kinds[:2]:
             rows += _other_ways(way, many)
     return rows
 

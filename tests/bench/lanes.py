@@ -76,14 +76,19 @@ def lane(ports: Iterable[Port]) -> Iterator[TwoPods]:
     """A lane whose server pod answers at these ports; it has no table."""
     with contextlib.ExitStack() as stack:
         net = stack.enter_context(two_pods_one_node())
-        for one in ports:
-            words = [str(tool()), "serve", _path(net.b.netns_fd), one.mode, str(one.number), str(one.cpu)]
-            child = subprocess.Popen(words, stdout=subprocess.PIPE)
-            stack.callback(rooms.end, child)
-            assert child.stdout is not None
-            if child.stdout.readline() != b"serving\n":
-                raise RuntimeError(f"{' '.join(words)} does not serve")
+        serve(stack, net.b.netns_fd, ports)
         yield net
+
+
+def serve(stack: contextlib.ExitStack, netns_fd: int, ports: Iterable[Port]) -> None:
+    """Answer at these ports in a namespace, as long as ``stack`` lives."""
+    for one in ports:
+        words = [str(tool()), "serve", _path(netns_fd), one.mode, str(one.number), str(one.cpu)]
+        child = subprocess.Popen(words, stdout=subprocess.PIPE)
+        stack.callback(rooms.end, child)
+        assert child.stdout is not None
+        if child.stdout.readline() != b"serving\n":
+            raise RuntimeError(f"{' '.join(words)} does not serve")
 
 
 def tool() -> Path:
