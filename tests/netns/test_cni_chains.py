@@ -322,3 +322,57 @@ async def test_errors_are_written_in_the_version_that_was_asked_in(node: CniNode
     with fresh_netns() as pod_fd, pytest.raises(PluginFailed) as caught:
         await network.add("pod-a", pod_fd)
     assert caught.value.said.body["cniVersion"] == version
+
+
+async def routes_of(pod_fd: int) -> dict[str, list[str]]:
+    with Rtnl(pod_fd) as rtnl:
+        return {
+            "default": sorted(
+                r.device for r in rtnl.routes() if r.destination.prefixlen == 0 and r.table == 254
+            ),
+            "rules": sorted(str(rule) for family in Family for rule in rtnl.source_rules(family)),
+        }
+
+
+@pytest.mark.parametrize("first", ["ours", "bridge"])
+async def test_beside_another_interface_of_the_container(node: CniNode, tmp_path: Path, first: str):
+    """Who came first leads to everything; what comes in through the other is answered through it."""
+    ipam = {
+        "type": "host-local",
+        "dataDir": str(tmp_path / "host-local"),
+        "ranges": [[{"subnet": "10.88.0.0/24"}], [{"subnet": "2001:db8:88::/64"}]],
+        "routes": [{"dst": "0.0.0.0/0"}, {"dst": "::/0"}],
+    }
+    plugin = (
+        OURS if first == "ours" else {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipam": ipam}
+    )
+    one = Network(node, [plugin], name="one")
+    two = Network(node, [OURS], version="1.1.0", name="two", interface="net1")
+    with fresh_netns() as pod_fd, fresh_netns() as other_fd:
+        await one.add("pod-a", pod_fd)
+        before = await routes_of(pod_fd)
+        assert before["default"] == ["eth0", "eth0"]
+        added = await two.add("pod-a", pod_fd)
+        assert added["routes"] == []
+        assert (await routes_of(pod_fd))["default"] == ["eth0", "eth0"]
+        pod = Host("pod-a", pod_fd, addresses_of(added))
+        other = Host("other", other_fd, addresses_of(await Network(node, [OURS]).add("other", other_fd)))
+        for family in Family:
+            async with pod.serve(80, family=family):
+                reply = await other.ask(pod.address_of(family), 80)
+                assert reply is not None
+                assert reply.peer == other.address_of(family)
+        await two.check("pod-a", pod_fd)
+        if first == "ours":
+            await one.check("pod-a", pod_fd)
+        with Rtnl(pod_fd) as rtnl:
+            (way,) = (r for r in rtnl.routes() if r.table > 10_000 and r.family is Family.V4)
+            rtnl.delete_route(way)
+        with pytest.raises(PluginFailed, match="in table"):
+            await two.check("pod-a", pod_fd)
+        await two.add("pod-a", pod_fd)  # repeated, it is whole again
+        await two.check("pod-a", pod_fd)
+        await two.delete("pod-a", pod_fd)
+        assert await routes_of(pod_fd) == before
+        if first == "ours":
+            await one.check("pod-a", pod_fd)

@@ -235,9 +235,9 @@ def test_an_interface_is_made_with_its_limits_and_check_sees_them_go():
         )
 
         def defects() -> list[str]:
-            return netns.run_in(net.node.netns_fd, lambda: attach.defects(net.b.netns_fd, wanted))
+            return netns.run_in(net.node.netns_fd, lambda: attach.defects(net.b.netns_fd, made))
 
-        netns.run_in(net.node.netns_fd, lambda: attach.attach(net.b.netns_fd, wanted))
+        made = netns.run_in(net.node.netns_fd, lambda: attach.attach(net.b.netns_fd, wanted))
         assert defects() == []
         limits.put(wanted.host_link, None)
         assert defects() == [

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from netloom.cni import bridged, link_notes
+from netloom.cni import beside, bridged, link_notes
 from netloom.cni.bandwidth import Bandwidth
 from netloom.cni.limits import Limits, remove_relay
 from netloom.errors import AlreadyExists, KernelError, NetloomError, Unavailable
@@ -108,9 +108,11 @@ class PodInterface(msgspec.Struct, frozen=True, kw_only=True):
 
     def pod_routes(self) -> Iterator[Route]:
         """How the pod reaches everything."""
+        return (route for route in self.ways_out() if route.family not in self.moved_families)
+
+    def ways_out(self) -> Iterator[Route]:
+        """How everything is reached through this interface."""
         for family in self._families():
-            if family in self.moved_families:
-                continue
             segment = self._segment(family)
             yield Route(
                 destination=_everything(family),
@@ -145,8 +147,11 @@ def prepare_node() -> None:
     sysctl.write(NODE_SETTINGS)
 
 
-def attach(pod_netns: int, wanted: PodInterface) -> None:
+def attach(pod_netns: int, wanted: PodInterface) -> PodInterface:
     """Give a pod its interface. All or nothing; the leftovers of an attempt that died are replaced.
+
+    Returns:
+        What it is: as wanted, but where another interface of the pod leads to everything already, that stays so.
 
     Raises:
         AlreadyExists: the pod has an interface of that name which is not ours.
@@ -164,6 +169,8 @@ def attach(pod_netns: int, wanted: PodInterface) -> None:
         pod_notices = resources.enter_context(NetlinkSocket(NETLINK_ROUTE, groups=links))
         new_routes = resources.enter_context(NetlinkSocket(NETLINK_ROUTE, groups=(rtmsg.RTNLGRP_IPV6_ROUTE,)))
         pod = resources.enter_context(Rtnl())
+        led = beside.led_elsewhere(pod, wanted.interface)
+        wanted = msgspec.structs.replace(wanted, moved_families=wanted.moved_families | led)
         _add_pair(host, pod_netns, wanted)
         undo.callback(_take_back, host, wanted, ports)
         if limited is not None:
@@ -172,12 +179,14 @@ def attach(pod_netns: int, wanted: PodInterface) -> None:
             limited.put(wanted.host_link, wanted.bandwidth)
         _configure_host(host, wanted, ports)
         pod.batch(_pod_requests(wanted, pod.index(wanted.interface), pod.index("lo")))
+        beside.answer_through(pod, led, wanted.ways_out(), wanted.addresses)
         # the first packets would be lost otherwise, and TCP tries again after a second
         for device in {wanted.host_link, wanted.node_device}:
             host.wait_running(device, notices)
         pod.wait_running(wanted.interface, pod_notices)
         _wait_local(wanted, new_routes)
         undo.pop_all()
+    return wanted
 
 
 def _wait_local(wanted: PodInterface, new_routes: NetlinkSocket) -> None:

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import msgspec
 
-from netloom.cni import attach, result, verify
+from netloom.cni import attach, beside, result, verify
 from netloom.cni.attach import PodInterface
 from netloom.cni.bandwidth import Bandwidth
 from netloom.cni.codes import CniError, Code, cni_error
@@ -150,8 +150,8 @@ class Verbs:
             network, addresses = await self._reserve(request)
             if self._admit is not None:
                 await self._admit(request.pod, addresses)
-            made = self._interface(request, network, addresses)
-            await netns.run_in_async(None, lambda: attach.attach(netns_fd, made))
+            wanted = self._interface(request, network, addresses)
+            made = await netns.run_in_async(None, lambda: attach.attach(netns_fd, wanted))
             was_used = True
             if self._ports is not None and request.wishes.ports:
                 await self._ports.opened(
@@ -169,25 +169,28 @@ class Verbs:
         try:
             if was_used and self._secondary is not None:
                 await self._secondary.delete(request, netns_fd)
-            await self._take_away(request.attachment, was_used=was_used)
+            await self._take_away(request.attachment, was_used=was_used, netns_fd=netns_fd)
         except NetloomError as error:
             log.warning("attachment %s: left until DEL: %s", request.attachment, error)
 
     async def _delete(self, request: CniRequest, netns_fd: int | None) -> None:
         """All steps are tried; the first error is the answer, and the runtime tries again."""
         failed: list[NetloomError] = []
+        netns_fd = netns_if_pods(request, netns_fd)
         try:
             if self._secondary is not None:
-                await self._secondary.delete(request, netns_if_pods(request, netns_fd))
+                await self._secondary.delete(request, netns_fd)
         except NetloomError as error:
             failed.append(error)
-        await self._take_away(request.attachment)
+        await self._take_away(request.attachment, netns_fd=netns_fd)
         if failed:
             raise failed[0]
 
-    async def _take_away(self, attachment: Attachment, *, was_used: bool = True) -> None:
+    async def _take_away(
+        self, attachment: Attachment, *, was_used: bool = True, netns_fd: int | None = None
+    ) -> None:
         # The address last: while the interface is there, nobody else may get it.
-        lease = await netns.run_in_async(None, lambda: self._detach(attachment))
+        lease = await netns.run_in_async(None, lambda: self._detach(attachment, netns_fd))
         if lease is None:
             return
         if self._ports is not None and lease.ports:
@@ -258,9 +261,12 @@ class Verbs:
             hurry=offer.hurry,
         )
 
-    def _detach(self, attachment: Attachment) -> Lease | None:
+    def _detach(self, attachment: Attachment, netns_fd: int | None) -> Lease | None:
         attach.detach(names.pod_link(attachment.container, attachment.interface))
-        return self._store.find(attachment)
+        lease = self._store.find(attachment)
+        if lease is not None and netns_fd is not None:
+            beside.forget(netns_fd, lease.addresses)  # last: it leaves the thread there
+        return lease
 
     def _interface(
         self, request: CniRequest, network: PodNetwork, addresses: tuple[Addr, ...]

@@ -10,16 +10,17 @@ from collections.abc import Iterable
 
 import msgspec
 
-from netloom.cni import attach, link_notes
+from netloom.cni import attach, beside, link_notes
 from netloom.cni.attach import PodInterface
 from netloom.cni.codes import CniError, Code
 from netloom.cni.ipam.lease import Attachment, Lease, PortMapping
+from netloom.cni.previous import PreviousResult
 from netloom.cni.request import CniRequest
 from netloom.cni.versions import is_older
 from netloom.errors import Untrue
 from netloom.linux.rtnl import Rtnl
 from netloom.program import names
-from netloom.units import parse_addr
+from netloom.units import Family, parse_addr
 
 _REMEDY = "delete the pod"
 
@@ -64,11 +65,19 @@ def check(request: CniRequest, netns_fd: int, wanted: PodInterface) -> None:
             _REMEDY,
         )
     _, said = found
+    elsewhere = _led_elsewhere(previous, wanted)
     wanted = msgspec.structs.replace(
-        wanted, mtu=said.mtu or wanted.mtu, requested_mac=said.mac.lower() or wanted.requested_mac
+        wanted,
+        mtu=said.mtu or wanted.mtu,
+        requested_mac=said.mac.lower() or wanted.requested_mac,
+        moved_families=wanted.moved_families | elsewhere,
     )
     # Before 1.1.0 a result does not tell the MTU, so that a plugin behind us may have made it smaller unseen.
     defects = attach.defects(netns_fd, wanted, smaller_mtu=is_older(request.version, "1.1.0"))
+    if not defects and elsewhere:
+        with Rtnl() as pod:  # the thread is in the pod by now
+            still = elsewhere & beside.led_elsewhere(pod, wanted.interface)
+            defects = beside.defects(pod, still, wanted.ways_out(), wanted.addresses)
     if defects:
         raise Untrue(f"attachment {request.attachment}: {'; '.join(defects)}", _REMEDY)
 
@@ -123,6 +132,15 @@ def strays(network: str, keep: Iterable[Attachment]) -> list[str]:
         and link.name not in kept
         and link_notes.network_of(link) in {"", network}
     ]
+
+
+def _led_elsewhere(previous: PreviousResult | None, wanted: PodInterface) -> frozenset[Family]:
+    """Families in which this interface did not become the one that leads to everything."""
+    routes = previous.routes if previous is not None else ()
+    listed = {(route.get("dst"), route.get("gw")) for route in routes}
+    return frozenset(
+        way.family for way in wanted.ways_out() if (str(way.destination), str(way.via)) not in listed
+    )
 
 
 def _overlap(one: PortMapping, other: PortMapping) -> bool:

@@ -7,12 +7,12 @@ Not here: bytes (``rtmsg``), and what should be there.
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
 from netloom.errors import KernelError
-from netloom.linux import rtmsg, rtmsg_overlay
+from netloom.linux import rtmsg, rtmsg_overlay, rtrule
 from netloom.linux.libc import kernel_error
 from netloom.linux.netlink import NETLINK_ROUTE, Message, NetlinkSocket, Request, u32
 from netloom.program.links import Bridge, BridgePort, Interface, Link, LinkAddress, Veth, Vxlan
@@ -178,6 +178,20 @@ class Rtnl:
         """Put an address on an interface; no error where it is there."""
         self._netlink.request(rtmsg.new_address(self.index(name), interface, name))
 
+    def wait_local(self, addresses: Iterable[Addr], notices: NetlinkSocket) -> None:
+        """Wait until packets to IPv6 addresses that have just been added are taken, which the kernel sees to a little later.
+
+        Args:
+            addresses: added since ``notices`` was made, to interfaces that are up; those of IPv4 are passed over.
+            notices: a socket of the same namespace that listens to ``RTNLGRP_IPV6_ROUTE``.
+
+        Raises:
+            Unavailable: it did not happen within the socket's timeout.
+        """
+        missing = {address for address in addresses if address.version == 6}
+        while missing:
+            missing -= {rtmsg.became_local(message) for message in notices.receive()}
+
     def delete_address(self, name: str, interface: Interface) -> None:
         """Take an address from an interface; no error where it is gone."""
         self._tolerate_gone(lambda: rtmsg.delete_address(self.index(name), interface, name))
@@ -220,6 +234,11 @@ class Rtnl:
     def forget_path(self, address: Addr) -> None:
         """Forget the MTU that routers told of the way to an address; no error where they told none. IPv6 (RFC 8201)."""
         self._tolerate_gone(lambda: rtmsg.delete_path(address))
+
+    def source_rules(self, family: Family) -> set[tuple[bytes, int]]:
+        """Rules for the packets of one address: the address, packed, and the table that they ask."""
+        found = map(rtrule.read_source_rule, self._netlink.dump(rtrule.dump_rules(family)))
+        return {rule for rule in found if rule is not None}
 
     # --- neighbours
 

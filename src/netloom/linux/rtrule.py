@@ -28,6 +28,14 @@ def new_rule(source: Addr, table: int, *, priority: int, protocol: int) -> Reque
     return Request(RTM_NEWRULE, NLM_F_CREATE | NLM_F_EXCL, body, f"rule from {source} to table {table}")
 
 
+def delete_rule(source: Addr, *, priority: int) -> Request:
+    """Take away a rule for packets from an address, whichever table it names; ENOENT where there is none."""
+    family = family_of(source)
+    body = _HEAD.pack(_AF[family], 0, family.bits, 0, 0, 0, 0, 0, 0)
+    body += attr(_FRA_SRC, source.packed) + attr(_FRA_PRIORITY, u32(priority))
+    return Request(RTM_DELRULE, 0, body, f"delete rule from {source}")
+
+
 def dump_rules(family: Family) -> Request:
     """Ask for all rules of a family."""
     return Request(

@@ -144,6 +144,7 @@ class Network:
         plugins: the list's ``plugins``; the type ``netloom-cni`` is our shim, a path any program, others are the reference plugins.
         version: the list's ``cniVersion``.
         name: the list's ``name``.
+        interface: CNI_IFNAME.
         unchecked: plugins whose CHECK is known to find what is not so (a runtime's ``disableCheck``).
     """
 
@@ -154,12 +155,14 @@ class Network:
         *,
         version: str = "1.0.0",
         name: str = "netloom",
+        interface: str = "eth0",
         unchecked: Sequence[str] = (),
     ) -> None:
         self._node = node
         self._plugins = [dict(plugin) for plugin in plugins]
         self._version = version
         self._name = name
+        self._interface = interface
         self._unchecked = frozenset(unchecked)
         self.results: dict[str, dict[str, Any]] = {}
         """The last answer to ADD of each container, as libcni keeps it in files."""
@@ -257,6 +260,7 @@ class Network:
             config,
             plugin=plugin["type"],
             arguments=arguments,
+            variables={"CNI_IFNAME": self._interface},
         )
         if said.code != 0:
             raise PluginFailed(plugin["type"], said)
