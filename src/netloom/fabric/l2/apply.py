@@ -13,7 +13,7 @@ from netloom.fabric.face import Fabric
 from netloom.fabric.l2 import stations
 from netloom.fabric.l2.compile import PodBridge, compile_bridge
 from netloom.linux import netns, rtmsg, rtmsg_overlay, sysctl
-from netloom.linux.netlink import Request
+from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket, Request
 from netloom.linux.rtnl import Rtnl
 from netloom.model.inputs import NodeFacts
 from netloom.model.state import PeerRoute
@@ -76,11 +76,8 @@ def _bring_up(wanted: PodBridge, netns_fd: int | None) -> None:
             requests.append(rtmsg.quieten_link(index, name))
             requests.append(rtmsg.set_link(index, f"set {name} up", up=True, alias=b"netloom bridge of pods"))
         present = {a.interface for a in rtnl.addresses(name)}
-        requests += [
-            rtmsg.new_address(index, a, name, is_prefix_route=False)
-            for a in wanted.gateways
-            if a not in present
-        ]
+        missing = [a for a in wanted.gateways if a not in present]
+        requests += [rtmsg.new_address(index, a, name, is_prefix_route=False) for a in missing]
         requests += [
             rtmsg.delete_address(index, a, name)
             for a in present
@@ -88,7 +85,9 @@ def _bring_up(wanted: PodBridge, netns_fd: int | None) -> None:
         ]
         requests.append(rtmsg_overlay.answer_for_others_at_once(index, Family.V4, name))
         requests += [_isolated(port) for port in _foreign_ports(rtnl, index)]
-        rtnl.batch_tolerating_gone(requests)
+        with NetlinkSocket(NETLINK_ROUTE, netns_fd=netns_fd, groups=(rtmsg.RTNLGRP_IPV6_ROUTE,)) as notices:
+            rtnl.batch_tolerating_gone(requests)
+            rtnl.wait_local([a.ip for a in missing], notices)
     sysctl.write(wanted.settings, netns_fd)
 
 

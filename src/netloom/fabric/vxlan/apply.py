@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from netloom.errors import KernelError
 from netloom.fabric.vxlan.compile import Compiled, PeerProgram, Tunnel, compile_peers, compile_tunnel
 from netloom.linux import netns, rtmsg, rtmsg_overlay
-from netloom.linux.netlink import Request, u32
+from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket, Request, u32
 from netloom.linux.rtnl import Rtnl
 from netloom.model.inputs import NodeFacts
 from netloom.model.state import PeerRoute
@@ -64,7 +64,7 @@ class VxlanFabric:
         compiled = _told(compile_peers(peers, tunnel))
         wanted = list(compiled.programs.values())
         with Rtnl(self._netns_fd) as rtnl:
-            index = _bring_up(rtnl, tunnel)
+            index = _bring_up(rtnl, tunnel, self._netns_fd)
             entries = {p.entry: None for p in wanted}
             neighbours = {p.neighbour: None for p in wanted}
             routes = {p.route: None for p in wanted}
@@ -157,7 +157,7 @@ class VxlanFabric:
         self._users = Counter()
 
 
-def _bring_up(rtnl: Rtnl, tunnel: Tunnel) -> int:
+def _bring_up(rtnl: Rtnl, tunnel: Tunnel, netns_fd: int | None) -> int:
     """The interface as it should be, and up; its number."""
     wanted = tunnel.device
     live = rtnl.find_vxlan(wanted.name)
@@ -178,13 +178,16 @@ def _bring_up(rtnl: Rtnl, tunnel: Tunnel) -> int:
         requests.append(rtmsg.quieten_link(index, wanted.name))
         requests.append(rtmsg.set_link(index, f"set {wanted.name} up", up=True, alias=note))
     present = {a.interface for a in rtnl.addresses(wanted.name)}
-    requests += [rtmsg.new_address(index, a, wanted.name) for a in tunnel.addresses if a not in present]
+    missing = [a for a in tunnel.addresses if a not in present]
+    requests += [rtmsg.new_address(index, a, wanted.name) for a in missing]
     requests += [
         rtmsg.delete_address(index, a, wanted.name)
         for a in present
         if a not in tunnel.addresses and not a.is_link_local
     ]
-    rtnl.batch_tolerating_gone(requests)
+    with NetlinkSocket(NETLINK_ROUTE, netns_fd=netns_fd, groups=(rtmsg.RTNLGRP_IPV6_ROUTE,)) as notices:
+        rtnl.batch_tolerating_gone(requests)
+        rtnl.wait_local([a.ip for a in missing], notices)
     return index
 
 
