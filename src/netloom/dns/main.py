@@ -123,6 +123,8 @@ class _Process:
         self._outside = settings_for_outside(
             config.outside, corefile=config.corefile, node_resolvers=config.node_resolvers, own=config.listen
         )
+        if not (self._outside.rewrites or self._outside.hosts):  # these come before the zone (_handlers)
+            self._prepared.source = self._zone.plain
         self._tls = TlsPool()
         self._resolvers = Resolvers.of(self._outside, counters=counters, tls=self._tls)
         self._cache = AnswerCache(clock=self._clock, settings=self._outside.settings.cache)

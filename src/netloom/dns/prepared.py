@@ -11,12 +11,13 @@ a pod might complete is in a store of that path.
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from netloom.dns.answers import Answer, Kept
 from netloom.dns.counters import Counters
-from netloom.dns.wire import HEADER, TC, TYPE_OPT, Query
+from netloom.dns.wire import CD, HEADER, QR, RA, RD, TC, TYPE_OPT, Query
 
 SHARED_LIMIT = 120_000
 """Entries for all askers."""
@@ -26,12 +27,28 @@ DEPENDENTS_LIMIT = 120_000
 SHAPES_LIMIT = 96
 """Kinds of queries (flags, type, size) that are kept ready; a client that makes up ever new ones is answered the long way."""
 _OPT_SIZE = 11
+_COUNTS = struct.Struct(">HHHH")
+_COMMON_FLAGS = QR | RA | RD | CD
+"""Flags of a reply that hang on the query alone."""
 _OPT_START = b"\0" + TYPE_OPT.to_bytes(2, "big")
 
 Entry = list[Any]
 """Bytes 2 to 12 of the reply; how many bytes of the query's end give way to what follows the question; that; an iterator that gives
 the same with another record first, or None; and how often it was used."""
 Store = dict[bytes, Entry]
+Source = Callable[[bytes, int], Answer | None]
+"""An answer to a name in lower case and a type, of class IN and the same for all askers; None where that takes more than a look."""
+
+
+class Shape(NamedTuple):
+    """What replies to one kind of queries have in common."""
+
+    flags: int
+    type: int
+    cut: int
+    opt: bytes
+    limit: int
+    """Bytes of the largest reply."""
 
 
 class PreparedAnswers:
@@ -41,7 +58,9 @@ class PreparedAnswers:
         self._counters = counters
         self.shared: Store = {}
         self._paths: dict[object, Store] = {}
-        self._shapes: set[tuple[bytes, bytes]] = set()
+        self._shapes: dict[tuple[bytes, bytes], Shape] = {}
+        self.source: Source | None = None
+        """Where an answer may be looked for that is asked for the first time, in a kind of query that is known; None: nowhere."""
         self._dependents: dict[bytes, set[bytes]] = {}
         self._dependents_count = 0
 
@@ -73,11 +92,35 @@ class PreparedAnswers:
         reply: bytes = data[:2] + head + data[HEADER.size : len(data) - cut] + tail
         return reply
 
+    def make(self, key: bytes) -> Entry | None:
+        """The entry for a query that is asked for the first time, where it is a usual one for a name with records of its own."""
+        size = 4 + _OPT_SIZE if key[9:10] == b"\1" else 4
+        shape = self._shapes.get((key[:10], key[-size:]))
+        if shape is None or self.source is None:
+            return None
+        name = key[10:-size]
+        answer = self.source(name, shape.type)
+        if answer is None or HEADER.size + len(name) + 4 + len(answer.body) + len(shape.opt) > shape.limit:
+            return None
+        flags = shape.flags | answer.flags | answer.rcode
+        counts = _COUNTS.pack(1, answer.answers, answer.authority, answer.additional + bool(shape.opt))
+        turns = _turning(answer.body, answer.stride, shape.opt) if answer.stride else None
+        if len(self.shared) >= SHARED_LIMIT:
+            self._drop(self.shared)
+        entry: Entry = [flags.to_bytes(2, "big") + counts, shape.cut, answer.body + shape.opt, turns, 0]
+        self.shared[key] = entry
+        return entry
+
     def keep(self, data: bytes, query: Query, answer: Answer, reply: bytes, path: object) -> None:
         """Have the reply to a query by datagram ready from now on, for all askers or for those with this search path."""
         start, end = data[2 : HEADER.size], data[HEADER.size + len(query.name) :]
         if not self._is_usual(start, end):
             return
+        question_end = HEADER.size + len(query.question)
+        if (start, end) not in self._shapes:
+            flags = int.from_bytes(reply[2:4], "big") & _COMMON_FLAGS
+            opt = reply[-_OPT_SIZE:] if query.edns is not None else b""
+            self._shapes[start, end] = Shape(flags, query.type, len(data) - question_end, opt, query.udp_size)
         if answer.kept is Kept.FOR_ALL:
             store = self.shared
             if len(store) >= SHARED_LIMIT:
@@ -89,7 +132,6 @@ class PreparedAnswers:
                     self._drop(one)
         for name in answer.depends:
             self._depend(name, query.folded)
-        question_end = HEADER.size + len(query.question)
         tail = reply[question_end:]
         turns = None
         if answer.stride and tail.startswith(answer.body):
@@ -162,14 +204,7 @@ class PreparedAnswers:
         )
         # Keys are folded whole: nothing but the name may have bytes that folding changes, or changes others into.
         both = start + end
-        if (
-            not without_options
-            or not both == both.lower() == both.upper()
-            or len(self._shapes) >= SHAPES_LIMIT
-        ):
-            return False
-        self._shapes.add((start, end))
-        return True
+        return without_options and both == both.lower() == both.upper() and len(self._shapes) < SHAPES_LIMIT
 
 
 def _turning(body: bytes, stride: int, end: bytes) -> Iterator[bytes]:

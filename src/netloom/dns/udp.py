@@ -65,6 +65,7 @@ class UdpListener:
         arena_address, peers_address = batch.arena_address, batch.peers_address
         address_at, address_end = batch.address_at, batch.address_end
         prepared, known, meet = self._prepared.shared.get, self._clients.by_address.get, self._clients.meet
+        make = self._prepared.make
         ready = at = peer = 0
         length = LENGTH_AT
         for _ in range(count):
@@ -74,7 +75,7 @@ class UdpListener:
             if client is not None:
                 client.queries += 1
                 key = arena[at + 2 : end].lower()
-                entry = prepared(key) or client.answers.get(key)
+                entry = prepared(key) or client.answers.get(key) or make(key)
                 if entry is not None:
                     head, cut, tail, turns, _ = entry
                     entry[4] += 1

@@ -163,6 +163,22 @@ class Zone:
             kept = Kept.NOT
         return self._from_sets(query, packed, (), depends, kept)
 
+    def plain(self, name: bytes, type_: int) -> Answer | None:
+        """The answer to a question for a name (lower case) that has records, the same for all; None where it takes more than a look.
+
+        That is for ``PreparedAnswers.source``: names that are not there, aliases, and SRV records, whose targets have addresses, are not.
+        """
+        packed = self._names.get(name)
+        if not packed or type_ in (TYPE_ANY, RecordType.SRV):
+            return None
+        for found, count, body in packed_sets(packed):
+            if found == TYPE_CNAME:
+                return None
+            if found == type_:
+                stride = len(body) // count if type_ in _ADDRESS_TYPES and count > 1 else 0
+                return Answer(Rcode.NOERROR, AA, count, body=body, stride=stride)
+        return self._denial(name, Rcode.NOERROR, (), Kept.FOR_ALL)
+
     def deny(
         self, query: Query, rcode: int, depends: tuple[bytes, ...] = (), kept: Kept = Kept.NOT
     ) -> Answer:
@@ -257,14 +273,22 @@ class Zone:
         kept: Kept,
     ) -> Answer | None:
         """A negative answer with the SOA record of the innermost zone that the name is in; None where it is in none."""
+        if not chain:
+            return self._denial(name, rcode, depends, kept)
+        for at in suffixes(name):
+            fixed = self._negative.get(name[at:])
+            if fixed is not None:
+                ttl = int.from_bytes(fixed[4:8], "big")
+                soa = Record(name[at:], TYPE_SOA, CLASS_IN, ttl, fixed[FIXED.size :])
+                return write_answer(query.name, chain, (soa,), rcode=rcode, kept=kept, depends=depends)
+        return None
+
+    def _denial(self, name: bytes, rcode: int, depends: tuple[bytes, ...], kept: Kept) -> Answer | None:
+        """The same for the name that was asked itself."""
         for at in suffixes(name):
             fixed = self._negative.get(name[at:])
             if fixed is None:
                 continue
-            if chain:
-                ttl = int.from_bytes(fixed[4:8], "big")
-                soa = Record(name[at:], TYPE_SOA, CLASS_IN, ttl, fixed[FIXED.size :])
-                return write_answer(query.name, chain, (soa,), rcode=rcode, kept=kept, depends=depends)
             pointer = (0xC000 | HEADER.size + at).to_bytes(2, "big")
             return Answer(rcode, AA, authority=1, body=pointer + fixed, kept=kept, depends=depends)
         return None

@@ -136,6 +136,14 @@ class Served:
         data = self.prepared.reply(write_query(name, kind, **how), self.client(address).answers)
         return None if data is None else read_reply(data)
 
+    def made(self, name: str, kind: str | int = "A", **how: Any) -> Reply | None:
+        """What is made ready at the first question, as the receive loop does it."""
+        data = write_query(name, kind, **how)
+        if self.prepared.make(data[2:].lower()) is None:
+            return None
+        reply = self.prepared.reply(data, {})
+        return None if reply is None else read_reply(reply)
+
     def says(self, name: str, kind: str | int = "A") -> Answer | Ask | None:
         """The zone's own word."""
         return self.zone.answer(parse_query(write_query(name, kind)))

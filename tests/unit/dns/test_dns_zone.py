@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -341,3 +342,51 @@ def test_what_a_wildcard_gave_goes_with_it(served):
 
 def test_all_types_of_the_model_can_be_asked_for():
     assert {t.name for t in RecordType} <= set(TYPES)
+
+
+@pytest.fixture(scope="module")
+def sourced(served_class):
+    """All kinds of queries known, and nothing ready."""
+    made = served_class()
+    made.feed()
+    made.prepared.source = made.zone.plain
+    return made
+
+
+EVERY = (*NAMES, "db.shop.svc.cluster.local", "six.shop.svc.cluster.local", "api.shop.svc.cluster.local", f"a.pin.{ZONAL}", f"x.prefer.{ZONAL}", "5.0.96.10.in-addr.arpa", "9.2.0.192.in-addr.arpa", "dns-version.cluster.local", "cluster.local", "www.example.org")  # fmt: skip
+
+
+@given(
+    name=st.sampled_from(EVERY),
+    kind=st.sampled_from(["A", "AAAA", "SRV", "TXT", "PTR", "ANY", "CNAME"]),
+    edns=st.sampled_from([0, 512, 1232]),
+    flags=st.sampled_from([0x100, 0x120, 0, 0x110]),
+    dnssec_ok=st.booleans(),
+)
+def test_what_is_made_at_the_first_question_is_what_the_server_says(
+    sourced, name, kind, edns, flags, dnssec_ok
+):
+    how = {"edns": edns, "flags": flags, "dnssec_ok": dnssec_ok}
+    sourced.ask("web.shop.svc.cluster.local", kind, **how)  # now this kind of query is known
+    sourced.prepared.clear()
+    made = sourced.made(name, kind, **how)
+    if made is None:
+        return
+    said = sourced.ask(name, kind, **how)
+    assert sorted(made.answers) == sorted(said.answers)
+    assert msgspec.structs.replace(made, answers=()) == msgspec.structs.replace(said, answers=())
+
+
+def test_usual_questions_are_made_ready_and_others_are_not(sourced):
+    for kind in ("A", "AAAA", "SRV", "PTR"):
+        sourced.ask("web.shop.svc.cluster.local", kind)
+    sourced.prepared.clear()
+    assert sourced.made("db.shop.svc.cluster.local") is not None
+    assert sourced.made("db.shop.svc.cluster.local", "AAAA").authority
+    assert sourced.made("5.0.96.10.in-addr.arpa", "PTR") is not None
+    assert sourced.made("nope.shop.svc.cluster.local") is None, "it may be completed for some"
+    assert sourced.made("near.shop.svc.cluster.local") is None
+    assert sourced.made("_http._tcp.web.shop.svc.cluster.local", "SRV") is None
+    assert sourced.made("db.shop.svc.cluster.local", edns=999) is None, "a kind of query that is new"
+    sourced.change(9, {"db.shop.svc.cluster.local": a_set("10.0.0.1")})
+    assert sourced.fast("db.shop.svc.cluster.local") is None
