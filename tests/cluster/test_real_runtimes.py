@@ -104,6 +104,7 @@ class Room:
             (self.directory / name).mkdir()
         shutil.copy(ROOT / "build" / "netloom-cni", self.directory / "plugins")
         (self.directory / "net.d" / "10-netloom.conflist").write_text(json.dumps(CONFIG))
+        (self.directory / "net.d" / "20-second.conflist").write_text(json.dumps({**CONFIG, "name": "second"}))
         (self.directory / "containers.conf").write_text(PODMAN_CONF.format(room=self.directory))
         (self.directory / "containerd.toml").write_text(CONTAINERD_CONF.format(room=self.directory))
         # ctr has no way to do without control groups, crun has one
@@ -227,7 +228,20 @@ while True:
     connection.sendall(peer[0].encode())
     connection.close()
 """
-ASK = "import socket; print(socket.create_connection(({0!r}, {1}), 5).recv(100).decode())"
+# what podman starts in the background may not listen yet
+ASK = """
+import socket, time
+end = time.monotonic() + 10
+while True:
+    try:
+        connection = socket.create_connection(({0!r}, {1}), 5)
+        break
+    except ConnectionRefusedError:
+        if time.monotonic() > end:
+            raise
+        time.sleep(0.02)
+print(connection.recv(100).decode())
+"""
 
 
 def test_a_container_of_podman_is_on_the_clusters_network(podman):
@@ -274,6 +288,24 @@ def test_a_container_that_podman_starts_again_has_a_network_again(podman):
         address = podman.podman(
             "inspect", "--format", "{{.NetworkSettings.Networks.netloom.IPAddress}}", name
         )
+        assert podman.on_node(2, ASK.format(address, 80)) == "172.30.0.12"
+
+
+def test_a_container_in_two_networks_of_podman(podman):
+    name = podman.run("--detach", "--network", "netloom", "--network", "second", code=SERVER).split("\n")[-1]
+
+    def addresses():
+        told = podman.podman("inspect", "--format", "{{json .NetworkSettings.Networks}}", name)
+        return {network: about["IPAddress"] for network, about in json.loads(told).items()}
+
+    assert addresses().keys() == {"netloom", "second"}
+    for address in addresses().values():
+        assert podman.on_node(2, ASK.format(address, 80)) == "172.30.0.12"
+    podman.podman("network", "disconnect", "second", name)
+    assert len(podman.links()) == 1
+    assert podman.on_node(2, ASK.format(addresses()["netloom"], 80)) == "172.30.0.12"
+    podman.podman("network", "connect", "second", name)
+    for address in addresses().values():
         assert podman.on_node(2, ASK.format(address, 80)) == "172.30.0.12"
 
 
