@@ -33,6 +33,9 @@ pytestmark = [
         not any(shutil.which("wireguard-go", path=p) for p in (os.environ["PATH"], "/usr/bin:/usr/sbin")),
         reason="no wireguard-go here; tools/setup.sh test installs it",
     ),
+    pytest.mark.skipif(
+        not os.access("/dev/net/tun", os.R_OK | os.W_OK), reason="/dev/net/tun is not for this user"
+    ),
 ]
 
 
@@ -119,17 +122,22 @@ async def test_pods_reach_each_other_and_the_wire_shows_none_of_it(tmp_path, out
         assert tap.plain() == []
 
 
-async def test_the_tap_does_see_plain_packets():
+@pytest.mark.parametrize("family", list(Family), ids=lambda f: f.value)
+async def test_the_tap_does_see_plain_packets(family: Family):
     with nodes_on_a_segment(2) as segment, Tap(segment.switch) as tap:
         for number, node in enumerate(segment.nodes, 1):
-            facts = facts_of(node, number, FabricKind.HOSTGW)
+            facts = facts_of(node, number, FabricKind.HOSTGW, outer=family)
             peers = routes_to(segment, others(2, number), facts, Way.DIRECT)
-            plain = {c: r for c, r in peers.items() if c.version == 4}
+            plain = {c: r for c, r in peers.items() if c.version == r.via.version}
             await HostGateway(netns_fd=node.netns_fd).start(plain, facts)
         one, two = segment.pods
-        async with two.serve(80):
-            assert await one.reaches(two.address, 80)
-        assert tap.plain() != []
+        async with two.serve(80, family=family):
+            assert await one.reaches(two.address_of(family), 80)
+        ends = {(p.source, p.target) for p in tap.plain()}
+        assert ends >= {
+            (one.address_of(family), two.address_of(family)),
+            (two.address_of(family), one.address_of(family)),
+        }
 
 
 @pytest.mark.parametrize("family", list(Family), ids=lambda f: f.value)
@@ -279,7 +287,7 @@ async def test_any_order_of_starting_shows_nothing_to_the_wire(tmp_path):
                 {c: r for c, r in peers.items() if c.version == 4}, facts
             )
         await first.fabric.start(net.routes(first, {}), first.facts)
-        tap.seen()
+        tap.plain()
         async with two.serve(80), chatter((one, two.address), (net.segment.nodes[0], two.address)):
             assert not await one.reaches(two.address, 80)
             assert tap.plain() == []

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import ipaddress
+import os
+import select
 import socket
 import struct
+import threading
 from collections.abc import AsyncIterator, Iterable, Iterator
 from types import TracebackType
 from typing import Self
@@ -30,9 +34,12 @@ from netloom.units import Addr, Cidr, Family, Protocol, family_of
 
 _ETH_P_ALL = 3
 _SO_RCVBUFFORCE = 33
+_SO_ATTACH_FILTER = 26
 _PACKET_STATISTICS = 6
 _SOL_PACKET = 263
 _BUFFER_BYTES = 32 << 20
+_FRAME_BYTES = 256
+"""Of each frame: its headers are enough."""
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -50,7 +57,10 @@ class Seen(msgspec.Struct, frozen=True):
 
 
 class Tap:
-    """Reads along on all interfaces of a host from its beginning. A context manager; told at :meth:`seen`."""
+    """Reads along on all interfaces of a host from its beginning, and keeps what shows pods' addresses. A context manager.
+
+    The kernel leaves out all else, and a thread of its own takes the frames: an ordinary user may not have a buffer for many.
+    """
 
     def __init__(self, host: Host) -> None:
         self._sock = netns.open_socket(
@@ -59,35 +69,74 @@ class Tap:
         self._sock.setblocking(False)
         with contextlib.suppress(PermissionError):
             self._sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
+        _only_pods(self._sock)
+        self._frames: list[bytes] = []
+        self._lock = threading.Lock()
+        self._ended, self._end = os.pipe()
+        self._thread = threading.Thread(target=self._take, name="tap", daemon=True)
 
     def __enter__(self) -> Self:
+        self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        os.close(self._end)
+        self._thread.join()
+        os.close(self._ended)
         self._sock.close()
 
-    def seen(self) -> list[Seen]:
-        """All IP packets since the last call.
+    def plain(self) -> list[Seen]:
+        """All packets since the last call that show pods' addresses.
 
         Raises:
             OverflowError: there were more than could be kept.
         """
-        found = []
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                packet = _read(self._sock.recv(1 << 16))
-                if packet is not None:
-                    found.append(packet)
+        with self._lock:
+            self._drain()
+            frames, self._frames = self._frames, []
         _, lost = struct.unpack("=II", self._sock.getsockopt(_SOL_PACKET, _PACKET_STATISTICS, 8))
         if lost:
             raise OverflowError(f"{lost} packets were not seen")
-        return found
+        packets = [packet for frame in frames if (packet := _read(frame)) is not None]
+        return [packet for packet in packets if packet.is_of_pods]
 
-    def plain(self) -> list[Seen]:
-        """Those since the last call that show pods' addresses."""
-        return [packet for packet in self.seen() if packet.is_of_pods]
+    def _take(self) -> None:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)
+        poll.register(self._ended, select.POLLIN)
+        while all(fd != self._ended for fd, _ in poll.poll()):
+            with self._lock:
+                self._drain()
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self._frames.append(self._sock.recv(_FRAME_BYTES))
+
+
+def _only_pods(sock: socket.socket) -> None:
+    """Have the kernel drop what has no address of ``CLUSTER_CIDRS``, a /16 and a /48 (classic BPF, linux/filter.h)."""
+    word, half, mask, equal, give = 0x20, 0x28, 0x54, 0x15, 0x06
+    four, six = (int(cidr.network_address) for cidr in CLUSTER_CIDRS)
+    first, second = six >> 96, six >> 80 & 0xFFFF
+    # operation, instructions to skip where equal, and where not, value
+    code = (
+        (half, 0, 0, 12),
+        (equal, 0, 6, 0x0800),  # otherwise to IPv6
+        *((word, 0, 0, 26), (mask, 0, 0, 0xFFFF0000), (equal, 13, 0, four)),
+        *((word, 0, 0, 30), (mask, 0, 0, 0xFFFF0000), (equal, 10, 9, four)),
+        (equal, 0, 8, 0x86DD),
+        *((word, 0, 0, 22), (equal, 0, 2, first), (half, 0, 0, 26), (equal, 5, 0, second)),
+        *((word, 0, 0, 38), (equal, 0, 2, first), (half, 0, 0, 42), (equal, 1, 0, second)),
+        (give, 0, 0, 0),
+        (give, 0, 0, 1 << 16),
+    )
+    program = b"".join(struct.pack("=HBBI", *line) for line in code)
+    buffer = ctypes.create_string_buffer(program, len(program))
+    fprog = struct.pack("@HxxxxxxQ", len(code), ctypes.addressof(buffer))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
 
 
 def _read(frame: bytes) -> Seen | None:
