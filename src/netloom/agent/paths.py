@@ -1,4 +1,4 @@
-"""One node's probing of the ways to others, joined: who asks, who answers, who hears of it. In: the agent's parts. Out: tasks.
+"""One node's care for the ways to others, joined: who watches what the fabric has, who asks, who answers, who hears of it. In: the agent's parts. Out: tasks.
 
 Not here: what is asked and what it means (``path_mtu``).
 """
@@ -6,8 +6,9 @@ Not here: what is asked and what it means (``path_mtu``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
+from netloom.agent.fabric_watch import FabricWatch
 from netloom.agent.path_mtu.prober import Checksums, PathProber
 from netloom.agent.path_mtu.questions import Asker
 from netloom.agent.path_mtu.responder import Responder
@@ -16,6 +17,7 @@ from netloom.engine.reconcile import Engine
 from netloom.fabric.measured import MeasuredFabric
 from netloom.kube import resources
 from netloom.kube.events import EventRecorder
+from netloom.metrics import Sample
 from netloom.model.provenance import Finding, Source
 from netloom.units import ObjectKey
 
@@ -24,7 +26,7 @@ REASON = "PathDegraded"
 
 
 class NodePaths:
-    """The prober and the responder of a node; ``prober`` is told by the engine what is in force.
+    """The watch, the prober and the responder of a node; ``prober`` is told by the engine what is in force.
 
     Args:
         node: its name.
@@ -66,15 +68,21 @@ class NodePaths:
             report=self._tell,
             narrow=self._narrow,
         )
+        self._watch = FabricWatch(fabric=fabric, owner=engine)
         self._responder = Responder(port=port, peers=lambda: self.prober.addresses, clock=clock)
 
     async def run(self) -> None:
         """Until cancelled."""
-        if not self._port:
-            await asyncio.Event().wait()
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._responder.run(), name="path answers")
-            tasks.create_task(self.prober.run(), name="path questions")
+            tasks.create_task(self._watch.run(), name="fabric watch")
+            if self._port:
+                tasks.create_task(self._responder.run(), name="path answers")
+                tasks.create_task(self.prober.run(), name="path questions")
+
+    def samples(self) -> Iterator[Sample]:
+        """For the page of metrics."""
+        yield from self._watch.samples()
+        yield from self.prober.samples()
 
     def _tell(self, findings: Iterable[Finding]) -> None:
         """To the log, and as Events of this node's own Node: each way has two ends, and each end tells of its own."""

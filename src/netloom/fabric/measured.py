@@ -6,14 +6,16 @@ cut: what would have been lost on the way without a word arrives. Not here: meas
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
 from netloom.fabric.face import Fabric
 from netloom.model.inputs import NodeFacts
+from netloom.model.routes.ways import Way
 from netloom.model.state import PeerRoute
-from netloom.units import Cidr
+from netloom.program.names import vtep_link_local
+from netloom.units import Addr, Cidr
 
 
 class MeasuredFabric:
@@ -27,10 +29,11 @@ class MeasuredFabric:
         self._joined = joined
         self._routes: dict[Cidr, PeerRoute] = {}
         self._measured: dict[str, int] = {}
+        self._facts: NodeFacts | None = None
 
     async def start(self, routes: Mapping[Cidr, PeerRoute], facts: NodeFacts) -> None:
         """Bring the kernel to these peers, with the MTUs that are known of them."""
-        self._routes = dict(routes)
+        self._routes, self._facts = dict(routes), facts
         await self._joined.start({c: self._narrowed(r) for c, r in routes.items()}, facts)
 
     async def apply(self, changes: Mapping[Cidr, PeerRoute | None]) -> None:
@@ -46,8 +49,27 @@ class MeasuredFabric:
 
     async def remove(self) -> None:
         """Take everything of this fabric out of the kernel."""
-        self._routes = {}
+        self._routes, self._facts = {}, None
         await self._joined.remove()
+
+    @property
+    def destinations(self) -> Collection[Cidr]:
+        """The ranges of peers that are in force."""
+        return self._routes.keys()
+
+    def is_next_hop(self, address: Addr) -> bool:
+        """Whether a neighbour of this address, or a forwarding entry to it, leads to a peer in a tunnel of static entries."""
+        vias = {route.via for route in self._routes.values() if route.way is Way.VXLAN}
+        return address in vias or any(address == vtep_link_local(via) for via in vias)
+
+    async def again(self) -> None:
+        """Compare the kernel once more with what was put in force, and put right what others changed; nothing before the start.
+
+        Raises:
+            KernelError: as ``start``.
+        """
+        if self._facts is not None:
+            await self.start(self._routes, self._facts)
 
     async def measured(self, mtus: Mapping[str, int]) -> None:
         """What a pod's packet to these nodes' pods may measure, bytes; of all other nodes the interfaces' word counts.
