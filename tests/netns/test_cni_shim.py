@@ -35,7 +35,7 @@ class Runtime:
     """Calls the shim as a container runtime does."""
 
     def __init__(self, shim: Path, socket_path: Path) -> None:
-        self._shim = shim
+        self.shim = shim
         self._socket = socket_path
 
     async def call(
@@ -56,7 +56,7 @@ class Runtime:
         if netns_fd is not None:
             variables["CNI_NETNS"] = f"/proc/{os.getpid()}/fd/{netns_fd}"
         text = json.dumps({"cniVersion": "1.1.0", "name": "netloom", "type": "netloom-cni", **config})
-        done = await process.run([str(self._shim)], input=text.encode(), env=variables, timeout_s=20)
+        done = await process.run([str(self.shim)], input=text.encode(), env=variables, timeout_s=20)
         assert done.stderr == b""
         return Said(done.returncode, json.loads(done.stdout) if done.stdout else {})
 
@@ -316,6 +316,20 @@ async def test_agent_away_is_try_again_later_but_version_is_answered(tmp_path: P
     said = await runtime.call("VERSION")
     assert said.code == 0
     assert "1.1.0" in said.body["supportedVersions"]
+
+
+async def test_what_is_too_big_to_pass_on_is_code_5(bench: Bench):
+    said = await bench.runtime.call("STATUS", filler="x" * (1024 * 1024))
+    assert said.body["code"] == 5
+    assert "network configuration" in said.body["msg"]
+    environment = {
+        "CNI_COMMAND": "STATUS",
+        "CNI_ARGS": "x" * 70_000,
+        "NETLOOM_CNI_SOCKET": str(bench.socket_path),
+    }
+    done = await process.run([str(bench.runtime.shim)], input=b"{}", env=environment, timeout_s=20)
+    assert json.loads(done.stdout)["code"] == 5
+    assert (await bench.runtime.call("STATUS")).code == 0
 
 
 async def test_agent_that_dies_during_a_call_is_try_again_later(tmp_path: Path, cni_shim: Path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from netloom.cni.ipam.store import AddressStore
+from netloom.cni.request import parse
 from netloom.cni.result import Answer
 from netloom.cni.verbs import PodNetwork, Verbs
 
@@ -88,3 +89,15 @@ async def test_status_says_that_what_is_there_may_be_limited(store: AddressStore
     why.append("changes wait")
     said = json.loads((await ask(verbs, "STATUS")).body)
     assert (said["code"], said["msg"]) == (51, "changes wait")
+
+
+def test_what_is_passed_over_is_said_once_for_each_network(
+    store: AddressStore, caplog: pytest.LogCaptureFixture
+):
+    verbs = Verbs(store=store, network=lambda: None)
+    variables = {"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c", "CNI_IFNAME": "eth0", "CNI_NETNS": "/x"}
+    for network in ("one", "one", "two"):
+        config = {"cniVersion": "1.1.0", "name": network, "runtimeConfig": {"deviceID": "0000:00:1f.6"}}
+        verbs._say(parse(variables, json.dumps(config).encode()))
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == ["network one", "network two"]
+    assert "deviceID" in caplog.text
