@@ -7,10 +7,11 @@ pod is not yet an endpoint, and an endpoint is not yet in force everywhere.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from netloom.agent.acks_wait import Waiter
-from netloom.api.core import Pod
+from netloom.api.core import Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.selectors import from_labels
 from netloom.clock import Clock
@@ -71,11 +72,13 @@ async def _until_endpoints(client: KubeClient, wanted: Selectors, left: list[str
 
     pods = Reflector(client, PODS, Pod, on_change=lambda *_: changed.set())
     slices = Reflector(client, ENDPOINT_SLICES, EndpointSlice, on_change=lambda *_: changed.set())
+    served = Reflector(client, SERVICES, Service, on_change=lambda *_: changed.set())
+    watches: tuple[Reflector[Any], ...] = (pods, slices, served)
     async with asyncio.TaskGroup() as group:
-        running = [group.create_task(one.run(), name="watch") for one in (pods, slices)]
-        for one in (pods, slices):
+        running = [group.create_task(one.run(), name="watch") for one in watches]
+        for one in watches:
             await one.synced.wait()
-        while missing := _without_some(wanted, pods.items, slices.items):
+        while missing := without_some(wanted, served.items, pods.items, slices.items):
             left[:] = missing
             await changed.wait()
             changed.clear()
@@ -83,10 +86,13 @@ async def _until_endpoints(client: KubeClient, wanted: Selectors, left: list[str
             task.cancel()
 
 
-def _without_some(
-    wanted: Selectors, pods: Mapping[ObjectKey, Pod], slices: Mapping[ObjectKey, EndpointSlice]
+def without_some(
+    wanted: Selectors,
+    services: Mapping[ObjectKey, Service],
+    pods: Mapping[ObjectKey, Pod],
+    slices: Mapping[ObjectKey, EndpointSlice],
 ) -> list[str]:
-    """Services that lack a ready pod among their ready endpoints."""
+    """Services that lack a ready pod among their ready endpoints, in one of the families that they are served in. Pure."""
     there: dict[ObjectKey | None, set[str]] = {}
     for one in slices.values():
         ready = (endpoint.addresses for endpoint in one.endpoints if endpoint.is_ready)
@@ -94,8 +100,9 @@ def _without_some(
     missing = []
     for key, labels in wanted.items():
         selector = from_labels(dict(labels))
-        if any(
-            pod.status.pod_ip not in there.get(key, ())
+        families = services[key].spec.ip_families if key in services else ()
+        if not families or any(
+            not there.get(key, set()).issuperset(_addresses(pod, families))
             for place, pod in pods.items()
             if place.namespace == key.namespace
             and pod.is_ready
@@ -104,3 +111,9 @@ def _without_some(
         ):
             missing.append(str(key))
     return missing
+
+
+def _addresses(pod: Pod, families: Iterable[str]) -> Iterator[str]:
+    """Those that a Service of these families has for it."""
+    given = [entry.ip for entry in pod.status.pod_ips] or [pod.status.pod_ip]
+    return (text for text in given if ("IPv6" if ":" in text else "IPv4") in families)
