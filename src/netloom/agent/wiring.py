@@ -293,7 +293,7 @@ class NodeAgent:
                     self._drained,
                     self._drift,
                     self._drops,
-                    self._paths.prober,
+                    self._paths,
                     self._domains,
                     self._dns,
                 )
