@@ -19,7 +19,7 @@ from netloom.api.core import Node
 from netloom.api.meta import KubeObject
 from netloom.api.networks import NetworkLease, NetworkPool
 from netloom.clock import Clock, rfc3339
-from netloom.cni.networks.leases import kept
+from netloom.cni.networks.lease_objects import kept
 from netloom.errors import NetloomError, NotFound
 from netloom.kube.client import KubeClient
 from netloom.kube.resources import NETWORK_LEASES, NETWORK_POOLS, NODES, PODS

@@ -19,6 +19,7 @@ from netloom.api.networks import POOL_LABEL, LeaseHolder, NetworkLease, NetworkL
 from netloom.clock import Clock, rfc3339
 from netloom.cni.ipam.store import Attachment
 from netloom.cni.networks import pools
+from netloom.cni.networks.lease_objects import is_held, kept, read_lease, taken
 from netloom.cni.networks.pools import Pool, Segment
 from netloom.cni.networks.record import LeaseEntry, NetworkRecord
 from netloom.errors import AlreadyExists, InvalidObject, NetloomError, NotFound, Unavailable
@@ -31,6 +32,7 @@ log = logging.getLogger(__name__)
 _TRIES = 64
 """How often another node may be faster with the address that we chose before a runtime is told to try again."""
 _AT_ONCE_S = 3.0
+_LATER_S = 10.0
 _RETRY_S = (0.5, 30.0)
 
 
@@ -130,8 +132,7 @@ class PoolLeases:
                 raise InvalidObject(
                     f"NetworkPool {pool.name}", "spec.cidrs", f"{address} is none of its addresses"
                 )
-        # one at a time for each pool: two of this node would choose the same address
-        async with self._turns.setdefault(pool.name, asyncio.Lock()):
+        async with self._turn_of(pool.name):
             known = await self._known(pool)
             try:
                 granted = [
@@ -140,7 +141,7 @@ class PoolLeases:
                     if segment.size or asked.wanted
                 ]
             except BaseException:
-                await asyncio.shield(self.release(asked.attachment))
+                await asyncio.shield(self._release(asked.attachment, pool.name))
                 raise
         return tuple(granted)
 
@@ -150,16 +151,9 @@ class PoolLeases:
         Raises:
             StorageError: it could not be written down.
         """
-        for entry in self._record.leases_of(attachment):
-            self._record.put_lease(msgspec.structs.replace(entry, released=True))
-            try:
-                async with asyncio.timeout(_AT_ONCE_S):
-                    await self._give_back(entry)
-            except (NetloomError, TimeoutError) as error:
-                log.warning(
-                    "NetworkLease %s cannot be given back now, and will be later: %s", entry.name, error
-                )
-                self._some.set()
+        for pool in sorted({entry.pool for entry in self._record.leases_of(attachment)}):
+            async with self._turn_of(pool):
+                await self._release(attachment, pool)
 
     async def check(self, attachment: Attachment) -> tuple[str, ...]:
         """What is wrong with an interface's addresses; nothing where all is well or the API server does not answer."""
@@ -172,7 +166,7 @@ class PoolLeases:
                 lease = await self._get(entry.name)
             except NetloomError:
                 continue
-            if lease is None or not _is_held(lease, attachment):
+            if lease is None or not is_held(lease, attachment):
                 wrong.append(f"NetworkLease {entry.name} is not its own any more")
         return tuple(wrong)
 
@@ -192,13 +186,37 @@ class PoolLeases:
         """Try once to give back everything; True where nothing is left to be given back."""
         self._some.clear()
         try:
-            waiting = [entry for entry in self._record.leases() if entry.released]
-            for entry in waiting:
-                await self._give_back(entry)
-        except NetloomError as error:
+            for entry in [entry for entry in self._record.leases() if entry.released]:
+                async with self._turn_of(entry.pool), asyncio.timeout(_LATER_S):
+                    # it may have been taken again meanwhile
+                    if any(
+                        now.released
+                        for now in self._record.leases_of(entry.attachment)
+                        if now.name == entry.name
+                    ):
+                        await self._give_back(entry)
+        except (NetloomError, TimeoutError) as error:
             log.debug("giving back addresses: %s", error)
             return False
         return True
+
+    def _turn_of(self, pool: str) -> asyncio.Lock:
+        """One at a time for each pool: two would choose the same address, or give back what was just taken again."""
+        return self._turns.setdefault(pool, asyncio.Lock())
+
+    async def _release(self, attachment: Attachment, pool: str) -> None:
+        for entry in self._record.leases_of(attachment):
+            if entry.pool != pool:
+                continue
+            self._record.put_lease(msgspec.structs.replace(entry, released=True))
+            try:
+                async with asyncio.timeout(_AT_ONCE_S):
+                    await self._give_back(entry)
+            except (NetloomError, TimeoutError) as error:
+                log.warning(
+                    "NetworkLease %s cannot be given back now, and will be later: %s", entry.name, error
+                )
+                self._some.set()
 
     # --- taking
 
@@ -207,7 +225,7 @@ class PoolLeases:
         items, _ = await self._api.list(NETWORK_LEASES, label_selector=f"{POOL_LABEL}={pool.name}")
         found = {}
         for item in items:
-            lease = _read(item)
+            lease = read_lease(item)
             address = parse_addr(lease.spec.address)
             if address is not None and lease.spec.pool == pool.name:
                 found[address] = lease
@@ -220,7 +238,7 @@ class PoolLeases:
         own = [
             a
             for a, lease in known.items()
-            if a.version == segment.version and _is_held(lease, asked.attachment)
+            if a.version == segment.version and is_held(lease, asked.attachment)
         ]
         if own and (not wanted or wanted[0] in own):
             address = wanted[0] if wanted else own[0]
@@ -271,7 +289,7 @@ class PoolLeases:
         if there is not None and (there.spec.holder.container or there.spec.holder.pod != asked.pod):
             return False
         self._record.put_lease(entry)
-        body = self._body(pool, address, asked)
+        body = taken(pool.name, address, self._holder(asked))
         try:
             if there is None:
                 await self._api.create(NETWORK_LEASES, body)
@@ -281,28 +299,22 @@ class PoolLeases:
         except (AlreadyExists, Conflict, NotFound):
             # what a lost answer to an earlier request made is ours all the same
             lease = await self._get(entry.name)
-            if lease is not None and _is_held(lease, asked.attachment):
+            if lease is not None and is_held(lease, asked.attachment):
                 return True
             self._record.drop_lease(entry.name)
             known[address] = lease or NetworkLease(spec=NetworkLeaseSpec(holder=LeaseHolder(container="?")))
             return False
         return True
 
-    def _body(self, pool: Pool, address: Addr, asked: Asked) -> dict[str, Any]:
+    def _holder(self, asked: Asked) -> LeaseHolder:
         at = asked.attachment
-        holder = LeaseHolder(asked.pod, asked.uid, self._node, at.container, at.interface)
-        return {
-            "apiVersion": NETWORK_LEASES.api_version,
-            "kind": NETWORK_LEASES.kind,
-            "metadata": {"name": pools.lease_name(pool.name, address), "labels": {POOL_LABEL: pool.name}},
-            "spec": _written(NetworkLeaseSpec(pool.name, str(address), holder)),
-        }
+        return LeaseHolder(asked.pod, asked.uid, self._node, at.container, at.interface)
 
     # --- giving back
 
     async def _give_back(self, entry: LeaseEntry) -> None:
         lease = await self._get(entry.name)
-        if lease is not None and _is_held(lease, entry.attachment):
+        if lease is not None and is_held(lease, entry.attachment):
             try:
                 if entry.keep_seconds and entry.keep_for:
                     await self._keep(entry, lease)
@@ -321,32 +333,9 @@ class PoolLeases:
 
     async def _get(self, name: str) -> NetworkLease | None:
         try:
-            return _read(await self._api.get(NETWORK_LEASES, ObjectKey("", name)))
+            return read_lease(await self._api.get(NETWORK_LEASES, ObjectKey("", name)))
         except NotFound:
             return None
-
-
-def kept(lease: NetworkLease, until: str, *, pod: str | None = None) -> dict[str, Any]:
-    """A lease as it is kept for a name: the body of an update, which fails where the lease has changed.
-
-    Args:
-        lease: as it is.
-        until: RFC 3339.
-        pod: the name; None: the pod that has it. Empty: nobody may take it any more.
-    """
-    name = lease.spec.holder.pod if pod is None else pod
-    holder = LeaseHolder(pod=name, interface=lease.spec.holder.interface)
-    spec = msgspec.structs.replace(lease.spec, holder=holder, kept_until=until)
-    return {
-        "apiVersion": NETWORK_LEASES.api_version,
-        "kind": NETWORK_LEASES.kind,
-        "metadata": {
-            "name": lease.metadata.name,
-            "resourceVersion": lease.metadata.resource_version,
-            "labels": {POOL_LABEL: lease.spec.pool},
-        },
-        "spec": _written(spec),
-    }
 
 
 def wanted_addresses(texts: Sequence[str]) -> tuple[Addr, ...]:
@@ -362,25 +351,3 @@ def _entry(pool: Pool, address: Addr, asked: Asked) -> LeaseEntry:
 
 def _granted(pool: Pool, segment: Segment, address: Addr) -> Granted:
     return Granted(address, pool.prefix_of(address), segment.gateway)
-
-
-def _is_held(lease: NetworkLease, attachment: Attachment) -> bool:
-    holder = lease.spec.holder
-    return (holder.container, holder.interface) == (attachment.container, attachment.interface)
-
-
-def _read(item: Mapping[str, Any]) -> NetworkLease:
-    try:
-        return msgspec.convert(item, type=NetworkLease)
-    except msgspec.ValidationError as error:
-        name = str((item.get("metadata") or {}).get("name", ""))
-        raise InvalidObject(
-            f"NetworkLease {name}", "", str(error), "it is written by netloom only"
-        ) from error
-
-
-def _written(spec: NetworkLeaseSpec) -> dict[str, Any]:
-    body: dict[str, Any] = msgspec.to_builtins(spec)
-    return {key: value for key, value in body.items() if value != ""} | {
-        "holder": {key: value for key, value in body["holder"].items() if value}
-    }

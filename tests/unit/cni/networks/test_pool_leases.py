@@ -128,6 +128,23 @@ async def test_giving_back_waits_for_the_api_server_and_survives_a_restart(rig, 
     assert address
 
 
+async def test_what_is_taken_again_is_not_given_back_by_what_is_left_to_do(rig, api):
+    """The API server was away when the interface went; then the same interface is made anew, while giving back is tried."""
+    (address,) = await take(rig)
+    api.is_away = True
+    await rig.leases.release(A)
+    api.is_away = False
+    async with asyncio.TaskGroup() as tasks:
+        again = tasks.create_task(take(rig))
+        tasks.create_task(rig.leases.turn())
+    assert again.result() == [address]
+    (lease,) = api.objects.values()
+    assert lease["spec"]["address"] == address
+    assert await rig.leases.check(A) == ()
+    assert await rig.leases.turn()
+    assert len(api.objects) == 1
+
+
 async def test_what_is_anothers_by_now_is_not_given_back(nodes, api):
     (address,) = await take(nodes[0])
     api.objects.clear()  # the controller gave it up
