@@ -35,7 +35,7 @@ pytestmark = [
 
 OURS = {"type": "netloom-cni"}
 SPURIOUS = ("portmap",)
-"""CHECK of the reference portmap 1.1.1 does not find its own rules where iptables is that of nf_tables, behind bridge neither."""
+"""CHECK of the reference portmap 1.1.1 looks for rules of one family in both, behind bridge, too ("could not check ipv6 dnat")."""
 
 
 def needs(program: str) -> None:
