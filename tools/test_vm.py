@@ -25,7 +25,16 @@ TIMEOUT_S = 900
 MODULES = "wireguard vxlan geneve ip_vs ip_vs_rr macvlan dummy tun veth bridge nf_tables nft_chain_nat nft_masq nft_ct"
 NO_RESULT = 1
 # Only what these tests need: each module that is imported costs ten times as long as outside.
-PYTEST = "-p no:cacheprovider -p pytest_asyncio.plugin -p pytest_timeout --noconftest --timeout=600".split()
+PYTEST = [
+    "-p",
+    "no:cacheprovider",
+    "-p",
+    "pytest_asyncio.plugin",
+    "-p",
+    "pytest_timeout",
+    "--noconftest",
+    "--timeout=600",
+]
 
 # The 9p root is read-only; what tests write goes to memory. The kernel asks for modules by the program named in
 # /proc/sys/kernel/modprobe, and finds them where they were unpacked.

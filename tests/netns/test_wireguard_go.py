@@ -13,11 +13,13 @@ from pathlib import Path
 import pytest
 
 from netloom.fabric.hostgw.apply import HostGateway
+from netloom.fabric.tunnel_rules import WIREGUARD_TABLE
+from netloom.fabric.tunnel_rules_apply import has_rules
 from netloom.fabric.ways import FabricOfWays
 from netloom.fabric.wireguard.apply import WireguardFabric, WireguardSettings
 from netloom.fabric.wireguard.blocked import BlockedPeers
 from netloom.linux import process
-from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket
+from netloom.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
 from netloom.linux.rtnl import Rtnl
 from netloom.linux.wireguard_uapi import UserspaceWireguard
 from netloom.model.routes.ways import FabricKind, Way
@@ -243,7 +245,9 @@ async def test_an_agent_that_is_killed_is_not_missed_and_the_next_one_touches_no
         assert tap.plain() == []
 
 
-@pytest.mark.parametrize("fault", ["process killed", "device deleted", "key removed", "set down"])
+@pytest.mark.parametrize(
+    "fault", ["process killed", "device deleted", "key removed", "set down", "rules flushed", "guard deleted"]
+)
 async def test_what_others_break_is_put_right_and_nothing_leaks_meanwhile(tmp_path, fault: str):
     with cluster(tmp_path) as net, Tap(net.segment.switch) as tap:
         one, two = net.segment.pods
@@ -265,6 +269,18 @@ async def test_what_others_break_is_put_right_and_nothing_leaks_meanwhile(tmp_pa
             elif fault == "set down":
                 with Rtnl(first.host.netns_fd) as rtnl:
                     rtnl.set_down(WIREGUARD_LINK)
+            elif fault == "rules flushed":
+                with NetlinkSocket(NETLINK_NETFILTER, netns_fd=first.host.netns_fd, groups=(7,)) as news:
+                    inside = process.Namespaces(net=first.host.netns_fd)
+                    assert (await process.run(["nft", "flush", "ruleset"], ns=inside)).returncode == 0
+                    await asyncio.to_thread(news.receive)
+                while not await has_rules(WIREGUARD_TABLE, first.host.netns_fd):  # noqa: ASYNC110 - the fabric has no event
+                    await asyncio.sleep(0.01)
+            elif fault == "guard deleted":
+                with Rtnl(first.host.netns_fd) as rtnl:
+                    rtnl.change_routes(delete=rtnl.routes(207))
+                    while len(rtnl.routes(207)) < 2:  # noqa: ASYNC110 - the fabric has no event
+                        await asyncio.sleep(0.01)
             elif fault == "key removed":
                 assert await asyncio.to_thread(first.wireguard.key_file.unlink) is None
                 while len(first.keys) < 2:  # noqa: ASYNC110 - a list has no event

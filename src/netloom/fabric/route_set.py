@@ -41,6 +41,11 @@ class RouteSet:
             del self._in_force[route.destination]
         self._in_force.update(routes)
 
+    def is_in_force(self, rtnl: Rtnl) -> bool:
+        """Whether none of what was put in force has gone since."""
+        live = rtnl.routes(self._protocol)
+        return all(route in live for route in self._in_force.values())
+
     def _is_replaced(self, live: Route, wanted: dict[Cidr, Route]) -> bool:
         """The new route for the same destination takes its place: to delete it afterwards would be an error, or delete the new one."""
         new = wanted.get(live.destination)

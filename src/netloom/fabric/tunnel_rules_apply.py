@@ -23,3 +23,12 @@ async def take_rules(table: TunnelTable, netns_fd: int | None) -> None:
         for transaction in no_tunnel_rules(table):
             if await nft.chains(transaction.family, table.name) is not None:
                 await nft.run(transaction)
+
+
+async def has_rules(table: TunnelTable, netns_fd: int | None) -> bool:
+    """Whether the tables of both families are there."""
+    with Nft(netns_fd=netns_fd) as nft:
+        for transaction in no_tunnel_rules(table):
+            if await nft.chains(transaction.family, table.name) is None:
+                return False
+    return True

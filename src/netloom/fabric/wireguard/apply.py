@@ -21,7 +21,7 @@ from netloom.errors import KernelError, NetloomError, Unavailable, Unsupported
 from netloom.fabric.route_set import RouteSet
 from netloom.fabric.tunnel_device import set_up
 from netloom.fabric.tunnel_rules import WIREGUARD_TABLE
-from netloom.fabric.tunnel_rules_apply import put_rules, take_rules
+from netloom.fabric.tunnel_rules_apply import has_rules, put_rules, take_rules
 from netloom.fabric.wireguard.compile import Compiled, Tunnel, compile_guard, compile_peers, compile_tunnel
 from netloom.fabric.wireguard.driver import Driver, KernelDriver, ProcessDriver
 from netloom.fabric.wireguard.keys import KeyPair, load_or_make
@@ -120,9 +120,7 @@ class WireguardFabric:
             try:
                 await self._repair()
                 with self._lifeline() as lifeline, Watch(self.key_file, self._netns_fd) as watch:
-                    if await netns.run_in_async(
-                        None, self._is_whole
-                    ):  # also what happened before we listened
+                    if await self._is_whole():  # also what happened before we listened
                         await watch.wait(lifeline)
                     else:
                         await asyncio.sleep(_RETRY_S)
@@ -134,7 +132,7 @@ class WireguardFabric:
         async with self._turn:
             if self._facts is None or not self._started.is_set():
                 return
-            if not await netns.run_in_async(None, self._is_whole):
+            if not await self._is_whole():
                 log.warning("%s or its key is not as it was: it is made anew", WIREGUARD_LINK)
                 await self._start(self._facts)
 
@@ -230,8 +228,13 @@ class WireguardFabric:
             self._routes.reconcile(rtnl, ())
             self._guard.reconcile(rtnl, ())
 
-    def _is_whole(self) -> bool:
-        """Whether interface, driver and key are as we left them."""
+    async def _is_whole(self) -> bool:
+        """Whether guard, interface, driver and key are as we left them."""
+        return await has_rules(WIREGUARD_TABLE, self._netns_fd) and await netns.run_in_async(
+            None, self._is_in_force
+        )
+
+    def _is_in_force(self) -> bool:
         key, driver = self._key, self._driver
         if key is None or driver is None:
             return False
@@ -240,8 +243,8 @@ class WireguardFabric:
                 return False
             with Rtnl(self._netns_fd) as rtnl:
                 link = rtnl.find_link(WIREGUARD_LINK)
-            if link is None or not link.up:
-                return False
+                if link is None or not link.up or not self._guard.is_in_force(rtnl):
+                    return False
             live: WireguardState = driver.read()
         except NetloomError:
             return False

@@ -1,6 +1,7 @@
 """When to look whether WireGuard is still as it was left. In: its key's file, its process. Out: a moment.
 
-Told by the kernel: a change of the interface, a file that leaves the key's directory, the end of the process's connection.
+Told by the kernel: a change of the interface, a route of the guard or a table of nftables that is deleted, a file that leaves the key's
+directory, the end of the process's connection.
 Not here: what is done about it.
 """
 
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,8 +18,14 @@ from typing import Self
 from netloom.errors import NetloomError
 from netloom.linux import rtmsg
 from netloom.linux.file_watch import FileWatch
-from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket
-from netloom.program.names import WIREGUARD_LINK
+from netloom.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, Message, NetlinkSocket
+from netloom.program.names import GUARD_ROUTE_PROTOCOL, WIREGUARD_LINK
+
+_NFNLGRP_NFTABLES = 7
+_DELTABLE = 10 << 8 | 2
+"""NFT_MSG_DELTABLE of the subsystem nf_tables (linux/netfilter/nf_tables.h)."""
+_PROTOCOL = 5
+"""Where ``struct rtmsg`` has the route's protocol number."""
 
 
 class Watch:
@@ -31,8 +39,11 @@ class Watch:
         with contextlib.ExitStack() as undo:
             self._key_file = key_file
             self._files = undo.enter_context(FileWatch(key_file))
-            groups = (rtmsg.RTNLGRP_LINK,)
+            groups = (rtmsg.RTNLGRP_LINK, rtmsg.RTNLGRP_IPV4_ROUTE, rtmsg.RTNLGRP_IPV6_ROUTE)
             self._links = undo.enter_context(NetlinkSocket(NETLINK_ROUTE, netns_fd=netns_fd, groups=groups))
+            self._tables = undo.enter_context(
+                NetlinkSocket(NETLINK_NETFILTER, netns_fd=netns_fd, groups=(_NFNLGRP_NFTABLES,))
+            )
             self._undo = undo.pop_all()
 
     def __enter__(self) -> Self:
@@ -52,14 +63,11 @@ class Watch:
         loop = asyncio.get_running_loop()
         news = asyncio.Event()
 
-        def of_links() -> None:
+        def of(notices: NetlinkSocket) -> None:
             try:
-                messages = self._links.receive(wait=False)
+                if any(map(_matters, notices.receive(wait=False))):
+                    news.set()
             except NetloomError:  # so much has changed that some of it was lost
-                news.set()
-                return
-            kinds = (rtmsg.RTM_NEWLINK, rtmsg.RTM_DELLINK)
-            if any(m.type in kinds and rtmsg.read_link(m).name == WIREGUARD_LINK for m in messages):
                 news.set()
 
         def of_files() -> None:
@@ -69,7 +77,11 @@ class Watch:
 
         if not self._key_file.exists():
             return
-        watched = {self._files.fd: of_files, self._links.fileno(): of_links}
+        watched: dict[int, Callable[[], None]] = {
+            self._files.fd: of_files,
+            self._links.fileno(): lambda: of(self._links),
+            self._tables.fileno(): lambda: of(self._tables),
+        }
         if lifeline is not None:
             watched[lifeline.fileno()] = news.set
         for fd, callback in watched.items():
@@ -79,3 +91,11 @@ class Watch:
         finally:
             for fd in watched:
                 loop.remove_reader(fd)
+
+
+def _matters(message: Message) -> bool:
+    if message.type in (rtmsg.RTM_NEWLINK, rtmsg.RTM_DELLINK):
+        return rtmsg.read_link(message).name == WIREGUARD_LINK
+    if message.type == rtmsg.RTM_DELROUTE:
+        return len(message.body) > _PROTOCOL and message.body[_PROTOCOL] == GUARD_ROUTE_PROTOCOL
+    return message.type == _DELTABLE
