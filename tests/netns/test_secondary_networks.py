@@ -290,6 +290,39 @@ async def test_a_failure_undoes_all_before_it_and_says_who_failed(rig, node, tmp
     assert rig.record.attachments() == []
 
 
+async def test_what_could_not_be_undone_is_undone_by_the_next_del(tmp_path, node):
+    """The first network is made, the second fails, and undoing the first fails, too: the record has it until it is gone."""
+    scripts = tmp_path / "bin"
+    scripts.mkdir()
+    flaky = scripts / "flaky"
+    allowed = scripts / "allowed"
+    flaky.write_text(
+        f'#!/bin/sh\n[ $CNI_COMMAND != DEL ] || [ -e {allowed} ] || {{ echo \'{{"code": 42, "msg": "not yet"}}\'; exit 1; }}\n'
+        f"exec {PLUGIN_DIR}/bridge\n"
+    )
+    flaky.chmod(0o755)
+    rig = SecondaryRig(tmp_path, node_fd=node, plugin_dirs=(str(scripts), PLUGIN_DIR))
+    rig.definitions.put("shop/blue", bridge(type="flaky"))
+    rig.definitions.put("shop/bad", {"cniVersion": "1.0.0", "type": "no-such-plugin"})
+    rig.pod("shop/cart", networks="blue,bad")
+    with fresh_netns() as pod_fd:
+        made = await with_first(node, pod_fd)
+        with pytest.raises(CniError, match="no executable no-such-plugin"):
+            await rig.networks.add(call("shop/cart"), pod_fd, made)
+        assert held(tmp_path) == ["192.0.2.2"]
+        with pytest.raises(
+            CniError, match=r"NetworkAttachmentDefinition shop/blue: plugin flaky: DEL: not yet \(code 42\)"
+        ):
+            await rig.networks.delete(call("shop/cart", "DEL"), pod_fd)
+        assert held(tmp_path) == ["192.0.2.2"]
+        allowed.touch()
+        await rig.networks.delete(call("shop/cart", "DEL"), pod_fd)
+        assert links(pod_fd) == ["eth0", "lo"]
+    assert held(tmp_path) == []
+    assert rig.record.attachments() == []
+    rig.close()
+
+
 async def test_a_plugin_that_is_not_installed(rig, node, tmp_path):
     rig.definitions.put("shop/blue", {"cniVersion": "1.0.0", "type": "no-such-plugin"})
     rig.pod("shop/cart", networks="blue")
