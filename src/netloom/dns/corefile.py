@@ -14,9 +14,8 @@ import msgspec
 
 from netloom.dns.cache import CacheSettings
 from netloom.dns.config import OutsideSettings, Policy, Rewrite, RewriteKind, Stub
-from netloom.errors import UsageError
+from netloom.dns.corefile_words import Directive, parse, words_of, wrong
 
-_TOKEN = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s"]\S*)')
 _PASSED_OVER = {
     "errors": "errors are always logged",
     "log": "queries are counted, not logged",
@@ -81,24 +80,6 @@ class Reading(msgspec.Struct, frozen=True):
     remarks: tuple[str, ...] = ()
 
 
-class Directive(msgspec.Struct, frozen=True):
-    """A plugin with its arguments, and the lines of its block."""
-
-    line: int
-    words: tuple[str, ...]
-    block: tuple[Directive, ...] = ()
-
-    @property
-    def name(self) -> str:
-        """The plugin, or the option."""
-        return self.words[0]
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """What follows it."""
-        return self.words[1:]
-
-
 def read_corefile(text: str, read_file: Callable[[str], str]) -> Reading:
     """Read a Corefile; ``read_file`` gives the text of a resolv.conf or hosts file that it names.
 
@@ -106,7 +87,7 @@ def read_corefile(text: str, read_file: Callable[[str], str]) -> Reading:
         UsageError: the line, and what of it cannot be had here.
     """
     reader = _Reader(read_file)
-    for server in _parse(text):
+    for server in parse(text):
         reader.server(server)
     return reader.reading()
 
@@ -116,63 +97,6 @@ def resolv_conf_servers(text: str) -> list[str]:
     lines = (line.split() for line in text.splitlines())
     found = [words[1].partition("%")[0] for words in lines if len(words) > 1 and words[0] == "nameserver"]
     return [f"[{address}]" if ":" in address else address for address in found]
-
-
-# --- the language ---------------------------------------------------------------------------------------------------
-
-
-def _parse(text: str) -> list[Directive]:
-    lines = [
-        (number, words) for number, line in enumerate(text.splitlines(), 1) if (words := _words(line, number))
-    ]
-    found, rest = _block(lines, 0, top=True)
-    if rest < len(lines):
-        raise _wrong(lines[rest][0], "a closing brace without an opening one")
-    return found
-
-
-def _words(line: str, number: int) -> list[str]:
-    words = []
-    for match in _TOKEN.finditer(line):
-        word = match[1] if match[1] is not None else match[2]
-        if match[2] is not None and word.startswith("#"):
-            break
-        if "{$" in word or "{%" in word:
-            raise _wrong(number, f"{word}: environment variables are not read", "write the value itself")
-        words.append(word)
-    return words
-
-
-def _block(lines: list[tuple[int, list[str]]], at: int, *, top: bool = False) -> tuple[list[Directive], int]:
-    found: list[Directive] = []
-    while at < len(lines):
-        number, words = lines[at]
-        if words == ["}"]:
-            if top:
-                return found, at
-            return found, at + 1
-        at += 1
-        if words[-1] == "{":
-            block, at = _block(lines, at)
-            found.append(Directive(number, tuple(words[:-1]), tuple(block)))
-        elif "{" in words and words[-1] == "}":  # all on one line
-            cut = words.index("{")
-            inner = (Directive(number, tuple(words[cut + 1 : -1])),) if words[cut + 1 : -1] else ()
-            found.append(Directive(number, tuple(words[:cut]), inner))
-        else:
-            found.append(Directive(number, tuple(words)))
-        if not found[-1].words:
-            raise _wrong(number, "an opening brace with nothing before it")
-    if not top:
-        raise _wrong(lines[-1][0] if lines else 1, "a block is not closed", "add a closing brace")
-    return found, at
-
-
-def _wrong(line: int, problem: str, hint: str = "") -> UsageError:
-    return UsageError(f"Corefile line {line}: {problem}", hint)
-
-
-# --- the meaning ----------------------------------------------------------------------------------------------------
 
 
 class _Reader:
@@ -210,7 +134,7 @@ class _Reader:
     def server(self, server: Directive) -> None:
         """One server block: the zones that it is for, and its plugins."""
         if server.name.startswith("("):
-            raise _wrong(
+            raise wrong(
                 server.line,
                 f"{server.name}: snippets are not read",
                 "write its lines where they are imported",
@@ -222,10 +146,10 @@ class _Reader:
     def _zone(self, word: str, line: int) -> str:
         scheme, separator, rest = word.partition("://")
         if separator and scheme != "dns":
-            raise _wrong(line, f"{word}: clients are answered over plain DNS only", "write the zone alone")
+            raise wrong(line, f"{word}: clients are answered over plain DNS only", "write the zone alone")
         zone, _, port = (rest if separator else word).partition(":")
         if port and not port.isdecimal():
-            raise _wrong(line, f"{word}: {port!r} is no port")
+            raise wrong(line, f"{word}: {port!r} is no port")
         if port not in ("", "53"):
             self._remarks.append(f"line {line}: port {port} is passed over: the server answers at port 53")
         return zone.rstrip(".").lower()
@@ -233,7 +157,7 @@ class _Reader:
     def _plugin(self, plugin: Directive, zones: list[str]) -> None:
         name = plugin.name
         if (what := _REFUSED.get(name)) is not None:
-            raise _wrong(plugin.line, f"{name}: {what} cannot be had here", "remove the plugin")
+            raise wrong(plugin.line, f"{name}: {what} cannot be had here", "remove the plugin")
         if name == "kubernetes":
             domains = [a.rstrip(".").lower() for a in plugin.arguments] or zones
             self._domains += [d for d in domains if not d.endswith(".arpa")]
@@ -249,19 +173,17 @@ class _Reader:
             why = _PASSED_OVER[name]
             self._remarks.append(f"line {plugin.line}: {name} is passed over" + (f": {why}" if why else ""))
         else:
-            raise _wrong(plugin.line, f"{name}: no plugin that is known here", "remove it")
+            raise wrong(plugin.line, f"{name}: no plugin that is known here", "remove it")
 
     # forward FROM TO... { except, policy, tls_servername, ... }
     def _forward(self, plugin: Directive, zones: list[str]) -> None:
         if len(plugin.arguments) < 2:
-            raise _wrong(plugin.line, "forward: says not from where to where", "forward . /etc/resolv.conf")
+            raise wrong(plugin.line, "forward: says not from where to where", "forward . /etc/resolv.conf")
         start, *to = plugin.arguments
         options = {option.name: option for option in plugin.block}
         for option in plugin.block:
             if option.name not in _FORWARD_OPTIONS:
-                raise _wrong(
-                    option.line, f"forward: {option.name}: no option that is known here", "remove it"
-                )
+                raise wrong(option.line, f"forward: {option.name}: no option that is known here", "remove it")
             if (why := _FORWARD_OPTIONS[option.name]) is not None:
                 self._remarks.append(f"line {option.line}: forward {option.name} is passed over: {why}")
         tls = (
@@ -275,7 +197,7 @@ class _Reader:
             else "random"
         )
         if policy not in {one.value for one in Policy}:
-            raise _wrong(
+            raise wrong(
                 plugin.line, f"forward: policy {policy} is not known", "random, round_robin or sequential"
             )
         servers = tuple(server for text in to for server in self._servers(text, tls, plugin.line))
@@ -293,7 +215,7 @@ class _Reader:
             return resolv_conf_servers(self._read_file(text))
         scheme, separator, rest = text.partition("://")
         if separator and scheme not in ("dns", "tls"):
-            raise _wrong(line, f"forward: {text}: {scheme} cannot be had here", "dns:// or tls://")
+            raise wrong(line, f"forward: {text}: {scheme} cannot be had here", "dns:// or tls://")
         if scheme == "tls" and separator:
             address, _, zone = rest.partition("%")
             name = zone or tls_name
@@ -305,7 +227,7 @@ class _Reader:
         del zones
         if plugin.arguments:
             for number, line in enumerate(self._read_file(plugin.arguments[0]).splitlines(), 1):
-                words = _words(line, number)
+                words = words_of(line, number)
                 if len(words) > 1:
                     self._host(words[0], words[1:])
         for option in plugin.block:
@@ -318,7 +240,7 @@ class _Reader:
             elif option.arguments:
                 self._host(option.name, option.arguments)
             else:
-                raise _wrong(option.line, f"hosts: {option.name}: no option that is known here", "remove it")
+                raise wrong(option.line, f"hosts: {option.name}: no option that is known here", "remove it")
 
     def _host(self, address: str, names: tuple[str, ...] | list[str]) -> None:
         for name in names:
@@ -329,18 +251,18 @@ class _Reader:
         del zones
         words = list(plugin.arguments)
         if plugin.block or not words:
-            raise _wrong(
+            raise wrong(
                 plugin.line, "rewrite: a block of rules is not read", "write each rule on a line of its own"
             )
         if words[0] == "continue":
-            raise _wrong(
+            raise wrong(
                 plugin.line, "rewrite continue: only the first rule that fits is applied here", "write stop"
             )
         if words[0] == "stop":
             words.pop(0)
         if not words or words[0] not in ("name", *(kind.value for kind in RewriteKind)):
             field = words[0] if words else "nothing"
-            raise _wrong(
+            raise wrong(
                 plugin.line, f"rewrite {field}: only names are rewritten here", "rewrite name FROM TO"
             )
         if words[0] == "name":
@@ -349,7 +271,7 @@ class _Reader:
         if words and words[0] in {one.value for one in RewriteKind}:
             kind = RewriteKind(words.pop(0))
         if len(words) < 2 or (len(words) > 2 and words[2] != "answer"):
-            raise _wrong(plugin.line, "rewrite name: says not what becomes of what", "rewrite name FROM TO")
+            raise wrong(plugin.line, "rewrite name: says not what becomes of what", "rewrite name FROM TO")
         # "answer" rules give the name that was asked back; that is always done here
         self._rewrites.append(Rewrite(name=words[0], target=words[1].rstrip("."), kind=kind))
 
@@ -378,7 +300,7 @@ class _Reader:
             elif option.name in ("disable", "servfail", "keepttl"):
                 self._remarks.append(f"line {option.line}: cache {option.name} is passed over")
             else:
-                raise _wrong(option.line, f"cache: {option.name}: no option that is known here", "remove it")
+                raise wrong(option.line, f"cache: {option.name}: no option that is known here", "remove it")
         self._cache = msgspec.convert(values, CacheSettings)
 
 
@@ -401,6 +323,6 @@ _FORWARD_OPTIONS: Mapping[str, str | None] = {
 def _seconds(text: str, line: int) -> int:
     match = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", text)
     if match is None or not text:
-        raise _wrong(line, f"{text}: no time", "write 30s, 10m or 1h")
+        raise wrong(line, f"{text}: no time", "write 30s, 10m or 1h")
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     return hours * 3600 + minutes * 60 + seconds
