@@ -45,7 +45,9 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     node_port_range: tuple[int, int] = (30000, 32767)
     cni_socket: str = "/run/netloom/cni.sock"
     dns_feed_socket: str = "/run/netloom/dns.sock"
-    """The socket of the node's DNS process."""
+    """The socket of the node's DNS process; of the first where there are several."""
+    dns_processes: int = 1
+    """How many there are (``workers`` in the configuration of DNS). Policies with domain names need one: only the first is listened to."""
     udp_feed_socket: str = "/run/netloom/udp.sock"
     """The socket of the node's tunnel process, where the fabric is ``udp``."""
     networks: NetworkSettings = NetworkSettings()

@@ -134,6 +134,7 @@ class NodeAgent:
             settings=settings,
             socket_path=config.dns_feed_socket,
             node=config.node,
+            processes=config.dns_processes,
             networks=self._dns_networks,
         )
         self._domains = DomainNames(
