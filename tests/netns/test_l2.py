@@ -13,6 +13,7 @@ import pytest
 
 from netloom.cni import attach
 from netloom.cni.attach import PodInterface
+from netloom.cni.bandwidth import Bandwidth
 from netloom.errors import AlreadyExists, Unavailable
 from netloom.fabric.hostgw.apply import HostGateway
 from netloom.fabric.l2.apply import BridgeFabric
@@ -148,6 +149,35 @@ async def test_a_pods_interface_has_the_segments_prefix_and_asks_for_its_neighbo
             assert "is no port of nl-bridge" in first
 
 
+async def test_a_pod_with_an_address_from_elsewhere_a_mac_and_limits_of_its_own_is_a_station_like_others():
+    with fabric_net(L2) as net:
+        async with joined(net):
+            node, fd = net.nodes[0].host, netns.new_netns()
+            net.stack.callback(os.close, fd)
+            beside = net.add_pod(1, 2)
+            addresses = (ipaddress.ip_address("10.250.7.9"), ipaddress.ip_address("2001:db8:77::9"))
+            wanted = msgspec.structs.replace(
+                interface_of(net, 1, 9, "elsewhere"),
+                addresses=addresses,
+                requested_mac="02:00:00:00:00:77",
+                bandwidth=Bandwidth(ingress_rate=800_000_000, egress_rate=800_000_000),
+            )
+            netns.run_in(node.netns_fd, lambda: attach.attach(fd, wanted))
+            assert netns.run_in(node.netns_fd, lambda: attach.defects(fd, wanted)) == []
+            pod = Host("elsewhere", fd, addresses)
+            for family in Family:
+                async with pod.serve(80, family=family), beside.serve(80, family=family):
+                    reply = await pod.ask(beside.address_of(family), 80)
+                    assert reply is not None
+                    assert reply.peer == pod.address_of(family)
+                    assert await beside.reaches(pod.address_of(family), 80)
+                    assert await node.reaches(pod.address_of(family), 80)
+            netns.run_in(node.netns_fd, lambda: attach.detach(wanted.host_link))
+            with Rtnl(node.netns_fd) as rtnl:
+                assert len(rtnl.routes(202)) == 2
+                assert not [link for link in rtnl.links() if link.kind == "ifb"]
+
+
 async def test_an_interface_that_goes_leaves_no_route_and_no_neighbour_whoever_took_it_away():
     with fabric_net(L2) as net:
         async with joined(net):
@@ -173,6 +203,34 @@ async def test_an_interface_that_goes_leaves_no_route_and_no_neighbour_whoever_t
                 assert left() == (2, 2, 0)
                 netns.run_in(node, lambda: attach.detach(gone))
                 assert left() == (0, 0, 0)
+
+
+async def test_many_that_come_and_go_at_once_leave_nothing_and_spare_each_other():
+    with fabric_net(L2) as net:
+        async with joined(net):
+            node = net.nodes[0].host.netns_fd
+            stays = [net.add_pod(1, part) for part in (2, 3)]
+            fds = {part: netns.new_netns() for part in range(10, 34)}
+            for fd in fds.values():
+                net.stack.callback(os.close, fd)
+
+            async def come_and_go(part: int) -> None:
+                wanted = interface_of(net, 1, part)
+                for _ in range(2):
+                    await netns.run_in_async(node, lambda: attach.attach(fds[part], wanted))
+                    found = await netns.run_in_async(node, lambda: attach.defects(fds[part], wanted))
+                    assert found == []
+                    await netns.run_in_async(node, lambda: attach.detach(wanted.host_link))
+
+            await asyncio.gather(*map(come_and_go, fds))
+            with Rtnl(node) as rtnl, Nft(netns_fd=node) as nft:
+                assert len(rtnl.routes(202)) == 4
+                assert len([n for n in rtnl.neighbours() if n.device == "nl-bridge"]) == 4
+                assert len(rtnl.port_entries(rtnl.index("nl-bridge"))) == 2
+                for family in Family:
+                    assert len(nft.read_elements(family, "netloom-bridge", STATIONS)) == 2
+            async with stays[1].serve(80):
+                assert await stays[0].reaches(stays[1], 80)
 
 
 async def test_an_attempt_that_fails_leaves_nothing():
