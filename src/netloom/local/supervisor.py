@@ -27,6 +27,7 @@ from netloom.linux import libc, namespaces
 from netloom.linux.mounts import make_private, mount
 from netloom.local import certs
 from netloom.local.control_plane import Listeners
+from netloom.local.fabric_needs import check_fabric
 from netloom.local.init import Init, log_to
 from netloom.local.lock import Lock
 from netloom.local.paths import ClusterPaths
@@ -216,6 +217,7 @@ def _first(inside: _Inside) -> None:
         os.umask(0o077)
         make_private("/")
         mount("proc", "/proc", "proc")
+        check_fabric(inside.settings.fabric)
         rooms = lay(inside.settings)
         tell(Told("network"))
         underlay = _bind_underlay(inside.settings)
