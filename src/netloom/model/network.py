@@ -19,7 +19,8 @@ from netloom.model.egress.leaving import word_of
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.policy.policies import Policies
 from netloom.model.provenance import Finding
-from netloom.model.routes.blocks import BlockBuild, build_blocks
+from netloom.model.routes.block_changes import BlockNetwork
+from netloom.model.routes.blocks import build_blocks
 from netloom.model.routes.local_pods import holder_rank, local_addresses
 from netloom.model.routes.peers import NodeRanges, peer_routes, read_node
 from netloom.model.services.build import ServiceBuild, ServiceBuilder
@@ -75,8 +76,9 @@ class Network:
         self._health_checks: Claims[int, HealthCheck] = Claims(health_dispute)
         self._local_pods: Claims[Addr, LocalPod] = Claims(address_dispute)
         self._routes: dict[Cidr, PeerRoute] = {}
-        self._beside = BlockBuild()
+        self._beside = BlockNetwork(facts, self._note_route)
         """What pools and blocks add to the nodes' own ranges."""
+        self._routes_before: dict[Cidr, PeerRoute | None] = {}
         self._findings: dict[Hashable, tuple[Finding, ...]] = {}
         """By kind and key of the object that they came from; only where there are any."""
         frontends: Changed[FrontendKey, Frontend] = Changed()
@@ -89,6 +91,8 @@ class Network:
         for key in self._attachments:
             self._rebuild_attachment(key, frontends)
         self._rebuild_routes()
+        self._beside.update(self._pools, self._blocks, self._nodes)
+        self._keep_findings("blocks", self._beside.findings)
         self._policies.refit(facts)
 
     @property
@@ -324,30 +328,30 @@ class Network:
         self, changes: Changes
     ) -> tuple[dict[Cidr, PeerRoute | None], dict[Cidr, PodRange | None]]:
         read = {key: None if node is None else read_node(node) for key, node in changes.nodes.items()}
-        of_nodes = bool(_store(self._nodes, read))
-        of_blocks = bool(_store(self._pools, changes.pools)) | bool(_store(self._blocks, changes.blocks))
-        if not of_nodes and not of_blocks:
+        nodes = {key: read[key] for key in _store(self._nodes, read)}
+        pools = {key: changes.pools[key] for key in _store(self._pools, changes.pools)}
+        blocks = {key: changes.blocks[key] for key in _store(self._blocks, changes.blocks)}
+        if not (nodes or pools or blocks):
             return {}, {}
-        routes, beside = self._routes, self._beside
-        if of_nodes:
+        self._routes_before = {}
+        before, ranges = self._routes, self._beside.ranges
+        if nodes:
             self._rebuild_routes()
-        else:
-            self._rebuild_blocks()
-        now = self._beside
-        if not beside.routes and not now.routes:
-            return changed_values(routes, self._routes), changed_values(beside.ranges, now.ranges)
-        before, after = {**routes, **beside.routes}, {**self._routes, **now.routes}
-        return changed_values(before, after), changed_values(beside.ranges, now.ranges)
+        for cidr in changed_values(before, self._routes) if nodes else ():
+            self._routes_before[cidr] = self._beside.routes.get(cidr, before.get(cidr))
+        self._beside.update(pools, blocks, nodes)
+        self._keep_findings("blocks", self._beside.findings)
+        after = {cidr: self._beside.routes.get(cidr, self._routes.get(cidr)) for cidr in self._routes_before}
+        changed = {cidr: route for cidr, route in after.items() if route != self._routes_before[cidr]}
+        return changed, changed_values(ranges, self._beside.ranges)
+
+    def _note_route(self, cidr: Cidr, before: PeerRoute | None) -> None:
+        """The route to a block is about to change; a node's range of the same name is what is left without one."""
+        self._routes_before.setdefault(cidr, before if before is not None else self._routes.get(cidr))
 
     def _rebuild_routes(self) -> None:
         self._routes, findings = peer_routes(self._nodes.values(), self._facts)
         self._keep_findings("routes", findings)
-        self._rebuild_blocks()
-
-    def _rebuild_blocks(self) -> None:
-        nodes = self._nodes.values()
-        self._beside = build_blocks(self._pools.values(), self._blocks.values(), nodes, self._facts)
-        self._keep_findings("blocks", self._beside.findings)
 
     def _keep_findings(self, owner: Hashable, findings: tuple[Finding, ...]) -> None:
         if findings:

@@ -1,11 +1,12 @@
 """Addresses of pods outside of the nodes' own ranges: routes to other nodes' blocks, and which ranges are pods' at all.
 
 Comes in: IPPools, IPBlocks, Nodes, what this node is. Goes out: routes, ranges and Findings. A block that lies in another range wins
-there: it is the narrower one. Not here: claiming blocks (agent), and what is masqueraded (a dataplane decides by the ranges).
+there: it is the narrower one. This is the definition; ``block_changes.py`` follows changes. Not here: claiming blocks (agent).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Network, IPv6Network
 
@@ -35,47 +36,33 @@ def build_blocks(
 ) -> BlockBuild:
     """Routes to blocks of other nodes, and the ranges of pods besides the nodes' own: this node's blocks, and the pools."""
     by_name = {node.subject.name: node for node in nodes}
-    ranges: dict[Cidr, PodRange] = {}
     read, findings = _read(blocks)
-    pool_ranges, pool_findings = _pools(pools, by_name, facts)
+    whole, pool_findings = pool_ranges(pools, by_name, facts)
     findings += pool_findings
-    routes: dict[Cidr, PeerRoute] = {}
-    holders = _Holders(read, by_name.values()) if read else None
-    away = [b.cidr for b in read if b.is_single and b.node != facts.name and holders and holders.let_go(b)]
+    holders = Holders()
+    for node in by_name.values():
+        holders.add_node(node)
     for block in read:
-        if block.node == facts.name:
-            ranges.update((cidr, PodRange(cidr, True)) for cidr in _without(block.cidr, away))
-            continue
-        if not any(is_within(block.cidr, whole) for whole in pool_ranges):
-            ranges.setdefault(block.cidr, PodRange(block.cidr, False))
-        node = by_name.get(block.node)
-        if node is None or holders is None or not holders.let_go(block):
-            continue
-        route = route_to(block.cidr, node, block.source, facts)
+        holders.add_block(block)
+    routes: dict[Cidr, PeerRoute] = {}
+    for block in read:
+        route = route_of(block, by_name.get(block.node), holders, facts)
         if isinstance(route, Finding):
             findings.append(route)
-        elif block.cidr not in facts.pod_cidrs:
+        elif route is not None:
             routes[block.cidr] = route
-    for cidr in pool_ranges:
-        ranges.setdefault(cidr, PodRange(cidr, False))
-    return BlockBuild(routes, ranges, tuple(findings))
+    own = own_ranges(
+        [b.cidr for b in read if b.node == facts.name],
+        [b.cidr for b in read if b.node != facts.name and b.is_single and holders.let_go(b)],
+    )
+    outside = (b.cidr for b in read if b.node != facts.name and is_outside(b.cidr, whole))
+    return BlockBuild(routes, merged_ranges(whole, outside, own), tuple(findings))
 
 
-def _read(blocks: Iterable[IPBlock]) -> tuple[list[Block], list[Finding]]:
-    read: list[Block] = []
-    findings: list[Finding] = []
-    for block in blocks:
-        found = read_block(block)
-        if isinstance(found, Finding):
-            findings.append(found)
-        else:
-            read.append(found)
-    return read, findings
-
-
-def _pools(
+def pool_ranges(
     pools: Iterable[IPPool], nodes: Mapping[str, NodeRanges], facts: NodeFacts
 ) -> tuple[list[Cidr], list[Finding]]:
+    """All ranges of pools, and what is wrong with them."""
     read, found = read_pools(pools, dict.fromkeys(facts.service_cidrs, "the range of Services"))
     findings = list(found)
     ranges: list[Cidr] = []
@@ -88,6 +75,101 @@ def _pools(
                 field = pool.subject.at(f"spec.cidrs[{number}]")
                 findings.append(Finding(field, problem, "keep pools and the nodes' ranges apart"))
     return ranges, findings
+
+
+def route_of(
+    block: Block, node: NodeRanges | None, holders: Holders, facts: NodeFacts
+) -> PeerRoute | Finding | None:
+    """The route to a block of another node; None where there is none yet, or none is needed."""
+    if block.node == facts.name or node is None or block.cidr in facts.pod_cidrs or not holders.let_go(block):
+        return None
+    return route_to(block.cidr, node, block.source, facts)
+
+
+def own_ranges(own: Iterable[Cidr], away: Iterable[Cidr]) -> list[Cidr]:
+    """This node's blocks without single addresses that other nodes have of them."""
+    singles = list(away)
+    return [part for cidr in own for part in _without(cidr, singles)]
+
+
+def is_outside(cidr: Cidr, pools: Iterable[Cidr]) -> bool:
+    """Whether a block is of no pool that there is."""
+    return not any(is_within(cidr, whole) for whole in pools)
+
+
+def merged_ranges(
+    pools: Iterable[Cidr], outside: Iterable[Cidr], own: Iterable[Cidr]
+) -> dict[Cidr, PodRange]:
+    """All of them; what is this node's counts as its own."""
+    ranges = {cidr: PodRange(cidr, False) for cidr in (*pools, *outside)}
+    ranges.update((cidr, PodRange(cidr, True)) for cidr in own)
+    return ranges
+
+
+class Holders:
+    """Who has the ranges around a single address: they have to let it go before anybody is sent elsewhere for it."""
+
+    def __init__(self) -> None:
+        self._of: dict[Cidr, list[str]] = {}
+        self._lengths: Counter[tuple[int, int]] = Counter()
+
+    def add_node(self, node: NodeRanges) -> None:
+        """A node and its ``spec.podCIDRs``."""
+        for _, cidr in node.cidrs:
+            self._add(cidr, node.subject.name)
+
+    def remove_node(self, node: NodeRanges) -> None:
+        """It is gone, or another now."""
+        for _, cidr in node.cidrs:
+            self._remove(cidr, node.subject.name)
+
+    def add_block(self, block: Block) -> None:
+        """A block; those of one address have nothing around them."""
+        if not block.is_single:
+            self._add(block.cidr, block.node)
+
+    def remove_block(self, block: Block) -> None:
+        """It is gone, or another now."""
+        if not block.is_single:
+            self._remove(block.cidr, block.node)
+
+    def let_go(self, block: Block) -> bool:
+        """Whether a block is its node's alone."""
+        if not block.is_single:
+            return True
+        for version, length in self._lengths:
+            if version != block.cidr.version or length >= block.cidr.prefixlen:
+                continue
+            for holder in self._of.get(block.cidr.supernet(new_prefix=length), ()):
+                if holder != block.node and block.grants.get(holder) != GRANTED:
+                    return False
+        return True
+
+    def _add(self, cidr: Cidr, holder: str) -> None:
+        self._of.setdefault(cidr, []).append(holder)
+        self._lengths[cidr.version, cidr.prefixlen] += 1
+
+    def _remove(self, cidr: Cidr, holder: str) -> None:
+        held = self._of[cidr]
+        held.remove(holder)
+        if not held:
+            del self._of[cidr]
+        key = (cidr.version, cidr.prefixlen)
+        self._lengths[key] -= 1
+        if not self._lengths[key]:
+            del self._lengths[key]
+
+
+def _read(blocks: Iterable[IPBlock]) -> tuple[list[Block], list[Finding]]:
+    read: list[Block] = []
+    findings: list[Finding] = []
+    for block in blocks:
+        found = read_block(block)
+        if isinstance(found, Finding):
+            findings.append(found)
+        else:
+            read.append(found)
+    return read, findings
 
 
 def _node_range(cidr: Cidr, nodes: Mapping[str, NodeRanges], facts: NodeFacts) -> str:
@@ -115,25 +197,3 @@ def _split(whole: Cidr, single: Cidr) -> Iterable[Cidr]:
     if isinstance(whole, IPv4Network):
         return whole.address_exclude(single) if isinstance(single, IPv4Network) else (whole,)
     return whole.address_exclude(single) if isinstance(single, IPv6Network) else (whole,)
-
-
-class _Holders:
-    """Who has the ranges around a single address: they have to let it go before anybody is sent elsewhere for it."""
-
-    def __init__(self, blocks: Iterable[Block], nodes: Iterable[NodeRanges]) -> None:
-        self._of: dict[Cidr, str] = {}
-        for node in nodes:
-            self._of.update((cidr, node.subject.name) for _, cidr in node.cidrs)
-        self._of.update((block.cidr, block.node) for block in blocks if not block.is_single)
-        self._lengths = sorted({(cidr.version, cidr.prefixlen) for cidr in self._of})
-
-    def let_go(self, block: Block) -> bool:
-        """Whether a block is its node's alone."""
-        if not block.is_single:
-            return True
-        for version, length in self._lengths:
-            if version == block.cidr.version and length < block.cidr.prefixlen:
-                holder = self._of.get(block.cidr.supernet(new_prefix=length), block.node)
-                if holder != block.node and block.grants.get(holder) != GRANTED:
-                    return False
-        return True
