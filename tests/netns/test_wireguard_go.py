@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from netloom.errors import KernelError, Unsupported
 from netloom.fabric.hostgw.apply import HostGateway
 from netloom.fabric.tunnel_rules import WIREGUARD_TABLE
 from netloom.fabric.tunnel_rules_apply import has_rules
@@ -21,6 +22,7 @@ from netloom.fabric.wireguard.blocked import BlockedPeers
 from netloom.linux import process
 from netloom.linux.netlink import NETLINK_NETFILTER, NETLINK_ROUTE, NetlinkSocket
 from netloom.linux.rtnl import Rtnl
+from netloom.linux.wireguard import KernelWireguard
 from netloom.linux.wireguard_uapi import UserspaceWireguard
 from netloom.model.routes.ways import FabricKind, Way
 from netloom.program.names import WIREGUARD_LINK
@@ -53,10 +55,10 @@ class Node:
         self.keys: list[str] = []
         self.fabric, self.wireguard = self.agent()
 
-    def agent(self) -> tuple[FabricOfWays, WireguardFabric]:
+    def agent(self, *, in_kernel: bool | None = False) -> tuple[FabricOfWays, WireguardFabric]:
         """A fresh agent's."""
         fd = self.host.netns_fd
-        settings = WireguardSettings(self.directory, netns_fd=fd, in_kernel=False)
+        settings = WireguardSettings(self.directory, netns_fd=fd, in_kernel=in_kernel)
         wireguard = WireguardFabric(settings, publish=self.keys.append)
         ways = {Way.WIREGUARD: wireguard, Way.BLOCKED: BlockedPeers(netns_fd=fd)}
         return FabricOfWays(ways), wireguard
@@ -243,6 +245,27 @@ async def test_an_agent_that_is_killed_is_not_missed_and_the_next_one_touches_no
             assert first.keys[0] == first.keys[-1]
             assert await one.reaches(two.address, 80)
         assert tap.plain() == []
+
+
+async def test_where_the_kernel_has_none_the_process_is_found_again_and_again(tmp_path):
+    with cluster(tmp_path) as net:
+        await net.start()
+        first = net.nodes[0]
+        try:
+            KernelWireguard("none", netns_fd=first.host.netns_fd).read()
+        except Unsupported:
+            pass
+        except KernelError:
+            pytest.skip("this kernel has WireGuard")
+        with pytest.raises(Unsupported, match="no wireguard"):
+            await first.agent(in_kernel=True)[0].start(net.routes(first), first.facts)
+        fabric, _ = first.agent(in_kernel=None)
+        pid = first.pid
+        with NetlinkSocket(NETLINK_ROUTE, netns_fd=first.host.netns_fd, groups=(1, 5, 7, 9, 11)) as news:
+            for _ in range(2):
+                await fabric.start(net.routes(first), first.facts)
+            assert news.receive(wait=False) == []
+        assert first.pid == pid
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,14 @@ from netloom.linux.rtnl import Rtnl
 from netloom.linux.tun import open_tun
 from netloom.linux.wireguard import KernelWireguard
 from netloom.linux.wireguard_uapi import UserspaceWireguard
+from netloom.program.names import FABRIC_LINK_PREFIX
 from netloom.program.wireguard import WireguardChange, WireguardState
 
 log = logging.getLogger(__name__)
 
 PROGRAM = "wireguard-go"
 KIND = "wireguard"
+_PROBE = FABRIC_LINK_PREFIX + "probe"
 _START_S = 10.0
 _PLACES = "/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/sbin"
 
@@ -73,14 +75,20 @@ class KernelDriver:
             link = rtnl.find_link(self._name)
             if link is not None and link.kind == KIND:
                 return
-            try:
-                # the one that wireguard-go had goes only when the kernel has shown that it can do better
-                if link is not None:
-                    rtnl.delete_link(self._name)
-                rtnl.batch([rtmsg.new_link(self._name, KIND)])
-            except KernelError as error:
-                if error.errno == errno.EOPNOTSUPP:
-                    raise Unsupported("this kernel has no wireguard", "load its wireguard module") from error
+            if link is not None:
+                # the one that wireguard-go has goes only when the kernel has shown that it can do better
+                self._make(rtnl, _PROBE)
+                rtnl.delete_link(_PROBE)
+                rtnl.delete_link(self._name)
+            self._make(rtnl, self._name)
+
+    def _make(self, rtnl: Rtnl, name: str) -> None:
+        try:
+            rtnl.batch([rtmsg.new_link(name, KIND)])
+        except KernelError as error:
+            if error.errno == errno.EOPNOTSUPP:
+                raise Unsupported("this kernel has no wireguard", "load its wireguard module") from error
+            if error.errno != errno.EEXIST or name != _PROBE:  # of an agent that was killed
                 raise
 
     def take_down(self) -> None:
