@@ -206,11 +206,14 @@ class _Process:
 def _handlers(config: DnsConfig, outside: Checked, zone: Zone) -> tuple[Handler, ...]:
     """Who is asked, in order."""
     settings = outside.settings
-    return (
-        UnservedQueries(),
+    configured: tuple[Handler, ...] = (
         RewrittenNames(zone=zone, rewrites=outside.rewrites),
         FixedNames(outside.hosts, ttl_s=settings.hosts_ttl_s, reverse=settings.hosts_reverse),
-        SearchedNames(zone=zone),
+    )
+    return (
+        UnservedQueries(),
+        *configured,
+        SearchedNames(zone=zone, before=configured),
         ClusterNames(zone=zone, cluster_domain=config.cluster_domain),
         ReverseNames(zone=zone),
         OtherNames(),

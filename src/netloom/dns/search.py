@@ -11,17 +11,28 @@ asked, and the resolver goes its way to the end. A and AAAA agree, for it is the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import msgspec
+
 from netloom.dns.answers import LATER, Answer, Ask, Kept, Later
 from netloom.dns.clients import Client
+from netloom.dns.handlers import Handler
 from netloom.dns.wire import CD, MAX_NAME, TYPE_ANY, Query, Rcode, suffixes
 from netloom.dns.zone import Zone
 
 
 class SearchedNames:
-    """Names that are the first completion by the asker's search path, and are not there."""
+    """Names that are the first completion by the asker's search path, and are not there.
 
-    def __init__(self, *, zone: Zone) -> None:
+    Args:
+        zone: the names of the cluster.
+        before: who answers names before anybody is asked upstream; they are asked for the name as it is, to be given under the one asked.
+    """
+
+    def __init__(self, *, zone: Zone, before: Sequence[Handler] = ()) -> None:
         self._zone = zone
+        self._before = tuple(before)
 
     def answer(self, query: Query, client: Client) -> Answer | Ask | Later | None:
         """See the module. Whoever checks signatures (DO, CD) is told the plain truth: an answer under another name would not bear one."""
@@ -40,7 +51,7 @@ class SearchedNames:
             return None
         return self._complete(query, client, query.folded[:end], starts.index(end) - 1)
 
-    def _complete(self, query: Query, client: Client, name: bytes, dots: int) -> Answer | Ask:
+    def _complete(self, query: Query, client: Client, name: bytes, dots: int) -> Answer | Ask | Later:
         path = client.path
         assert path is not None  # noqa: S101  answer() has looked
         tried: list[bytes] = []
@@ -59,11 +70,20 @@ class SearchedNames:
             return self._nothing(query, tried)
         itself = name + b"\0"
         if not self._zone.is_within(itself):
-            return Ask(itself, owner=query.name) if query.recursion_desired else self._nothing(query, tried)
+            return self._outside(query, client, itself, tried)
         tried.append(itself)
-        if self._zone.has_records(itself):
-            return self._found(query, itself, tried)
-        return self._nothing(query, tried)
+        return (
+            self._found(query, itself, tried)
+            if self._zone.has_records(itself)
+            else self._nothing(query, tried)
+        )
+
+    def _outside(self, query: Query, client: Client, name: bytes, tried: list[bytes]) -> Answer | Ask | Later:
+        for handler in self._before:
+            said = handler.answer(msgspec.structs.replace(query, folded=name), client)
+            if said is not None:
+                return msgspec.structs.replace(said, kept=Kept.NOT) if isinstance(said, Answer) else said
+        return Ask(name, owner=query.name) if query.recursion_desired else self._nothing(query, tried)
 
     def _found(self, query: Query, name: bytes, tried: list[bytes]) -> Answer | Ask:
         said = self._zone.answer(query, name, tuple(tried))

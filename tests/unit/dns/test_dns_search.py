@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from netloom.dns.answers import Answer, write_answer
+from netloom.dns.answers import Answer, assemble, write_answer
+from netloom.dns.config import OutsideSettings, Rewrite, checked
+from netloom.dns.fixed import FixedNames, RewrittenNames
 from netloom.dns.records import Record
-from netloom.dns.wire import CLASS_IN, encode_name
+from netloom.dns.search import SearchedNames
+from netloom.dns.wire import CLASS_IN, encode_name, parse_query
 from netloom.model.names.askers import Asker
 from netloom.model.names.records import RecordSet, RecordType
-from netloom.testing.dns_messages import write_query
+from netloom.testing.dns_messages import read_reply, write_query
 
 SHOP, OTHER, EXTRA, BARE, FEW = (f"10.244.1.{i}" for i in range(3, 8))
 STRANGER = "10.244.9.9"
@@ -229,3 +234,29 @@ def test_what_is_ready_is_always_what_would_be_said_anew(served_class, steps, as
             for address in (SHOP, OTHER, STRANGER):
                 ready = served.fast(asked, kind, address=address)
                 assert ready in (None, fresh.send(write_query(asked, kind), address=address))
+
+
+def test_what_the_configuration_answers_is_found_by_the_search_path_too(served_class, served):
+    hosts = {encode_name("printer.example"): (ip_address("192.0.2.9"),)}
+    fixed = FixedNames(hosts, ttl_s=60, reverse=True)
+    rewritten = RewrittenNames(
+        zone=served.zone,
+        rewrites=checked(
+            OutsideSettings(rewrites=(Rewrite(name="old.example", target="new.example"),))
+        ).rewrites,
+    )
+    searched = SearchedNames(zone=served.zone, before=(rewritten, fixed))
+    know(served)
+    client = served.client(SHOP)
+
+    def said(name: str, kind: str = "A"):
+        query = parse_query(write_query(f"{name}.shop.svc.{DOMAIN}", kind))
+        return query, searched.answer(query, client)
+
+    query, answer = said("Printer.example")
+    reply = read_reply(assemble(query, answer, 1232))
+    assert reply.answers == (f"Printer.example.shop.svc.{DOMAIN}. 60 A 192.0.2.9",)
+    assert read_reply(assemble(*said("printer.example", "AAAA"), 1232)).rcode == "NOERROR"
+    query, ask = said("old.example")
+    assert (ask.name, ask.owner) == (encode_name("new.example"), query.name)
+    assert said("other.example")[1].name == encode_name("other.example")
