@@ -32,7 +32,7 @@ PYTEST = [
     "pytest_asyncio.plugin",
     "-p",
     "pytest_timeout",
-    "--noconftest",
+    "--confcutdir=tests/vm",
     "--timeout=600",
 ]
 

@@ -96,8 +96,8 @@ async def test_the_fabric_encrypts_follows_keys_and_shows_nothing(tmp_path, oute
         one, two, three = segment.pods
         driver = KernelDriver(WIREGUARD_LINK, netns_fd=segment.nodes[0].netns_fd)
         async with (
-            two.serve(80),
-            two.serve(80, family=Family.V6),
+            two.serve(80, address=two.address),
+            two.serve(80, family=Family.V6, address=two.addresses[1]),
             three.serve(80),
             chatter((one, two.address), (segment.nodes[0], two.addresses[1])),
         ):
