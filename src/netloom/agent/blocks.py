@@ -214,9 +214,11 @@ class BlockKeeper:
         try:
             await self._objects.until(lambda: True if holder.name not in self._cluster.blocks else None, "")
         except Unavailable as error:
-            who = self._pod_with(address)
-            problem = f"{address} belongs to {f'pod {who}' if who else 'a pod'} on {holder.node} (IPBlock {holder.name})"
-            hint = "it comes here when no pod has it there; try again, or ask for another"
+            who, where = self._pod_with(address), f"on {holder.node} (IPBlock {holder.name})"
+            problem = (
+                f"{address} belongs to pod {who} {where}" if who else f"{address} is still in use {where}"
+            )
+            hint = "it comes here when no pod has it there and it has rested; try again, or ask for another"
             raise Unavailable(problem, hint) from error
 
     async def _granted(self, cidr: Cidr) -> None:

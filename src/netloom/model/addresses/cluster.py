@@ -37,6 +37,9 @@ class PoolCluster:
         self.objects: dict[str, IPBlock] = {}
         """The same, as the API server has them."""
         self.nodes: dict[str, Node] = {}
+        self._mine: dict[str, Block] = {}
+        self._near: dict[str, Block] = {}
+        """Blocks of other nodes that overlap with ranges or blocks of this one: few, however many there are."""
 
     # --- following
 
@@ -51,21 +54,45 @@ class PoolCluster:
     def block_changed(self, key: ObjectKey, block: IPBlock | None) -> None:
         """An IPBlock is now this, or None: gone."""
         read = None if block is None else read_block(block)
+        was_mine = self._mine.pop(key.name, None) is not None
+        self._near.pop(key.name, None)
         if block is None or read is None or isinstance(read, Finding):
             self.blocks.pop(key.name, None)
             self.objects.pop(key.name, None)
         else:
             self.blocks[key.name] = read
             self.objects[key.name] = block
+            if read.node == self._node:
+                self._mine[key.name] = read
+            elif self._is_near(read):
+                self._near[key.name] = read
+        if was_mine or key.name in self._mine:
+            self._look_around()
+
+    def _look_around(self) -> None:
+        """This node has other ranges or blocks than before."""
+        self._near = {
+            name: block
+            for name, block in self.blocks.items()
+            if block.node != self._node and self._is_near(block)
+        }
+
+    def _is_near(self, block: Block) -> bool:
+        return any(overlap(block.cidr, one) for one in self.own_ranges) or any(
+            overlap(block.cidr, one.cidr) for one in self._mine.values()
+        )
 
     def node_changed(self, key: ObjectKey, node: Node | None) -> None:
         """A Node is now this, or None: gone."""
+        before = self._ranges.get(key.name, ())
         if node is None:
             self._ranges.pop(key.name, None)
             self.nodes.pop(key.name, None)
         else:
             self.nodes[key.name] = node
             self._ranges[key.name] = tuple(cidr for _, cidr in read_node(node).cidrs)
+        if key.name == self._node and self._ranges.get(key.name, ()) != before:
+            self._look_around()
 
     # --- questions
 
@@ -89,8 +116,9 @@ class PoolCluster:
 
     def own_blocks(self) -> list[Block]:
         """This node's blocks, in order."""
-        mine = (block for block in self.blocks.values() if block.node == self._node)
-        return sorted(mine, key=lambda b: (b.cidr.version, int(b.cidr.network_address), b.cidr.prefixlen))
+        return sorted(
+            self._mine.values(), key=lambda b: (b.cidr.version, int(b.cidr.network_address), b.cidr.prefixlen)
+        )
 
     def others_in(self, cidr: Cidr) -> list[Block]:
         """Other nodes' blocks that overlap with a range."""
@@ -110,18 +138,14 @@ class PoolCluster:
         mine = self.own_ranges
         return tuple(
             b.cidr
-            for b in self.blocks.values()
-            if b.node != self._node and not b.is_single and any(overlap(b.cidr, one) for one in mine)
+            for b in self._near.values()
+            if not b.is_single and any(overlap(b.cidr, one) for one in mine)
         )
 
     def singles_of_others(self) -> list[Block]:
         """Other nodes' blocks of one address that lie in this node's ranges or blocks."""
         mine = [*self.own_ranges, *(b.cidr for b in self.own_blocks() if not b.is_single)]
-        return [
-            b
-            for b in self.blocks.values()
-            if b.node != self._node and b.is_single and any(is_within(b.cidr, one) for one in mine)
-        ]
+        return [b for b in self._near.values() if b.is_single and any(is_within(b.cidr, one) for one in mine)]
 
     def grantors(self, cidr: Cidr) -> set[str]:
         """The other nodes in whose ranges or blocks a block of one address lies."""

@@ -268,7 +268,7 @@ async def test_a_pod_that_comes_home_has_its_address_again(world):
     await one.add("shop/db-0")
     await world.pod("shop/other", "node-2", ip_addresses="10.1.1.50")
     two.keeper._objects.patience_s = 0.2
-    with pytest.raises(Unavailable, match=r"10\.1\.1\.50 belongs to a pod on node-1 \(IPBlock 10\.1\.1\.50-32\)"):
+    with pytest.raises(Unavailable, match=r"10\.1\.1\.50 is still in use on node-1 \(IPBlock 10\.1\.1\.50-32\)"):
         await two.add("shop/other")
     two.keeper._objects.patience_s = 20.0
     one.delete("shop/db-0")

@@ -169,3 +169,44 @@ def test_grantors_are_those_with_a_wider_range_around_a_single_address():
     assert cluster.grantors(parse_cidr("10.1.0.9/32")) == set()
     assert not cluster.is_granted(cluster.blocks["10.1.1.7-32"])
     assert all(not overlap(cidr, parse_cidr("10.1.0.0/24")) for cidr in cluster.elsewhere())
+
+
+OWN = st.sampled_from(
+    ["10.2.0.0/26", "10.2.0.64/26", "10.1.0.9/32", "10.2.0.3/32", "10.1.1.0/25", "10.3.0.0/26"]
+)
+
+
+@given(
+    st.lists(
+        st.tuples(OWN, st.sampled_from(["node-1", "node-2", "node-3"]), st.sampled_from([True, True, False])),
+        max_size=12,
+    ),
+    st.lists(st.sampled_from(["10.1.0.0/24", "10.1.1.0/24", "10.9.0.0/24", ""]), max_size=3),
+)
+def test_what_is_near_is_found_in_any_order(events, ranges):
+    cluster = PoolCluster("node-1", {})
+    there: dict[str, Block] = {}
+
+    def settle(text):
+        node = f"apiVersion: v1\nkind: Node\nmetadata: {{name: node-1}}\nspec: {{podCIDRs: [{text}]}}\n"
+        cluster.node_changed(ObjectKey("", "node-1"), next(iter(load_view(node).nodes.values())))
+
+    for number, (cidr, node, is_there) in enumerate(events):
+        if number < len(ranges):
+            settle(ranges[number])
+        made = block(block_name(parse_cidr(cidr)), cidr, node)
+        cluster.block_changed(made.key, made if is_there else None)
+        if is_there:
+            there[cidr] = read_block(made)
+        else:
+            there.pop(cidr, None)
+    mine = [b.cidr for b in there.values() if b.node == "node-1"]
+    wide = [*cluster.own_ranges, *(c for c in mine if c.num_addresses > 1)]
+    others = [b for b in there.values() if b.node != "node-1"]
+    assert {b.cidr for b in cluster.own_blocks()} == set(mine)
+    assert {b.cidr for b in cluster.singles_of_others()} == {
+        b.cidr for b in others if b.is_single and any(overlap(b.cidr, one) for one in wide)
+    }
+    assert set(cluster.elsewhere()) == {
+        b.cidr for b in others if not b.is_single and any(overlap(b.cidr, one) for one in cluster.own_ranges)
+    }
