@@ -6,6 +6,7 @@ missing. Not here: how a fabric is built (``fabric``).
 
 from __future__ import annotations
 
+import errno
 import shutil
 
 from netloom.errors import KernelError, Unsupported
@@ -51,7 +52,8 @@ def _check_tun(kind: FabricKind) -> None:
     try:
         open_tun(_PROBE).close()
     except KernelError as error:
+        way = "sudo chmod 666 /dev/net/tun" if error.errno == errno.EACCES else "sudo modprobe tun"
         raise Unsupported(
             f"--fabric {kind.value}: no TUN device can be made here: {error.problem}",
-            "sudo modprobe tun, or choose --fabric vxlan",
+            f"{way}, or choose --fabric vxlan",
         ) from error
