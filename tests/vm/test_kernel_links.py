@@ -9,10 +9,7 @@ import pytest
 from netloom.linux import netns, rtmsg
 from netloom.linux.rtnl import Rtnl
 
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.skipif(not os.environ.get("NETLOOM_VM"), reason="needs another kernel; run: make test-vm"),
-]
+pytestmark = pytest.mark.vm
 
 
 @pytest.mark.parametrize("kind", ["dummy", "wireguard"])

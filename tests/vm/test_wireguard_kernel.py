@@ -23,10 +23,7 @@ from netloom.testing.topologies import nodes_on_a_segment
 from netloom.testing.tunnel_rig import Tap, chatter, facts_of, others, routes_to, until_reached
 from netloom.units import Family
 
-pytestmark = [
-    pytest.mark.vm,
-    pytest.mark.skipif(not os.environ.get("NETLOOM_VM"), reason="needs another kernel; run: make test-vm"),
-]
+pytestmark = pytest.mark.vm
 
 
 @pytest.fixture
