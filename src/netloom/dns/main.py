@@ -143,7 +143,8 @@ class _Process:
         """Answer at these sockets until ``running`` ends."""
         server = self._server(tasks, running)
         guard = FloodGuard(sockets=sockets.datagrams, clients=self._clients, counters=self._counters)
-        for work in (self._resolvers, guard, self._questions(server)):
+        report = self._report()
+        for work in (self._resolvers, guard, report, self._questions(server, report)):
             task = tasks.create_task(work.run())
             running.callback(task.cancel)
         turns = QueryTurns(server=server, counters=self._counters)
@@ -188,9 +189,8 @@ class _Process:
             running.callback(end)
         return server
 
-    def _questions(self, server: QueryServer) -> QuestionServer:
-        """What this process can be asked about itself."""
-        report = CountsReport(
+    def _report(self) -> CountsReport:
+        return CountsReport(
             counters=self._counters,
             names=self._names,
             prepared=self._prepared,
@@ -198,6 +198,9 @@ class _Process:
             zone=self._zone,
             resolvers=self._resolvers,
         )
+
+    def _questions(self, server: QueryServer, report: CountsReport) -> QuestionServer:
+        """What this process can be asked about itself."""
         explainer = Explainer(server=server, clients=self._clients, zone=self._zone, clock=self._clock)
         path = questions_beside(self._config.feed_socket)
         return QuestionServer(path, {"counts": report.read}, about={"explain": explainer.answer})

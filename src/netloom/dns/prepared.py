@@ -26,6 +26,7 @@ PATHS_LIMIT = 60_000
 DEPENDENTS_LIMIT = 120_000
 SHAPES_LIMIT = 96
 """Kinds of queries (flags, type, size) that are kept ready; a client that makes up ever new ones is answered the long way."""
+_SETTLED_AT_ONCE = 200
 _OPT_SIZE = 11
 _COUNTS = struct.Struct(">HHHH")
 _COMMON_FLAGS = QR | RA | RD | CD
@@ -162,13 +163,21 @@ class PreparedAnswers:
 
     def settle(self, note: Callable[[bytes, int, int], None] | None = None) -> None:
         """Count the replies given since the last call by rcode; ``note`` hears of each query (without id), rcode and number."""
+        for _ in self.settling(note):
+            pass
+
+    def settling(self, note: Callable[[bytes, int, int], None] | None = None) -> Iterator[None]:
+        """The same in pieces: all of 100,000 at once would hold up queries for a tenth of a second."""
         for store in (self.shared, *self._paths.values()):
-            for key, entry in store.items():
-                if entry[4]:
+            for number, key in enumerate(list(store), 1):
+                entry = store.get(key)
+                if entry is not None and entry[4]:
                     if note is not None:
                         note(key, entry[0][1] & 15, entry[4])
                     self._count(entry)
                     entry[4] = 0
+                if not number % _SETTLED_AT_ONCE:
+                    yield
 
     def _forget(self, name: bytes, stores: Iterable[Store]) -> None:
         for start, end in self._shapes:

@@ -390,3 +390,17 @@ def test_usual_questions_are_made_ready_and_others_are_not(sourced):
     assert sourced.made("db.shop.svc.cluster.local", edns=999) is None, "a kind of query that is new"
     sourced.change(9, {"db.shop.svc.cluster.local": a_set("10.0.0.1")})
     assert sourced.fast("db.shop.svc.cluster.local") is None
+
+
+def test_counting_in_pieces_stands_changes_in_between(served, monkeypatch):
+    monkeypatch.setattr("netloom.dns.prepared._SETTLED_AT_ONCE", 1)
+    for name in NAMES:
+        served.ask(name)
+        served.fast(name)
+    noted = []
+    for number, _ in enumerate(served.prepared.settling(lambda *one: noted.append(one))):
+        if not number:
+            served.change(2, {}, NAMES[1:3])
+            served.ask("six.shop.svc.cluster.local", "AAAA")
+    assert 4 <= len(noted) <= len(NAMES)
+    assert served.counters.prepared_hits == len(NAMES), "those that went were counted as they went"
