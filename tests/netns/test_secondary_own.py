@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import json
+import os
 
 import pytest
 
@@ -11,7 +12,7 @@ from netloom.cni.codes import CniError
 from netloom.cni.delegate import Call, PodNetns
 from netloom.cni.ipam.store import AddressStore, Attachment
 from netloom.cni.networks.own import OwnNetwork
-from netloom.cni.verbs import PodNetwork
+from netloom.cni.verbs import PodNetwork, Verbs
 from netloom.linux import netns, process
 from netloom.linux.netns import Namespaces
 from netloom.linux.rtnl import Rtnl
@@ -178,3 +179,77 @@ async def test_a_configuration_that_means_nothing(world, config, words):
             await rig.networks.add(call("shop/cart"), pod_fd, made)
         assert len(pod_links(world.node_fd)) == 1
     assert [lease.attachment.interface for lease in world.store.leases()] == ["eth0"]
+
+
+def runtime(verbs, node_fd, pod_fd):
+    """Calls of a runtime for one pod."""
+
+    async def say(command, **config):
+        variables = {
+            "CNI_COMMAND": command,
+            "CNI_CONTAINERID": "c1",
+            "CNI_IFNAME": "eth0",
+            "CNI_NETNS": f"/proc/{os.getpid()}/fd/{pod_fd}",
+            "CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=cart",
+        }
+        text = json.dumps({"cniVersion": "1.1.0", "name": "netloom", "type": "netloom", **config}).encode()
+        answer = await netns.run_in_async(node_fd, lambda: asyncio.run(verbs.answer(variables, text, pod_fd)))
+        return answer.exit_code, json.loads(answer.body) if answer.body else {}
+
+    return say
+
+
+async def test_all_verbs_of_a_runtime_over_a_pod_with_two_interfaces(tmp_path):
+    """GC names first interfaces only: what is behind one that stays has to stay, and goes with it."""
+    with fresh_netns() as node_fd, fresh_netns() as pod_fd:
+        with Rtnl(node_fd) as rtnl:
+            for address in NODE:
+                rtnl.add_address("lo", ipaddress.ip_interface(address))
+        netns.run_in(node_fd, prepare_node)
+        store = AddressStore(tmp_path / "ipam.db")
+        network = PodNetwork(ranges=RANGES, node_addresses=NODE, mtu=1400)
+        own = OwnNetwork(store=store, network=lambda: network)
+        rig = SecondaryRig(tmp_path, node_fd=node_fd, inline={"netloom": own})
+        rig.definitions.put("shop/own", {"cniVersion": "1.0.0", "type": "netloom"})
+        verbs = Verbs(store=store, network=lambda: network, secondary=rig.networks)
+
+        say = runtime(verbs, node_fd, pod_fd)
+        rig.pod("shop/cart", networks="own")
+        code, added = await say("ADD")
+        assert (code, [i["name"] for i in added["interfaces"]][1:]) == (0, ["eth0"])
+        assert await say("CHECK", prevResult=added) == (0, {})
+        stays = {"cni.dev/valid-attachments": [{"containerID": "c1", "ifname": "eth0"}]}
+        assert await say("GC", **stays) == (0, {})
+        assert len(pod_links(node_fd)) == 2
+        assert await say("CHECK", prevResult=added) == (0, {})
+        # ADD that is repeated
+        assert (await say("ADD"))[0] == 0
+        assert len(pod_links(node_fd)) == 2
+        assert len(store.leases()) == 2
+        assert await say("GC", **{"cni.dev/valid-attachments": []}) == (0, {})
+        assert pod_links(node_fd) == []
+        assert store.leases() == []
+        assert await say("DEL") == (0, {})
+        rig.close()
+        store.close()
+
+
+async def test_a_default_route_that_moved_is_right_to_check(tmp_path, world):
+    rig = world.rig
+    ipam = {"type": "static", "addresses": [{"address": "192.0.2.9/24"}]}
+    rig.definitions.put("shop/blue", {"cniVersion": "1.0.0", "type": "bridge", "bridge": "br0", "ipam": ipam})
+    rig.pod("shop/cart", networks='[{"name": "blue", "default-route": ["192.0.2.1"]}]')
+    network = PodNetwork(ranges=RANGES[:1], node_addresses=NODE, mtu=1400)
+    verbs = Verbs(store=world.store, network=lambda: network, secondary=rig.networks)
+    with fresh_netns() as pod_fd:
+        say = runtime(verbs, world.node_fd, pod_fd)
+        code, added = await say("ADD")
+        assert code == 0, added
+        assert await say("CHECK", prevResult=added) == (0, {})
+        with Rtnl(pod_fd) as rtnl:
+            (route,) = (r for r in rtnl.routes() if not r.destination.prefixlen and r.table == 254)
+            assert route.device == "net1"
+            rtnl.delete_route(route)
+        code, said = await say("CHECK", prevResult=added)
+        assert (code, said["code"]) == (1, 101)
+        assert await say("DEL") == (0, {})
