@@ -59,6 +59,8 @@ class PreparedAnswers:
         self._counters = counters
         self.shared: Store = {}
         self._paths: dict[object, Store] = {}
+        self._holders: dict[bytes, list[Store]] = {}
+        """By name, the stores of search paths that may have answers for it."""
         self._shapes: dict[tuple[bytes, bytes], Shape] = {}
         self.source: Source | None = None
         """Where an answer may be looked for that is asked for the first time, in a kind of query that is known; None: nowhere."""
@@ -131,6 +133,10 @@ class PreparedAnswers:
             if sum(map(len, self._paths.values())) >= PATHS_LIMIT:
                 for one in self._paths.values():
                     self._drop(one)
+                self._holders.clear()
+            holders = self._holders.setdefault(query.folded, [])
+            if not any(one is store for one in holders):
+                holders.append(store)
         for name in answer.depends:
             self._depend(name, query.folded)
         tail = reply[question_end:]
@@ -144,20 +150,19 @@ class PreparedAnswers:
 
     def forget(self, names: Iterable[bytes]) -> None:
         """What hangs on these names is no longer right."""
-        stores = [self.shared, *(s for s in self._paths.values() if s)]
         for name in names:
+            self._forget(name)
             hanging = self._dependents.pop(name, None)
-            if hanging is None:
-                self._forget(name, stores)
-                continue
-            self._dependents_count -= len(hanging)
-            for one in (name, *hanging):
-                self._forget(one, stores)
+            if hanging is not None:
+                self._dependents_count -= len(hanging)
+                for one in hanging:
+                    self._forget(one)
 
     def clear(self) -> None:
         """Nothing is right any more."""
         for store in (self.shared, *self._paths.values()):
             self._drop(store)
+        self._holders.clear()
         self._dependents.clear()
         self._dependents_count = 0
 
@@ -179,7 +184,8 @@ class PreparedAnswers:
                 if not number % _SETTLED_AT_ONCE:
                     yield
 
-    def _forget(self, name: bytes, stores: Iterable[Store]) -> None:
+    def _forget(self, name: bytes) -> None:
+        stores = (self.shared, *self._holders.pop(name, ()))
         for start, end in self._shapes:
             key = start + name + end
             for store in stores:
