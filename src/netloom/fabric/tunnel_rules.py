@@ -78,17 +78,16 @@ def pod_ranges(facts: NodeFacts) -> tuple[Cidr, ...]:
 
 def _table(facts: NodeFacts, family: Family, table: TunnelTable) -> Transaction:
     ops: list[Op] = [AddTable(), DeleteTable(), AddTable()]
-    own = _merged(facts.pod_cidrs, family)
-    if own:
+    pods = [cidr for cidr in pod_ranges(facts) if family_of(cidr) is family]
+    if pods:
         ops.append(AddChain(Chain(NFT_TUNNEL_SOURCE, Hook("nat", "postrouting", _BEHIND_SOURCE_NAT))))
         ops.append(
             AddRule(
                 NFT_TUNNEL_SOURCE,
-                f'oifname "{table.device}" {family.value} saddr != {_set(own)} masquerade fully-random',
+                f'oifname "{table.device}" {family.value} saddr != {_set(pods)} masquerade fully-random',
                 "answers come back through the tunnel",
             )
         )
-    pods = [cidr for cidr in pod_ranges(facts) if family_of(cidr) is family]
     if table.only_inside and pods:
         ours = f'{{ "lo", "{POD_LINK_PREFIX}*" }}'
         for name, hook, side, link in (

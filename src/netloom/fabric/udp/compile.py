@@ -32,6 +32,7 @@ class Tunnel(msgspec.Struct, frozen=True):
     addresses: tuple[Interface, ...] = ()
     sources: Mapping[Family, Addr] = {}
     own: tuple[Cidr, ...] = ()
+    """Where our pods may be: in our ranges, and in those of the cluster that are no peer's."""
 
 
 def compile_tunnel(facts: NodeFacts) -> Tunnel:
@@ -43,7 +44,7 @@ def compile_tunnel(facts: NodeFacts) -> Tunnel:
         mtu=facts.underlay.mtu - overhead(Way.UDP, outer_family(facts.addresses)),
         addresses=tuple(ipaddress.ip_interface(address) for address in own),
         sources={family_of(address): address for address in reversed(own)},
-        own=facts.pod_cidrs,
+        own=(*facts.pod_cidrs, *facts.cluster_cidrs),
     )
 
 

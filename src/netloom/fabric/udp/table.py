@@ -27,7 +27,7 @@ class PeerEntry(msgspec.Struct, frozen=True):
 class PeerTable(msgspec.Struct, frozen=True):
     """All that the process knows.
 
-    ``generation`` names it, ``local`` is our end, ``own`` are the ranges of our pods.
+    ``generation`` names it, ``local`` is our end, ``own`` are the ranges that our pods are in, where no peer's are.
     """
 
     generation: str = ""
@@ -79,8 +79,8 @@ class Lookup:
         return self._peers.find(packed)
 
     def is_own(self, packed: bytes) -> bool:
-        """Whether an address is of this node's pods."""
-        return self._own.find(packed) is True
+        """Whether an address may be of this node's pods: in ``own``, and no peer's."""
+        return self._own.find(packed) is True and self._peers.find(packed) is None
 
 
 class _Prefixes(Generic[T]):
