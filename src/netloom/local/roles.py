@@ -25,6 +25,7 @@ from netloom.linux import netns
 from netloom.local import control_plane
 from netloom.local.init import Child
 from netloom.local.paths import ClusterPaths, NodePaths
+from netloom.local.plugins import plugin_dir
 from netloom.local.preflight import shim_path
 from netloom.local.runner import main as runner
 from netloom.local.runner.config import RunnerConfig
@@ -92,7 +93,7 @@ def _agent_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -
         udp_feed_socket=str(files.udp_socket),
         address_store=str(files.ipam),
         networks=NetworkSettings(
-            plugin_dirs=(str(shim_path().parent), *NetworkSettings().plugin_dirs),
+            plugin_dirs=(str(plugin_dir(files.root / "bin", shim_path())), *NetworkSettings().plugin_dirs),
             plugin_state=str(files.root / "plugins"),
         ),
         fabric=settings.fabric,
