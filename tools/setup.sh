@@ -53,6 +53,10 @@ find_python() {
 install_packages() {
     local wanted=("$@")
     say "installing ${wanted[*]}"
+    # Of knot only the program is wanted: a masked unit is not started as the name server of this machine.
+    case " ${wanted[*]} " in
+        *" knot "*) [ ! -d /etc/systemd/system ] || [ -e /etc/systemd/system/knot.service ] || as_root ln -s /dev/null /etc/systemd/system/knot.service ;;
+    esac
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >/dev/null || die "apt-get update failed"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${wanted[@]}" >"$cache/apt.log" 2>&1 \
         || { tail -5 "$cache/apt.log" >&2; die "apt-get install ${wanted[*]} failed; the log is $cache/apt.log"; }
