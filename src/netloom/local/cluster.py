@@ -16,7 +16,7 @@ from netloom.clock import Clock
 from netloom.errors import NetloomError, NotFound, StorageError, Unavailable, UsageError
 from netloom.local.lock import Lock, is_running
 from netloom.local.paths import ClusterPaths, cluster_paths, clusters_home
-from netloom.local.preflight import check_system, use_system_programs
+from netloom.local.preflight import check_fabric, check_system, use_system_programs
 from netloom.local.settings import ClusterSettings
 from netloom.model.routes.ways import FabricKind
 
@@ -46,6 +46,7 @@ def start(settings: ClusterSettings, *, clock: Clock, step: Callable[[str], None
 
     use_system_programs()
     check_system()
+    check_fabric(settings.fabric)
     paths = cluster_paths(settings.name)
     lock = Lock(paths)
     lock.take()

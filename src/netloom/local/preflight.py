@@ -9,9 +9,13 @@ import os
 import shutil
 from pathlib import Path
 
-from netloom.errors import Unsupported
+from netloom.errors import NetloomError, Unsupported
+from netloom.linux.genetlink import GenericNetlink
+from netloom.linux.wireguard import FAMILY
+from netloom.model.routes.ways import FabricKind
 
 _PROGRAMS = (("nft", "nftables"), ("catatonit", "catatonit"), ("setsid", "util-linux"))
+_TUN = "/dev/net/tun"
 _SYSTEM_DIRECTORIES = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
@@ -33,6 +37,34 @@ def check_system() -> None:
                 f"the program {program} is not there", f"install it: sudo apt-get install {package}"
             )
     shim_path()
+
+
+def check_fabric(fabric: FabricKind) -> None:
+    """See that what a fabric needs beyond that is there.
+
+    Raises:
+        Unsupported: something is missing; the hint says how to get it.
+    """
+    in_process = fabric is FabricKind.UDP or (fabric is FabricKind.WIREGUARD and not _kernel_has_wireguard())
+    if fabric is FabricKind.WIREGUARD and in_process and shutil.which("wireguard-go") is None:
+        raise Unsupported(
+            "fabric wireguard: neither this kernel's WireGuard nor the program wireguard-go is there",
+            "install it: sudo apt-get install wireguard-go; or choose another fabric",
+        )
+    if in_process and not os.access(_TUN, os.R_OK | os.W_OK):
+        raise Unsupported(
+            f"fabric {fabric.value}: {_TUN} is not there, or not for this user",
+            "load the kernel's tun module and allow it (chmod 666), run as root, or choose another fabric",
+        )
+
+
+def _kernel_has_wireguard() -> bool:
+    try:
+        with GenericNetlink() as netlink:
+            netlink.family(FAMILY)
+    except NetloomError:
+        return False
+    return True
 
 
 def shim_path() -> Path:

@@ -12,7 +12,8 @@ from netloom.linux import libc
 from netloom.local.init import Child, Init
 from netloom.local.lock import Lock, is_running
 from netloom.local.paths import ClusterPaths
-from netloom.local.preflight import check_system, use_system_programs
+from netloom.local.preflight import check_fabric, check_system, use_system_programs
+from netloom.model.routes.ways import FabricKind
 
 
 @pytest.fixture
@@ -128,6 +129,26 @@ def test_a_missing_program_is_named_with_its_package(monkeypatch, tmp_path):
     with pytest.raises(Unsupported, match="nft") as caught:
         check_system()
     assert "apt-get install nftables" in caught.value.hint
+
+
+@pytest.mark.parametrize("fabric", [FabricKind.UDP, FabricKind.WIREGUARD])
+def test_what_a_fabric_needs_is_asked_for_before_a_cluster_is_started(monkeypatch, tmp_path, fabric):
+    monkeypatch.setattr("netloom.local.preflight._kernel_has_wireguard", lambda: False)
+    monkeypatch.setattr("netloom.local.preflight._TUN", str(tmp_path / "none"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Unsupported, match=fabric.value) as caught:
+        check_fabric(fabric)
+    assert "another fabric" in caught.value.hint
+    (tmp_path / "wireguard-go").touch(0o755)
+    (tmp_path / "none").touch()
+    check_fabric(fabric)
+
+
+def test_a_kernel_that_encrypts_needs_no_more(monkeypatch, tmp_path):
+    monkeypatch.setattr("netloom.local.preflight._kernel_has_wireguard", lambda: True)
+    monkeypatch.setattr("netloom.local.preflight._TUN", str(tmp_path / "none"))
+    check_fabric(FabricKind.WIREGUARD)
+    check_fabric(FabricKind.VXLAN)
 
 
 def test_system_directories_are_added_once(monkeypatch):
