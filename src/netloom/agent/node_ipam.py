@@ -93,6 +93,11 @@ class NodeIpam:
             client=client, node=node, cluster=self._cluster, pods=pods, clock=clock
         )
 
+    @property
+    def has_pools(self) -> bool:
+        """Whether there is an IPPool at all."""
+        return self._cluster.has_pools
+
     def pool_changed(self, key: ObjectKey, pool: IPPool | None) -> None:
         """An IPPool is now this, or None: gone."""
         self._cluster.pool_changed(key, pool)

@@ -34,6 +34,7 @@ class OwnNode:
         cluster: settings of the cluster.
         on_change: called with new facts, but for the first.
         underlay: reads from the kernel how a node with these addresses is connected.
+        needs_range: whether a node without ``spec.podCIDRs`` has no addresses for pods: not where there are pools.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class OwnNode:
         cluster: ClusterFacts,
         on_change: Callable[[NodeFacts], None],
         underlay: Callable[[tuple[Addr, ...]], Underlay],
+        needs_range: Callable[[], bool] = lambda: True,
     ) -> None:
         self.name = name
         self.known = asyncio.Event()
@@ -51,6 +53,7 @@ class OwnNode:
         self._cluster = cluster
         self._on_change = on_change
         self._underlay = underlay
+        self._needs_range = needs_range
         self._node: Node | None = None
         self._facts: NodeFacts | None = None
         self._version = ""
@@ -85,6 +88,11 @@ class OwnNode:
             return
         self._take(node)
 
+    def pools_changed(self) -> None:
+        """There may be pools now: a node without a range of its own can do with them."""
+        if self._facts is None and self._node is not None:
+            self._take(self._node)
+
     def underlay_changed(self) -> None:
         """The kernel has to be asked again how this node is connected."""
         if self._node is not None:
@@ -94,7 +102,8 @@ class OwnNode:
         facts = facts_of(node, self._cluster)
         # the kernel's word counts: the annotation is for the others, and may be of before
         facts = msgspec.structs.replace(facts, underlay=self._look(facts))
-        if not facts.pod_cidrs or not facts.addresses:
+        had_range = self._facts is not None and self._facts.pod_cidrs
+        if not facts.addresses or (not facts.pod_cidrs and (had_range or self._needs_range())):
             if self._facts is not None:
                 log.warning(
                     "Node %s: has no pod range or no address any more; this node goes on as it was", self.name

@@ -73,8 +73,12 @@ class PodAddresses:
         """
         ranges = self._cluster.own_ranges
         if not pod:
+            if not ranges:
+                raise _no_range(self._node)
             return Offer(ranges=ranges, requested=wished, reserved=self._left_out(Choice()))
         choice = await self._choice(pod)
+        if not choice.pools and not ranges:
+            raise _no_range(self._node)
         for address in choice.requested:
             if holds(self._reserved, address):
                 raise Unavailable(
@@ -159,3 +163,8 @@ class PodAddresses:
             "add a range to spec.cidrs of the pool, or delete pods that have addresses of it",
             version=error.version,
         )
+
+
+def _no_range(node: str) -> Unavailable:
+    problem = f"Node {node} has no range of its own (spec.podCIDRs), and no IPPool is for this pod"
+    return Unavailable(problem, "give nodes ranges, or make a pool with namespaceSelector: {}")

@@ -97,7 +97,13 @@ class NodeAgent:
     def __init__(self, *, config: AgentConfig, client: KubeClient, clock: Clock) -> None:
         self._cluster = config.cluster_facts()
         self._clock = clock
-        self._own = OwnNode(config.node, cluster=self._cluster, on_change=self._refit, underlay=look)
+        self._own = OwnNode(
+            config.node,
+            cluster=self._cluster,
+            on_change=self._refit,
+            underlay=look,
+            needs_range=lambda: not self._ipam.has_pools,
+        )
         self._notes = NodeNotes(client=client, node=config.node)
         self._underlay = UnderlayWatch(self._own.underlay_changed)
         self._pending = Pending(clock=clock)
@@ -305,7 +311,7 @@ class NodeAgent:
             "pods": self._pod_changed,
             "slices": self._drains.slice_changed,
             "nodes": self._node_changed,
-            "pools": self._ipam.pool_changed,
+            "pools": self._pool_changed,
             "blocks": self._ipam.block_changed,
         }
 
@@ -434,6 +440,10 @@ class NodeAgent:
     def _pod_changed(self, key: ObjectKey, pod: Pod | None) -> None:
         self._gates.pod_changed(key, pod)
         self._limits.pod_changed(key, pod)
+
+    def _pool_changed(self, key: ObjectKey, pool: IPPool | None) -> None:
+        self._ipam.pool_changed(key, pool)
+        self._own.pools_changed()
 
     def _node_changed(self, key: ObjectKey, node: Node | None) -> None:
         self._own.changed(key, node)

@@ -305,7 +305,7 @@ class Verbs:
 
     def _known_network(self) -> PodNetwork:
         network = self._network()
-        if network is None or not network.ranges:
+        if network is None or (not network.ranges and self._offers is None):
             raise Unavailable("this node has no pod range yet (Node spec.podCIDRs)", "try again")
         return network
 

@@ -60,3 +60,27 @@ def test_a_node_object_that_goes_or_loses_its_addresses_changes_nothing():
     assert told == []
     assert own.facts.pod_cidrs == (parse_cidr("10.1.0.0/24"),)
     assert (own.node, own.uid) == (None, "")
+
+
+def test_where_there_are_pools_a_node_needs_no_range_of_its_own():
+    pools, told = [], []
+    own = OwnNode(
+        "node-1",
+        cluster=ClusterFacts(),
+        on_change=told.append,
+        underlay=lambda _: Underlay(),
+        needs_range=lambda: not pools,
+    )
+    own.changed(ME, node("4", cidr=""))
+    own.pools_changed()
+    assert not own.known.is_set()
+    pools.append("p")
+    own.pools_changed()
+    assert own.known.is_set()
+    assert own.facts.pod_cidrs == ()
+    own.changed(ME, node("5"))
+    assert [facts.pod_cidrs for facts in told] == [(parse_cidr("10.1.0.0/24"),)]
+    own.changed(ME, node("6", cidr=""))
+    assert own.facts.pod_cidrs == (parse_cidr("10.1.0.0/24"),), (
+        "a range that was there is kept: pods run in it"
+    )

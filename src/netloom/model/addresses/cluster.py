@@ -104,6 +104,11 @@ class PoolCluster:
         return self._pools
 
     @property
+    def has_pools(self) -> bool:
+        """Whether there is an IPPool at all."""
+        return bool(self._pool_objects)
+
+    @property
     def own_ranges(self) -> tuple[Cidr, ...]:
         """Node ``spec.podCIDRs`` of this node."""
         return self._ranges.get(self._node, ())

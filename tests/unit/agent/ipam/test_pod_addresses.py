@@ -268,7 +268,9 @@ async def test_a_pod_that_comes_home_has_its_address_again(world):
     await one.add("shop/db-0")
     await world.pod("shop/other", "node-2", ip_addresses="10.1.1.50")
     two.keeper._objects.patience_s = 0.2
-    with pytest.raises(Unavailable, match=r"10\.1\.1\.50 is still in use on node-1 \(IPBlock 10\.1\.1\.50-32\)"):
+    with pytest.raises(
+        Unavailable, match=r"10\.1\.1\.50 is still in use on node-1 \(IPBlock 10\.1\.1\.50-32\)"
+    ):
         await two.add("shop/other")
     two.keeper._objects.patience_s = 20.0
     one.delete("shop/db-0")
@@ -277,3 +279,13 @@ async def test_a_pod_that_comes_home_has_its_address_again(world):
     await world.pod("shop/db-0", "node-2", ip_addresses="10.1.1.50")
     assert await two.add("shop/db-0") == ["10.1.1.50"]
     assert await world.blocks() == {}
+
+
+async def test_a_node_without_a_range_gives_addresses_of_pools_and_says_where_there_is_none(world):
+    node = await world.node("node-1")
+    await world.pod("shop/a", "node-1")
+    with pytest.raises(Unavailable, match=r"Node node-1 has no range of its own"):
+        await node.add("shop/a")
+    await world.pool("default", "10.2.0.0/16", namespaceSelector={})
+    (address,) = await node.add("shop/a")
+    assert address.startswith("10.2.")
