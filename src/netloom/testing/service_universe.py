@@ -165,7 +165,7 @@ def some_pod(choose: Choose, pod: Pod, odds: Odds = Odds()) -> Pod:  # noqa: B00
     if choose((True, False, False, False)):
         meta = msgspec.structs.replace(meta, deletion_timestamp="2024-01-03T00:00:00Z")
     spec = msgspec.structs.replace(pod.spec, **{kind: containers})
-    phase = choose(("Running", "Running", "Running", "Pending", "Failed")) if odds.bad_input else "Running"
+    phase = choose(("Running", "Running", "Pending"))
     status = msgspec.structs.replace(pod.status, phase=phase)
     return msgspec.structs.replace(pod, metadata=meta, spec=spec, status=status)
 
