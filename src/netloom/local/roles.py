@@ -62,7 +62,9 @@ def _node(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -> Ite
     _write(files.runner_config, _runner_config(paths, files, settings, room))
     yield Child(f"{room.name}-agent", functools.partial(_exit_code, agent.run, agent_config), room.netns)
     # Opened here and never closed: queries that come while one DNS process follows another wait for the next.
-    sockets = netns.run_in(room.netns, functools.partial(dns_sockets.open_sockets, dns_config.listen, dns_config.port))
+    sockets = netns.run_in(
+        room.netns, functools.partial(dns_sockets.open_sockets, dns_config.listen, dns_config.port)
+    )
     yield Child(f"{room.name}-dns", functools.partial(_exit_code, dns.run, dns_config, sockets), room.netns)
     if settings.fabric is FabricKind.UDP:
         udp_config = UdpConfig(feed_socket=str(files.udp_socket))
