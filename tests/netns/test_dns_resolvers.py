@@ -206,7 +206,9 @@ async def relayed(undo: contextlib.ExitStack, node: int, port: int) -> int:
     """A port of this namespace's loopback that leads to the scripted upstream."""
     with Rtnl() as rtnl:
         if not next(link for link in rtnl.links() if link.name == "lo").up:
-            rtnl.set_up("lo")  # not the host's, whose loopback is up: a namespace made for this test run (unshare)
+            rtnl.set_up(
+                "lo"
+            )  # not the host's, whose loopback is up: a namespace made for this test run (unshare)
     outer = socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     outer.bind(("127.0.0.1", 0))
     loop = asyncio.get_running_loop()
@@ -377,3 +379,49 @@ async def test_a_flood_from_one_pod_is_limited_and_the_other_pod_is_answered(pla
         flooding.kill(9)
         await flooding.wait()
         flooding.close()
+
+
+async def test_clients_of_the_other_family_are_known_as_well(tmp_path):
+    server, pod, stranger = "2001:db8:96::10", "2001:db8:1::3", "2001:db8:1::9"
+    counters = Counters()
+    names = Names(NameSettings())
+    names.update(b.changes(b.service("shop/web", "10.96.0.5", "2001:db8:96::5")))
+    asker = Asker("other/pod", (f"other.svc.{DOMAIN}", f"svc.{DOMAIN}", DOMAIN))
+    agent = FeedClient(
+        path=str(tmp_path / "dns.sock"),
+        snapshot=lambda: (1, names.state),
+        audience=lambda: Audience({ip_address(pod): asker}, (f"{server}/128",)),
+    )
+    config = DnsConfig(
+        listen=(server,), feed_socket=str(tmp_path / "dns.sock"), node_resolvers=("192.0.2.53",)
+    )
+    loop = asyncio.get_running_loop()
+    with fresh_netns() as node, contextlib.ExitStack() as undo:
+        with Rtnl(node) as rtnl:
+            for address in (server, pod, stranger):
+                rtnl.add_address("lo", ip_interface(f"{address}/128"))
+        sockets = namespaces.run_in(node, functools.partial(dns_sockets.open_sockets, config.listen, 53))
+        undo.callback(sockets.close)
+
+        def client(address: str) -> socket.socket:
+            sock = undo.enter_context(open_socket(node, socket.AF_INET6, socket.SOCK_DGRAM))
+            sock.setblocking(False)
+            sock.bind((address, 0))
+            sock.connect((server, 53))
+            return sock
+
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(serve(config, sockets=sockets, stop=stop, counters=counters))
+            feeding = tasks.create_task(agent.run())
+            async with asyncio.timeout(30):
+                await agent.in_force(1)
+                known, unknown = client(pod), client(stranger)
+                unknown.send(write_query(f"web.shop.svc.{DOMAIN}", "AAAA"))
+                for _ in range(2):  # made at the first, ready at the second
+                    known.send(write_query(f"web.shop.other.svc.{DOMAIN}", "AAAA"))
+                    reply = read_reply(await loop.sock_recv(known, 4096))
+                    assert reply.answers == (f"web.shop.other.svc.{DOMAIN}. 5 AAAA 2001:db8:96::5",)
+            assert counters.strangers == 1
+            feeding.cancel()
+            stop.set()
