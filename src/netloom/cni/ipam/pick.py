@@ -18,8 +18,9 @@ _NEWEST = """
 SELECT address FROM addresses WHERE family = ? AND address BETWEEN ? AND ? AND NOT ahead ORDER BY address DESC LIMIT 1
 """
 _UNUSED = """
-SELECT address FROM addresses WHERE freed IS NOT NULL AND +family = ? AND +address BETWEEN ? AND ? AND at <= ? ORDER BY freed
-"""  # the plus signs keep SQLite from the primary key: the first row of the index on `freed` that fits is the answer
+SELECT address FROM addresses WHERE freed IS NOT NULL AND +family = ? AND +address BETWEEN ? AND ? AND at <= ? ORDER BY at, freed
+"""  # the plus signs keep SQLite from the primary key: the first row of the index `rested` that fits is the answer
+_COUNT = "SELECT count(*) FROM addresses WHERE family = ? AND address BETWEEN ? AND ?"
 _IN_ORDER = "SELECT address FROM addresses WHERE family = ? AND address BETWEEN ? AND ? ORDER BY address"
 _ONE = "SELECT 1 FROM addresses WHERE family = ? AND address = ?"
 
@@ -114,6 +115,9 @@ class Picker:
 
     def _left_out(self, room: Room) -> Addr | None:
         """The lowest without a row below the newest: it was reserved when its turn came."""
+        (rows,) = self._db.execute(_COUNT, self._key(room)).fetchone()
+        if rows > int(room.last) - int(room.first):
+            return None
         for low, high in self._gaps(room):
             candidate = low
             while candidate <= high:

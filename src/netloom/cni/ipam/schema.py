@@ -41,6 +41,7 @@ _FROM_0 = (
     "CREATE TABLE closed (range TEXT PRIMARY KEY) WITHOUT ROWID",
     # Ranges that this node is giving back: nothing of them is handed out.
     "UPDATE addresses SET at = :now WHERE freed IS NOT NULL",
+    "CREATE INDEX rested ON addresses (at, freed) WHERE freed IS NOT NULL",
 )
 
 
