@@ -8,21 +8,15 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import ipaddress
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from netloom.agent.acks_follow import AckFollower
-from netloom.agent.acks_gate import ReadinessGates
-from netloom.agent.acks_publish import AckPublisher
 from netloom.agent.admission import Admission
 from netloom.agent.config import AgentConfig
 from netloom.agent.dns_questions import DnsQuestions
 from netloom.agent.domains import DomainNames
-from netloom.agent.drained_server import DrainedServer
-from netloom.agent.drained_wait import DrainWaiter
 from netloom.agent.drops import DropWatch
 from netloom.agent.fabrics import Work, fabric_of
 from netloom.agent.findings import FindingEvents
@@ -36,16 +30,16 @@ from netloom.agent.node_notes import NodeNotes
 from netloom.agent.own_node import OwnNode, answer_at
 from netloom.agent.paths import NodePaths
 from netloom.agent.pod_limits import PodLimits
+from netloom.agent.pod_networks import askers_networks, network_of
 from netloom.agent.pod_routes import PodRoutes
+from netloom.agent.rollouts import Rollouts
 from netloom.agent.servers.health import UpdateHealth
 from netloom.agent.servers.node import NodeServers
 from netloom.agent.static_routes import StaticRoutes
 from netloom.agent.underlay import UnderlayWatch, look
-from netloom.api.cluster_policy import ClusterNetworkPolicy
-from netloom.api.core import Namespace, Node, Pod, Service
-from netloom.api.discovery import EndpointSlice
-from netloom.api.networking import NetworkPolicy
-from netloom.api.pools import IPBlock, IPPool
+from netloom.agent.watches import Watches
+from netloom.api.core import Node, Pod
+from netloom.api.pools import IPPool
 from netloom.clock import Clock
 from netloom.cni.attach import detach, prepare_node
 from netloom.cni.ipam.store import AddressStore
@@ -60,12 +54,9 @@ from netloom.dns.frames import questions_beside, told_beside
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending
 from netloom.engine.reconcile import Engine
-from netloom.fabric.l2.compile import segments_of
-from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
 from netloom.kube.kubeconfig import in_cluster, load
-from netloom.kube.watch import Reflector
 from netloom.linux import netns
 from netloom.linux.nft_events import AccountedNft
 from netloom.linux.questions import QuestionServer, socket_beside
@@ -76,8 +67,6 @@ from netloom.model.routes.ways import (
     FABRIC_ANNOTATION,
     KEY_ANNOTATION,
     UNDERLAY_ANNOTATION,
-    outer_family,
-    pod_mtu,
     write_fabric,
     write_underlay,
 )
@@ -87,8 +76,6 @@ from netloom.program.names import POD_GATEWAYS, pod_link
 from netloom.units import Family, ObjectKey
 
 log = logging.getLogger(__name__)
-
-LOCALHOST = ipaddress.IPv4Address("127.0.0.1")
 
 
 class NodeAgent:
@@ -119,15 +106,10 @@ class NodeAgent:
         )
         self._fabric, self._fabric_works = fabrics.fabric, fabrics.works
         self._store = AddressStore(config.address_store, reuse_delay_s=config.reuse_delay_s)
-        self._admission = Admission(
-            node=config.node,
-            mark=functools.partial(self._pending.mark, "pods"),
-            acks=self._acks,
-        )
+        mark = self._pending.mark
+        self._admission = Admission(node=config.node, mark=functools.partial(mark, "pods"), acks=self._acks)
         self._admission.remember(self._store.leases())
-        self._mapped_ports = MappedPorts(
-            mark=functools.partial(self._pending.mark, "attachments"), acks=self._acks
-        )
+        self._mapped_ports = MappedPorts(mark=functools.partial(mark, "attachments"), acks=self._acks)
         self._mapped_ports.remember(self._store.leases())
         self._limits = PodLimits(
             node=config.node,
@@ -145,12 +127,12 @@ class NodeAgent:
         )
         self._domains = DomainNames(
             path=told_beside(config.dns_feed_socket),
-            mark=functools.partial(self._pending.mark, "domains"),
+            mark=functools.partial(mark, "domains"),
             in_force=self._acks.in_force,
             clock=clock,
         )
         self._dns = DnsQuestions(questions_beside(config.dns_feed_socket))
-        self._watch(client)
+        self._watches = Watches(client, on_change=self._on_change, on_seen=self._pending.seen)
         self._events = EventRecorder(client, "netloom", clock=clock)
         self._ipam = NodeIpam(
             node=config.node,
@@ -159,8 +141,8 @@ class NodeAgent:
             facts=self._cluster,
             reserved=config.reserved(),
             admission=self._admission,
-            pods=self._pods.items,
-            namespaces=self._namespaces.items,
+            pods=self._watches.pods.items,
+            namespaces=self._watches.namespaces.items,
             events=self._events,
             clock=clock,
             idle_s=config.reuse_delay_s,
@@ -171,7 +153,7 @@ class NodeAgent:
             address_store=config.address_store,
             cni_socket=config.cni_socket,
             facts=self._cluster,
-            pods=self._pods.items,
+            pods=self._watches.pods.items,
             client=client,
             events=self._events,
             own=OwnNetwork(
@@ -198,30 +180,11 @@ class NodeAgent:
         self._observe(config.node, clock)
         self._tell(config, client, clock)
 
-    def _watch(self, client: KubeClient) -> None:
-        """The watches; every change waits for its turn, and who else hears of it is in ``_also``."""
-        follow = functools.partial(_reflector, client, self._on_change, self._pending.seen)
-        self._slices = follow("slices", resources.ENDPOINT_SLICES, EndpointSlice)
-        self._pods = follow("pods", resources.PODS, Pod)
-        self._nodes = follow("nodes", resources.NODES, Node)
-        self._namespaces = follow("namespaces", resources.NAMESPACES, Namespace)
-        self._reflectors: tuple[Reflector[Any], ...] = (
-            follow("services", resources.SERVICES, Service),
-            self._slices,
-            self._pods,
-            self._namespaces,
-            follow("policies", resources.NETWORK_POLICIES, NetworkPolicy),
-            follow("cluster_policies", resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
-            follow("pools", resources.IP_POOLS, IPPool),
-            follow("blocks", resources.IP_BLOCKS, IPBlock),
-            self._nodes,
-        )
-
     def _observe(self, name: str, clock: Clock) -> None:
         """What this node finds: faults of objects, differences of the kernel, packets that policies dropped."""
         self._findings = FindingEvents(
             node=name,
-            nodes=self._nodes.items,
+            nodes=self._watches.nodes.items,
             cluster=lambda: None if self._engine is None else self._engine.network.policies.cluster,
             events=self._events,
         )
@@ -234,30 +197,13 @@ class NodeAgent:
     def _tell(self, config: AgentConfig, client: KubeClient, clock: Clock) -> None:
         """What this node tells of itself, and what it asks the others."""
         name = config.node
-        self._publisher = AckPublisher(
+        self._rollouts = Rollouts(
             client=client,
-            node=name,
-            uid=lambda: self._own.uid,
-            nodes=lambda: len(self._nodes.items),
+            own=self._own,
+            nodes=self._watches.nodes.items,
+            slices_seen=lambda: self._watches.slices.seen,
             acks=self._acks,
-            clock=clock,
-        )
-        self._follower = AckFollower(client, nodes=self._nodes.items, own=name)
-        self._gates = ReadinessGates(
-            client=client,
-            node=name,
-            node_version=lambda: self._own.version,
-            follower=self._follower,
-            clock=clock,
-        )
-        self._drains = DrainWaiter(
-            client=client, node=name, slices_seen=lambda: self._slices.seen, follower=self._follower
-        )
-        self._drained = DrainedServer(
-            waiter=self._drains,
-            node_addresses=(LOCALHOST,),
-            pod_addresses=(POD_GATEWAYS[Family.V4],),
-            port=config.drained_port,
+            drained_port=config.drained_port,
             clock=clock,
         )
         self._paths = NodePaths(
@@ -295,9 +241,7 @@ class NodeAgent:
                 part.samples
                 for part in (
                     self._acks,
-                    self._publisher,
-                    self._gates,
-                    self._drained,
+                    *self._rollouts.counted,
                     self._drift,
                     self._drops,
                     self._paths,
@@ -309,7 +253,7 @@ class NodeAgent:
         )
         self._also: dict[str, Callable[[ObjectKey, Any], None]] = {
             "pods": self._pod_changed,
-            "slices": self._drains.slice_changed,
+            "slices": self._rollouts.drains.slice_changed,
             "nodes": self._node_changed,
             "pools": self._pool_changed,
             "blocks": self._ipam.block_changed,
@@ -320,28 +264,16 @@ class NodeAgent:
         engine = self._engine
         if engine is None or not engine.is_in_force or not self._names.is_connected:
             return None
-        facts = engine.facts
-        mtu = pod_mtu(facts.fabric, outer_family(facts.addresses), facts.underlay.mtu)
-        return PodNetwork(
-            ranges=facts.pod_cidrs,
-            node_addresses=facts.addresses,
-            mtu=mtu,
-            segments=segments_of(facts),
-        )
+        return network_of(engine.facts)
 
     def _dns_networks(self) -> tuple[str, ...] | None:
-        """Who may ask this node's DNS server besides pods that the API server knows: the node, and what else CNI has attached here."""
-        engine = self._engine
-        if engine is None:
-            return None
-        facts = engine.facts
-        own = (*facts.own_addresses, *facts.dns_addresses, *POD_GATEWAYS.values())
-        return (*map(str, own), *map(str, facts.pod_cidrs))
+        """Who may ask this node's DNS server besides pods that the API server knows; None: not known yet."""
+        return None if self._engine is None else askers_networks(self._engine.facts)
 
     def _named_by(self) -> Cluster | None:
         """What drops are named by."""
         engine = self._engine
-        return None if engine is None else Cluster(engine.network.policies.cluster, self._pods.items)
+        return None if engine is None else Cluster(engine.network.policies.cluster, self._watches.pods.items)
 
     def _policy_tables(self) -> Mapping[Family, PolicyTable]:
         tables = {} if self._plane is None else self._plane.tables
@@ -363,13 +295,12 @@ class NodeAgent:
             tasks.create_task(self._servers.run(), name="servers")
             tasks.create_task(self._questions.run(), name="questions")
             tasks.create_task(self._domains.run(), name="domains")
-            for reflector in self._reflectors:
+            for reflector in self._watches.all:
                 tasks.create_task(reflector.run(), name="watch")
             tasks.create_task(self._program(tasks), name="engine")
 
     async def _program(self, tasks: asyncio.TaskGroup) -> None:
-        for reflector in self._reflectors:
-            await reflector.synced.wait()
+        await self._watches.synced()
         await self._own.known.wait()
         await self._domains.recall()
         for orphan in self._admission.orphans(self._store.leases()):
@@ -381,8 +312,7 @@ class NodeAgent:
         facts = self._own.facts
         assert facts is not None  # noqa: S101 - the event says so
         self._pod_routes.take(facts.addresses)
-        self._notes.say(UNDERLAY_ANNOTATION, write_underlay(facts.underlay))
-        self._notes.say(FABRIC_ANNOTATION, write_fabric(facts.fabric_settings))
+        self._say_of_itself(facts)
         nft = AccountedNft()
         ender = FlowEnder(clock=self._clock)
         plane = self._plane = NftablesPlane(nft=nft, ender=ender)
@@ -394,11 +324,7 @@ class NodeAgent:
             acks=self._acks,
             clock=self._clock,
             report=self._findings.take,
-            others=(
-                self._servers,
-                self._paths.prober,
-                self._domains,
-            ),
+            others=(self._servers, self._paths.prober, self._domains),
             on_turn=lambda began: self._health.in_force(began=began),
         )
         auditor = Auditor(
@@ -413,10 +339,7 @@ class NodeAgent:
             self._limits,
             self._pod_routes,
             self._static_routes,
-            self._publisher,
-            self._follower,
-            self._gates,
-            self._drained,
+            *self._rollouts.works,
             self._drops,
             self._dns,
             self._paths,
@@ -438,7 +361,7 @@ class NodeAgent:
             also(key, value)
 
     def _pod_changed(self, key: ObjectKey, pod: Pod | None) -> None:
-        self._gates.pod_changed(key, pod)
+        self._rollouts.gates.pod_changed(key, pod)
         self._limits.pod_changed(key, pod)
 
     def _pool_changed(self, key: ObjectKey, pool: IPPool | None) -> None:
@@ -449,13 +372,16 @@ class NodeAgent:
         self._own.changed(key, node)
         self._ipam.node_changed(key, node)
         self._notes.node_changed(key, node)
-        self._follower.nodes_changed()
-        self._publisher.look()
+        self._rollouts.nodes_changed()
+
+    def _say_of_itself(self, facts: NodeFacts) -> None:
+        self._notes.say(UNDERLAY_ANNOTATION, write_underlay(facts.underlay))
+        self._notes.say(FABRIC_ANNOTATION, write_fabric(facts.fabric_settings))
 
     def _refit(self, facts: NodeFacts) -> None:
         """The Node says something else; the turn that its change is waiting for programs this node anew."""
         if self._engine is not None:
-            self._notes.say(UNDERLAY_ANNOTATION, write_underlay(facts.underlay))
+            self._say_of_itself(facts)
             self._pod_routes.take(facts.addresses)
             self._engine.refit(facts)
             self._pending.wake()
@@ -466,24 +392,6 @@ async def serve(config: AgentConfig, *, clock: Clock) -> None:
     credentials = load(config.kubeconfig) if config.kubeconfig else in_cluster()
     async with KubeClient(credentials, user_agent="netloom-agent") as client:
         await NodeAgent(config=config, client=client, clock=clock).run()
-
-
-def _reflector(
-    client: KubeClient,
-    on_change: Callable[[str, ObjectKey, Any], None],
-    on_seen: Callable[[str, str], None],
-    kind: str,
-    resource: resources.Resource,
-    type_: type[Any],
-) -> Reflector[Any]:
-    """A watch whose changes are marked as ones of ``kind``, a field name of ``Changes``."""
-    return Reflector(
-        client,
-        resource,
-        type_,
-        on_change=functools.partial(on_change, kind),
-        on_seen=functools.partial(on_seen, kind),
-    )
 
 
 def _report(findings: Iterable[Finding]) -> None:
