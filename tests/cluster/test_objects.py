@@ -260,6 +260,8 @@ def test_tables_explain_and_resources(place):
         "replicasets.apps",
         "networkpolicies.networking.k8s.io",
         "clusternetworkpolicies.policy.networking.k8s.io",
+        "ippools.netloom.io",
+        "ipblocks.netloom.io",
     }
     assert wanted <= set(kinds)
     assert "containerPort" in place("explain", "pod.spec.containers.ports")

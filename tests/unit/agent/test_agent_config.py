@@ -84,3 +84,16 @@ def test_a_file_with_an_unknown_field_is_refused(tmp_path):
         load(str(path))
     path.write_bytes(msgspec.json.encode(GIVEN))
     assert load(str(path)) == config()
+
+
+def test_reserved_addresses_are_addresses_and_ranges():
+    config = AgentConfig(
+        node="n",
+        cluster_cidrs=(),
+        service_cidrs=(),
+        reserved_addresses=("10.1.0.9", "10.1.1.0/28", "fd00::/120"),
+    )
+    assert [str(one) for one in config.reserved()] == ["10.1.0.9/32", "10.1.1.0/28", "fd00::/120"]
+    faulty = AgentConfig(node="n", cluster_cidrs=(), service_cidrs=(), reserved_addresses=("ten",))
+    with pytest.raises(UsageError, match=r"reserved_addresses\[0\]: 'ten' is no CIDR"):
+        faulty.reserved()
