@@ -57,6 +57,7 @@ class Node:
         self.verbs = Verbs(store=self.store, network=lambda: network)
         self.unused = UnusedLeases(
             client=self.server,
+            node="node-1",
             store=self.store,
             pods={},
             reclaim=self.verbs.reclaim,

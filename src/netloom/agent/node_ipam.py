@@ -127,7 +127,12 @@ class NodeIpam:
     async def run(self, reclaim: Callable[[Lease], Awaitable[bool]]) -> None:
         """Keep blocks and leases until cancelled; ``reclaim`` is ``Verbs.reclaim``."""
         unused = UnusedLeases(
-            client=self._client, store=self._store, pods=self._pods, reclaim=reclaim, clock=self._clock
+            client=self._client,
+            node=self._node,
+            store=self._store,
+            pods=self._pods,
+            reclaim=reclaim,
+            clock=self._clock,
         )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._keeper.run(), name="blocks")

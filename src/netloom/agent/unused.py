@@ -40,6 +40,7 @@ class UnusedLeases:
 
     Args:
         client: an open client.
+        node: this node's name.
         store: the record.
         pods: all pods, as they are known here.
         reclaim: releases a lease, unless it is used after all (``Verbs.reclaim``).
@@ -47,10 +48,11 @@ class UnusedLeases:
         apart_s: seconds between two looks that count.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it looks at, each by name
         self,
         *,
         client: KubeClient,
+        node: str,
         store: AddressStore,
         pods: Mapping[ObjectKey, Pod],
         reclaim: Callable[[Lease], Awaitable[bool]],
@@ -58,6 +60,7 @@ class UnusedLeases:
         apart_s: float = APART_S,
     ) -> None:
         self._client = client
+        self._node = node
         self._store = store
         self._pods = pods
         self._reclaim = reclaim
@@ -101,24 +104,19 @@ class UnusedLeases:
             return leases, frozenset(link.name for link in rtnl.links())
 
     def _may_be_gone(self, lease: Lease) -> bool:
-        return not lease.pod or _key(lease.pod) not in self._pods
+        pod = self._pods.get(_key(lease.pod)) if lease.pod else None
+        return pod is None or pod.spec.node_name != self._node
 
     async def _is_gone(self, lease: Lease) -> bool:
         """The API server's own word. What is no pod of the cluster has no other sign of life than its interface."""
-        return not lease.pod or await is_gone(self._client, lease.pod)
-
-
-async def is_gone(client: KubeClient, pod: str) -> bool:
-    """Whether the API server says that there is no such pod (namespace/name).
-
-    Raises:
-        NetloomError: it says nothing.
-    """
-    try:
-        await client.get(PODS, _key(pod))
-    except NotFound:
-        return True
-    return False
+        if not lease.pod:
+            return True
+        try:
+            pod = await self._client.get(PODS, _key(lease.pod))
+        except NotFound:
+            return True
+        where: str = (pod.get("spec") or {}).get("nodeName") or ""
+        return where not in {"", self._node}
 
 
 class AbandonedBlocks:

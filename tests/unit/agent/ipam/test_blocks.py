@@ -191,7 +191,13 @@ async def test_a_lease_whose_pod_and_interface_are_gone_is_released_after_two_lo
         return node.store.release(lease.attachment)
 
     unused = UnusedLeases(
-        client=world.client, store=node.store, pods=node.pods, reclaim=reclaim, clock=world.time, apart_s=60.0
+        client=world.client,
+        node="node-1",
+        store=node.store,
+        pods=node.pods,
+        reclaim=reclaim,
+        clock=world.time,
+        apart_s=60.0,
     )
     await world.pod("shop/a", "node-1")
     await node.add("shop/a")
@@ -211,6 +217,29 @@ async def test_a_lease_whose_pod_and_interface_are_gone_is_released_after_two_lo
     assert node.store.leases() == []
 
 
+async def test_a_lease_of_a_pod_that_is_on_another_node_now_is_released(world):
+    node = await world.node("node-1", A)
+    await world.node("node-2", B)
+
+    async def reclaim(lease: Lease) -> bool:
+        return node.store.release(lease.attachment)
+
+    unused = UnusedLeases(
+        client=world.client,
+        node="node-1",
+        store=node.store,
+        pods=node.pods,
+        reclaim=reclaim,
+        clock=world.time,
+    )
+    await world.pod("shop/db-0", "node-2")
+    await node.until(lambda: node.pods)
+    node.store.reserve(Attachment("old", "eth0"), [ipaddress.ip_network(A)], "shop/db-0")
+    await unused.look()
+    world.time.now += 61
+    assert [lease.pod for lease in await unused.look()] == ["shop/db-0"]
+
+
 async def test_while_the_api_server_is_away_no_lease_is_released(world):
     node = await world.node("node-1", A)
     node.store.reserve(Attachment("c1", "eth0"), [ipaddress.ip_network(A)], "shop/gone")
@@ -223,7 +252,13 @@ async def test_while_the_api_server_is_away_no_lease_is_released(world):
             raise ConnectionError
 
     unused = UnusedLeases(
-        client=Away(), store=node.store, pods={}, reclaim=reclaim, clock=world.time, apart_s=60.0
+        client=Away(),
+        node="node-1",
+        store=node.store,
+        pods={},
+        reclaim=reclaim,
+        clock=world.time,
+        apart_s=60.0,
     )
     await unused.look()
     world.time.now += 100
