@@ -113,6 +113,19 @@ def test_the_nodes_own_networks_are_never_guarded():
     assert all(not r.overlaps(net("192.0.2.0/24")) for r in ranges)
     assert any(r.overlaps(net("192.0.128.0/24")) for r in ranges)
     assert pod_ranges(facts(cluster_cidrs=(net("192.0.2.0/25"),), pod_cidrs=())) == ()
+    six = facts(
+        cluster_cidrs=(net("2001:db8::/32"),),
+        pod_cidrs=(),
+        underlay=Underlay((Segment("eth0", ipaddress.ip_interface("2001:db8:0:1::1/64")),), 1500),
+    )
+    assert all(not r.overlaps(net("2001:db8:0:1::/64")) for r in pod_ranges(six))
+    assert any(r.overlaps(net("2001:db8:44::/48")) for r in pod_ranges(six))
+
+
+def test_a_node_of_no_pods_has_empty_tables():
+    for table in (UDP_TABLE, WIREGUARD_TABLE):
+        for transaction in tunnel_rules(facts(cluster_cidrs=(), pod_cidrs=()), table):
+            assert "rule" not in transaction.render()
 
 
 def test_rules_of_both_families_are_the_same_after_renaming():
