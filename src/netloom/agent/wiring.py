@@ -13,25 +13,19 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from netloom.agent.admission import Admission
 from netloom.agent.config import AgentConfig
-from netloom.agent.dns_questions import DnsQuestions
-from netloom.agent.domains import DomainNames
 from netloom.agent.drops import DropWatch
 from netloom.agent.fabrics import Work, fabric_of
 from netloom.agent.findings import FindingEvents
 from netloom.agent.host_findings import host_findings
 from netloom.agent.kernel import KernelReader
-from netloom.agent.mapped_ports import MappedPorts
-from netloom.agent.names import NamesFeed
 from netloom.agent.networks import NodeNetworks
 from netloom.agent.node_ipam import NodeIpam
 from netloom.agent.node_notes import NodeNotes
 from netloom.agent.own_node import OwnNode, answer_at
+from netloom.agent.parts import NameParts, PodParts
 from netloom.agent.paths import NodePaths
-from netloom.agent.pod_limits import PodLimits
 from netloom.agent.pod_networks import askers_networks, network_of
-from netloom.agent.pod_routes import PodRoutes
 from netloom.agent.rollouts import Rollouts
 from netloom.agent.servers.health import UpdateHealth
 from netloom.agent.servers.node import NodeServers
@@ -42,7 +36,6 @@ from netloom.api.core import Node, Pod
 from netloom.api.pools import IPPool
 from netloom.clock import Clock
 from netloom.cni.attach import detach, prepare_node
-from netloom.cni.ipam.store import AddressStore
 from netloom.cni.networks.own import OwnNetwork
 from netloom.cni.server import CniServer
 from netloom.cni.verbs import PodNetwork, Verbs
@@ -50,7 +43,6 @@ from netloom.dataplane.nftables.apply import NftablesPlane
 from netloom.dataplane.nftables.audit import Auditor
 from netloom.dataplane.nftables.ender import FlowEnder
 from netloom.dataplane.nftables.policy.table import PolicyTable
-from netloom.dns.frames import questions_beside, told_beside
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending
 from netloom.engine.reconcile import Engine
@@ -61,7 +53,6 @@ from netloom.linux import netns
 from netloom.linux.nft_events import AccountedNft
 from netloom.linux.questions import QuestionServer, socket_beside
 from netloom.model.inputs import NodeFacts
-from netloom.model.names.records import NameSettings
 from netloom.model.provenance import Finding
 from netloom.model.routes.ways import (
     FABRIC_ANNOTATION,
@@ -105,42 +96,35 @@ class NodeAgent:
             publish=functools.partial(self._notes.say, KEY_ANNOTATION),
         )
         self._fabric, self._fabric_works = fabrics.fabric, fabrics.works
-        self._store = AddressStore(config.address_store, reuse_delay_s=config.reuse_delay_s)
-        mark = self._pending.mark
-        self._admission = Admission(node=config.node, mark=functools.partial(mark, "pods"), acks=self._acks)
-        self._admission.remember(self._store.leases())
-        self._mapped_ports = MappedPorts(mark=functools.partial(mark, "attachments"), acks=self._acks)
-        self._mapped_ports.remember(self._store.leases())
-        self._limits = PodLimits(
-            node=config.node,
-            leases=self._store.leases,
+        self._pods = PodParts(
+            config=config,
+            mark=self._pending.mark,
+            acks=self._acks,
             report=lambda findings: self._findings.take(findings),  # noqa: PLW0108 - it is made later
         )
-        self._pod_routes = PodRoutes(leases=self._store.leases)
-        settings = NameSettings.from_facts(self._cluster)
-        self._names = NamesFeed(
-            settings=settings,
-            socket_path=config.dns_feed_socket,
-            node=config.node,
-            processes=config.dns_processes,
-            networks=self._dns_networks,
-        )
-        self._domains = DomainNames(
-            path=told_beside(config.dns_feed_socket),
-            mark=functools.partial(mark, "domains"),
-            in_force=self._acks.in_force,
+        self._names = NameParts(
+            config=config,
+            cluster=self._cluster,
+            mark=self._pending.mark,
+            acks=self._acks,
+            networks=lambda: None if self._engine is None else askers_networks(self._engine.facts),
             clock=clock,
         )
-        self._dns = DnsQuestions(questions_beside(config.dns_feed_socket))
         self._watches = Watches(client, on_change=self._on_change, on_seen=self._pending.seen)
         self._events = EventRecorder(client, "netloom", clock=clock)
+        self._attach(config, client, clock)
+        self._observe(config.node, clock)
+        self._tell(config, client, clock)
+
+    def _attach(self, config: AgentConfig, client: KubeClient, clock: Clock) -> None:
+        """Who gives pods their interfaces and addresses."""
         self._ipam = NodeIpam(
             node=config.node,
             client=client,
-            store=self._store,
+            store=self._pods.store,
             facts=self._cluster,
             reserved=config.reserved(),
-            admission=self._admission,
+            admission=self._pods.admission,
             pods=self._watches.pods.items,
             namespaces=self._watches.namespaces.items,
             events=self._events,
@@ -157,28 +141,26 @@ class NodeAgent:
             client=client,
             events=self._events,
             own=OwnNetwork(
-                store=self._store,
+                store=self._pods.store,
                 network=self.pod_network,
                 offers=self._ipam.offers,
-                admit=self._admission.admit,
-                released=self._admission.released,
+                admit=self._pods.admission.admit,
+                released=self._pods.admission.released,
             ),
             clock=clock,
         )
         self._verbs = Verbs(
-            store=self._store,
+            store=self._pods.store,
             network=self.pod_network,
             offers=self._ipam.offers,
-            admit=self._admission.admit,
-            released=self._admission.released,
-            ports=self._mapped_ports,
-            bandwidth=self._limits.wanted,
+            admit=self._pods.admission.admit,
+            released=self._pods.admission.released,
+            ports=self._pods.mapped_ports,
+            bandwidth=self._pods.limits.wanted,
             secondary=self._networks.secondary,
             limited=self._health.limits,
         )
         self._cni = CniServer(config.cni_socket, self._networks.answering(self._verbs))
-        self._observe(config.node, clock)
-        self._tell(config, client, clock)
 
     def _observe(self, name: str, clock: Clock) -> None:
         """What this node finds: faults of objects, differences of the kernel, packets that policies dropped."""
@@ -221,17 +203,28 @@ class NodeAgent:
             socket_beside(config.cni_socket),
             {
                 "drift": self._drift.report,
-                "domains": self._domains.report,
+                "domains": self._names.domains.report,
                 "drops": self._drops.report,
                 "ipam": self._ipam.report,
                 "paths": self._paths.prober.reports,
             },
-            about={"dns": self._dns.answer, "kernel": KernelReader().answer},
+            about={"dns": self._names.questions.answer, "kernel": KernelReader().answer},
             followed={"drops-follow": self._drops.follow},
         )
         self._static_routes = StaticRoutes(
             node=name, wanted=self._cluster.egress.static_routes, report=self._findings.take
         )
+        self._serve(config, clock)
+        self._also: dict[str, Callable[[ObjectKey, Any], None]] = {
+            "pods": self._pod_changed,
+            "slices": self._rollouts.drains.slice_changed,
+            "nodes": self._node_changed,
+            "pools": self._pool_changed,
+            "blocks": self._ipam.block_changed,
+        }
+
+    def _serve(self, config: AgentConfig, clock: Clock) -> None:
+        """Who answers on this node, and what is on its page of metrics."""
         self._servers = NodeServers(
             settings=config.server_settings(),
             clock=clock,
@@ -245,30 +238,19 @@ class NodeAgent:
                     self._drift,
                     self._drops,
                     self._paths,
-                    self._domains,
-                    self._dns,
+                    self._names.domains,
+                    self._names.questions,
                 )
             ),
             report=_report,
         )
-        self._also: dict[str, Callable[[ObjectKey, Any], None]] = {
-            "pods": self._pod_changed,
-            "slices": self._rollouts.drains.slice_changed,
-            "nodes": self._node_changed,
-            "pools": self._pool_changed,
-            "blocks": self._ipam.block_changed,
-        }
 
     def pod_network(self) -> PodNetwork | None:
         """What pods of this node may be given; None until everything is in force and names are answered."""
         engine = self._engine
-        if engine is None or not engine.is_in_force or not self._names.is_connected:
+        if engine is None or not engine.is_in_force or not self._names.feed.is_connected:
             return None
         return network_of(engine.facts)
-
-    def _dns_networks(self) -> tuple[str, ...] | None:
-        """Who may ask this node's DNS server besides pods that the API server knows; None: not known yet."""
-        return None if self._engine is None else askers_networks(self._engine.facts)
 
     def _named_by(self) -> Cluster | None:
         """What drops are named by."""
@@ -294,7 +276,7 @@ class NodeAgent:
             tasks.create_task(self._networks.run(), name="networks")
             tasks.create_task(self._servers.run(), name="servers")
             tasks.create_task(self._questions.run(), name="questions")
-            tasks.create_task(self._domains.run(), name="domains")
+            tasks.create_task(self._names.domains.run(), name="domains")
             for reflector in self._watches.all:
                 tasks.create_task(reflector.run(), name="watch")
             tasks.create_task(self._program(tasks), name="engine")
@@ -302,8 +284,8 @@ class NodeAgent:
     async def _program(self, tasks: asyncio.TaskGroup) -> None:
         await self._watches.synced()
         await self._own.known.wait()
-        await self._domains.recall()
-        for orphan in self._admission.orphans(self._store.leases()):
+        await self._names.domains.recall()
+        for orphan in self._pods.admission.orphans(self._pods.store.leases()):
             link = pod_link(orphan.attachment.container, orphan.attachment.interface)
             log.warning("pod %s is gone: its interface %s is taken away", orphan.pod, link)
             await netns.run_in_async(None, functools.partial(detach, link))
@@ -311,7 +293,7 @@ class NodeAgent:
         self._findings.take(await netns.run_in_async(None, lambda: host_findings(self._own.name)))
         facts = self._own.facts
         assert facts is not None  # noqa: S101 - the event says so
-        self._pod_routes.take(facts.addresses)
+        self._pods.routes.take(facts.addresses)
         self._say_of_itself(facts)
         nft = AccountedNft()
         ender = FlowEnder(clock=self._clock)
@@ -320,11 +302,11 @@ class NodeAgent:
             facts=facts,
             plane=plane,
             fabric=self._fabric,
-            names=self._names,
+            names=self._names.feed,
             acks=self._acks,
             clock=self._clock,
             report=self._findings.take,
-            others=(self._servers, self._paths.prober, self._domains),
+            others=(self._servers, self._paths.prober, self._names.domains),
             on_turn=lambda began: self._health.in_force(began=began),
         )
         auditor = Auditor(
@@ -335,13 +317,11 @@ class NodeAgent:
             self._underlay,
             self._notes,
             ender,
-            self._names,
-            self._limits,
-            self._pod_routes,
+            *self._names.works,
+            *self._pods.works,
             self._static_routes,
             *self._rollouts.works,
             self._drops,
-            self._dns,
             self._paths,
             *self._fabric_works,
         )
@@ -353,7 +333,7 @@ class NodeAgent:
 
     def _on_change(self, kind: str, key: ObjectKey, value: Any) -> None:  # noqa: ANN401 - a struct of the kind, or None
         if kind == "pods":
-            self._admission.pod_changed(key, value)
+            self._pods.admission.pod_changed(key, value)
         else:
             self._pending.mark(kind, key, value)
         self._health.queued()
@@ -362,7 +342,7 @@ class NodeAgent:
 
     def _pod_changed(self, key: ObjectKey, pod: Pod | None) -> None:
         self._rollouts.gates.pod_changed(key, pod)
-        self._limits.pod_changed(key, pod)
+        self._pods.limits.pod_changed(key, pod)
 
     def _pool_changed(self, key: ObjectKey, pool: IPPool | None) -> None:
         self._ipam.pool_changed(key, pool)
@@ -382,7 +362,7 @@ class NodeAgent:
         """The Node says something else; the turn that its change is waiting for programs this node anew."""
         if self._engine is not None:
             self._say_of_itself(facts)
-            self._pod_routes.take(facts.addresses)
+            self._pods.routes.take(facts.addresses)
             self._engine.refit(facts)
             self._pending.wake()
 
