@@ -17,8 +17,8 @@ from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.meta import KubeObject
 from netloom.api.networking import NetworkPolicy
-from netloom.api.pools import IPBlock, IPPool
 from netloom.api.nulls import without_nulls
+from netloom.api.pools import IPBlock, IPPool
 from netloom.errors import NotFound, Untrue
 from netloom.kube import resources
 from netloom.kube.client import KubeClient

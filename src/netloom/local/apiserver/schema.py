@@ -20,9 +20,9 @@ from typing import Any
 
 import msgspec
 
+from netloom.api.quantity import QUANTITY
 from netloom.local.apiserver.fielderrors import FieldError
 from netloom.local.apiserver.jsonvalue import Json
-from netloom.api.quantity import QUANTITY
 
 _STRUCTURED = {"object", "map", "list"}
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z")
