@@ -34,9 +34,7 @@ def host_findings(node: str, netns_fd: int | None = None) -> tuple[Finding, ...]
         path = f"net/ipv6/conf/{device}/accept_ra"
         if sysctl.read(path, netns_fd) == "1":
             name = path.replace("/", ".")
-            problem = (
-                f"{device} has its IPv6 routes from router advertisements, and a node that forwards takes no more"
-            )
+            problem = f"{device} has its IPv6 routes from router advertisements, and a node that forwards takes no more"
             source = Source("Node", "", node, field=f"sysctl {name}")
             found.append(Finding(source, problem, f"set {name}=2, or give it a static route"))
     return tuple(found)

@@ -22,7 +22,10 @@ from netloom.errors import UsageError
         ("listen: x", "JSON is malformed"),
         ('{"listen": ["dns.example.org"], "feed_socket": "/x"}', "'dns.example.org' is no address"),
         ('{"listen": [], "feed_socket": "/x"}', "no address"),
-        ('{"listen": ["10.96.0.10"], "feed_socket": "/x", "outside": {"upstreams": ["a:b"]}}', "upstream 'a:b'"),
+        (
+            '{"listen": ["10.96.0.10"], "feed_socket": "/x", "outside": {"upstreams": ["a:b"]}}',
+            "upstream 'a:b'",
+        ),
     ],
 )
 def test_a_wrong_configuration(tmp_path, caplog, text, problem):

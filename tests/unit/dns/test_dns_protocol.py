@@ -202,7 +202,9 @@ GOOD = write_query(WEB, edns=1232)
 
 
 @settings(max_examples=300)
-@given(st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=4), st.integers(0, 12))
+@given(
+    st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=4), st.integers(0, 12)
+)
 def test_a_damaged_query_is_answered_as_if_nothing_was_ready(zone_for_all, damage, cut):
     served = zone_for_all
     data = bytearray(GOOD)

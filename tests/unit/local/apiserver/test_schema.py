@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from netloom.local.apiserver import kinds, quantity, schema
+from netloom.api import quantity
+from netloom.local.apiserver import kinds, schema
 
 DEPLOYMENT = "apps/v1/Deployment"
 
