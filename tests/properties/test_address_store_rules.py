@@ -78,8 +78,13 @@ class RulesMachine(RuleBasedStateMachine):
         fresh = [a for a in rested if a not in self.freed]
         used = [a for a in rested if a in self.freed]
         if rested:  # what was reserved when its turn came is fresh, and comes after what has rested
-            return fresh + ([min(used, key=lambda a: self.freed[a][0])] if used else [])
-        return [min(free, key=lambda a: self.freed[a][0])] if hurry and free else []
+            return fresh + ([min(used, key=self.rank)] if used else [])
+        return [min(free, key=self.rank)] if hurry and free else []
+
+    def rank(self, address):
+        """Unused for longest first: by time (what was never used in earnest has none), then by order."""
+        order, at, _ = self.freed[address]
+        return at, order
 
     def free(self, address, pod, at):
         self.order += 1

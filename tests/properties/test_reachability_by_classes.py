@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from netloom.api.core import PodIP, PodStatus
 from netloom.model.inputs import ClusterView
 from netloom.model.policy.cluster import PolicyCluster
+from netloom.model.policy.domains import KnownName
 from netloom.model.policy.judge import Judge
 from netloom.model.policy.verdicts import Traffic
 from netloom.observe.estate.estate import Estate
@@ -94,10 +95,13 @@ def surveyed(*views: ClusterView) -> Surveyed:
 @given(st.data())
 def test_classes_fare_as_the_judge_says_of_each_of_their_members(data):
     choose = choices(data)
-    view = some_view(choose)
+    # what a node's pods were told of domain names is no part of what is planned
+    view = msgspec.structs.replace(some_view(choose), domains={})
     changed = view
     for _ in range(choose((1, 2))):
         obj = some_object(choose)
+        if isinstance(obj, KnownName):
+            continue
         field = {
             "Pod": "pods", "Service": "services", "Node": "nodes", "Namespace": "namespaces",
             "NetworkPolicy": "policies", "ClusterNetworkPolicy": "cluster_policies",
