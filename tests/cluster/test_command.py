@@ -1,6 +1,7 @@
 """The command as its user types it, on a cluster with the example shop."""
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 
@@ -69,6 +70,21 @@ def test_the_kubeconfig_that_is_printed_opens_the_cluster(command, shop, tmp_pat
     (tmp_path / "config").write_text("\n".join(li for li in printed.splitlines() if "client-" not in li))
     stranger = subprocess.run([*words, "--username=x", "--password=y"], capture_output=True, timeout=60)
     assert stranger.returncode != 0, "without its certificate nobody comes in"
+
+
+def test_the_controller_works_until_it_is_told_to_end(command, shop):
+    path = command.netloom("kubeconfig", "--path", "--name", shop).stdout.strip()
+    words = [command.netloom_path, "controller", "--kubeconfig", path]
+    with subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=command.environment) as process:
+        try:
+            assert "given back from now on" in process.stderr.readline()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(10) == 0
+        finally:
+            process.kill()
+    done = command.netloom("controller", "--kubeconfig", "/nowhere", check=False)
+    assert done.returncode == 2
+    assert "/nowhere" in done.stderr
 
 
 def test_two_clusters_live_side_by_side(command, shop):

@@ -98,6 +98,11 @@ class NodeIpam:
         """Whether there is an IPPool at all."""
         return self._cluster.has_pools
 
+    @property
+    def pool_cidrs(self) -> tuple[Cidr, ...]:
+        """Ranges of all pools that can be used."""
+        return tuple(sorted({c for p in self._cluster.pools.values() for c in p.cidrs}, key=str))
+
     def pool_changed(self, key: ObjectKey, pool: IPPool | None) -> None:
         """An IPPool is now this, or None: gone."""
         self._cluster.pool_changed(key, pool)

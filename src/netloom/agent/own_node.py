@@ -18,8 +18,8 @@ from netloom.errors import KernelError
 from netloom.linux.rtnl import Rtnl
 from netloom.model.facts import facts_of
 from netloom.model.inputs import ClusterFacts, NodeFacts
-from netloom.model.routes.ways import Underlay
-from netloom.units import Addr, ObjectKey
+from netloom.model.routes.ways import TUNNELS, Underlay
+from netloom.units import Addr, Cidr, ObjectKey
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +35,7 @@ class OwnNode:
         on_change: called with new facts, but for the first.
         underlay: reads from the kernel how a node with these addresses is connected.
         needs_range: whether a node without ``spec.podCIDRs`` has no addresses for pods: not where there are pools.
+        pools: ranges of all pools; asked again by ``pools_changed``.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class OwnNode:
         on_change: Callable[[NodeFacts], None],
         underlay: Callable[[tuple[Addr, ...]], Underlay],
         needs_range: Callable[[], bool] = lambda: True,
+        pools: Callable[[], tuple[Cidr, ...]] = lambda: (),
     ) -> None:
         self.name = name
         self.known = asyncio.Event()
@@ -54,6 +56,7 @@ class OwnNode:
         self._on_change = on_change
         self._underlay = underlay
         self._needs_range = needs_range
+        self._pools = pools
         self._node: Node | None = None
         self._facts: NodeFacts | None = None
         self._version = ""
@@ -89,8 +92,8 @@ class OwnNode:
         self._take(node)
 
     def pools_changed(self) -> None:
-        """There may be pools now: a node without a range of its own can do with them."""
-        if self._facts is None and self._node is not None:
+        """There are other pools now: a node without a range of its own can do with them, and tunnels know their ranges."""
+        if self._node is not None:
             self._take(self._node)
 
     def underlay_changed(self) -> None:
@@ -101,7 +104,8 @@ class OwnNode:
     def _take(self, node: Node) -> None:
         facts = facts_of(node, self._cluster)
         # the kernel's word counts: the annotation is for the others, and may be of before
-        facts = msgspec.structs.replace(facts, underlay=self._look(facts))
+        pools = self._pools() if facts.fabric in TUNNELS else ()
+        facts = msgspec.structs.replace(facts, underlay=self._look(facts), pool_cidrs=pools)
         had_range = self._facts is not None and self._facts.pod_cidrs
         if not facts.addresses or (not facts.pod_cidrs and (had_range or self._needs_range())):
             if self._facts is not None:

@@ -81,6 +81,7 @@ class NodeAgent:
             on_change=self._refit,
             underlay=look,
             needs_range=lambda: not self._ipam.has_pools,
+            pools=lambda: self._ipam.pool_cidrs,
         )
         self._notes = NodeNotes(client=client, node=config.node)
         self._underlay = UnderlayWatch(self._own.underlay_changed)

@@ -38,6 +38,7 @@ VERBS = (
     Verb("wait", "netloom.cli.wait", "wait until the nodes have a Service or a pod in force"),
     Verb("demo", "netloom.cli.demo", "start a cluster with the example shop and check every path in it"),
     Verb("agent", "netloom.cli.agent", "run the node agent (on a real node)"),
-    Verb("dns", "netloom.cli.dns", "run the node's DNS server (on a real node)"),
+    Verb("controller", "netloom.cli.controller", "do what a cluster needs once (on a real cluster)"),
+    Verb("dns", "netloom.cli.dns", "say what a pod is told of a name and why, or run the node's DNS server"),
     Verb("completion", "netloom.cli.completion", "print a completion script for bash, zsh or fish"),
 )

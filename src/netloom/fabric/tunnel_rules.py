@@ -68,7 +68,7 @@ def no_tunnel_rules(table: TunnelTable) -> tuple[Transaction, ...]:
 
 def pod_ranges(facts: NodeFacts) -> tuple[Cidr, ...]:
     """All addresses of pods, but for networks that the node itself is on: the tunnel's own packets must pass."""
-    ranges: list[Cidr] = [*facts.cluster_cidrs, *facts.pod_cidrs]
+    ranges: list[Cidr] = [*facts.cluster_cidrs, *facts.pod_cidrs, *facts.pool_cidrs]
     for segment in facts.underlay.segments:
         ranges = [left for cidr in ranges for left in _without(cidr, segment.interface.network)]
     for address in facts.addresses:

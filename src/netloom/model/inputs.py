@@ -85,6 +85,8 @@ class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):
     """Whether pods of all nodes see each other as stations of one segment, of the cluster's range; the nodes route all the same."""
     underlay: Underlay = Underlay()
     """How this node is connected."""
+    pool_cidrs: tuple[Cidr, ...] = ()
+    """Ranges of IPPools, where the fabric is a tunnel and has to know all addresses of pods."""
     egress: Egress = Egress()
     """What becomes of packets of pods that leave the cluster."""
 

@@ -2,7 +2,7 @@
 
 from netloom.agent.own_node import OwnNode
 from netloom.model.inputs import ClusterFacts
-from netloom.model.routes.ways import Underlay
+from netloom.model.routes.ways import FabricKind, Underlay
 from netloom.testing.builders import load_view
 from netloom.units import ObjectKey, parse_addr, parse_cidr
 
@@ -84,3 +84,30 @@ def test_where_there_are_pools_a_node_needs_no_range_of_its_own():
     assert own.facts.pod_cidrs == (parse_cidr("10.1.0.0/24"),), (
         "a range that was there is kept: pods run in it"
     )
+
+
+def test_tunnels_know_the_ranges_of_pools():
+    told, pools = [], [parse_cidr("10.7.0.0/16")]
+    own = OwnNode(
+        "node-1",
+        cluster=ClusterFacts(fabric=FabricKind.WIREGUARD),
+        on_change=told.append,
+        underlay=lambda _: Underlay(),
+        pools=lambda: tuple(pools),
+    )
+    own.changed(ME, node("5"))
+    assert own.facts.pool_cidrs == (parse_cidr("10.7.0.0/16"),)
+    own.pools_changed()
+    assert told == []
+    pools.append(parse_cidr("10.8.0.0/16"))
+    own.pools_changed()
+    assert told[0].pool_cidrs == tuple(pools)
+    plain = OwnNode(
+        "node-1",
+        cluster=ClusterFacts(),
+        on_change=told.append,
+        underlay=lambda _: Underlay(),
+        pools=lambda: tuple(pools),
+    )
+    plain.changed(ME, node("5"))
+    assert plain.facts.pool_cidrs == ()

@@ -44,7 +44,7 @@ def compile_tunnel(facts: NodeFacts) -> Tunnel:
         mtu=facts.underlay.mtu - overhead(Way.UDP, outer_family(facts.addresses)),
         addresses=tuple(ipaddress.ip_interface(address) for address in own),
         sources={family_of(address): address for address in reversed(own)},
-        own=(*facts.pod_cidrs, *facts.cluster_cidrs),
+        own=(*facts.pod_cidrs, *facts.cluster_cidrs, *facts.pool_cidrs),
     )
 
 

@@ -1,0 +1,38 @@
+"""The process of what a cluster needs once: signals, the loop, the exit code. Not here: what is done."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from netloom.clock import SystemClock
+from netloom.controller.network_leases import NetworkLeaseKeeper
+from netloom.errors import NetloomError
+from netloom.kube.client import KubeClient
+from netloom.kube.kubeconfig import ClientConfig, in_cluster, load
+from netloom.linux.signals import until_signal
+
+log = logging.getLogger(__name__)
+
+
+def run(kubeconfig: str, context: str | None) -> int:
+    """Work until SIGTERM or SIGINT; the exit code.
+
+    Raises:
+        UsageError: the kubeconfig cannot be used.
+    """
+    config = load(kubeconfig, context) if kubeconfig else in_cluster()
+    code = 0
+    try:
+        asyncio.run(until_signal(_work(config)))
+    except* NetloomError as group:
+        for error in group.exceptions:
+            log.error("%s", error)  # noqa: TRY400 - says all in one line
+        code = 1
+    return code
+
+
+async def _work(config: ClientConfig) -> None:
+    async with KubeClient(config, user_agent="netloom-controller") as client:
+        log.info("addresses of pods that are gone with their node are given back from now on")
+        await NetworkLeaseKeeper(client, clock=SystemClock()).run()
