@@ -83,7 +83,7 @@ def test_the_controller_works_until_it_is_told_to_end(command, shop):
         finally:
             process.kill()
     done = command.netloom("controller", "--kubeconfig", "/nowhere", check=False)
-    assert done.returncode == 2
+    assert done.returncode == 4
     assert "/nowhere" in done.stderr
 
 
