@@ -25,6 +25,7 @@ from netloom.model.services.addresses import AddressReader, GivenAddress
 from netloom.model.services.frontends import FrontendKind
 from netloom.model.services.labels import opt_out
 from netloom.model.state import NetworkState, PeerRoute
+from netloom.model.walk.networks import Attached, by_address
 from netloom.units import Addr, Cidr
 
 
@@ -114,6 +115,11 @@ class ClusterModel:
             for local in local_addresses(pod, pod.spec.node_name).addresses:
                 found.setdefault(local.address, []).append(pod)
         return found
+
+    @cached_property
+    def further_networks(self) -> Mapping[Addr, list[Attached]]:
+        """Who has which address in networks beside the cluster's own."""
+        return by_address(self.view.pods.values())
 
     @cached_property
     def judge(self) -> Judge:

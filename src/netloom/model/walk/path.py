@@ -23,6 +23,7 @@ from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.frontends import Frontends, own_address, serves_node_ports
 from netloom.model.walk.host_ports import is_served, to_pod
 from netloom.model.walk.links import into_pod, out_of_pod, to_peer
+from netloom.model.walk.networks import beside
 from netloom.model.walk.packet import Origin, OriginKind, Packet, endpoint_text
 from netloom.model.walk.policies import past_policies
 from netloom.model.walk.ports import listed, pod_ports, service_ports
@@ -58,10 +59,21 @@ class Paths:
                 Outcome.UNREACHABLE, f"{origin.text} has no address", "wait until it runs", source
             )
         else:
-            here = trail.at(origin.node)
-            if origin.kind is OriginKind.POD:
-                here = out_of_pod(here, self._cluster.nodes[origin.node])
-            yield from self._on_node(here)
+            yield from self._from_inside(trail.at(origin.node))
+
+    def _from_inside(self, trail: Trail) -> Iterator[Branch]:
+        """From a pod, or from the node itself."""
+        origin, cluster = self._origin, self._cluster
+        if origin.kind is not OriginKind.POD:
+            yield from self._on_node(trail)
+            return
+        if origin.pod is not None and cluster.pod_at(trail.packet.destination) is None:
+            onward = beside(trail, cluster.view.pods[origin.pod], cluster.further_networks)
+            if isinstance(onward, Branch):
+                yield onward
+                return
+            trail = onward
+        yield from self._on_node(out_of_pod(trail, cluster.nodes[origin.node]))
 
     def _from_outside(self, trail: Trail) -> Iterator[Branch]:
         to = trail.packet.destination
