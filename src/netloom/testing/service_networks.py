@@ -47,8 +47,8 @@ UNASSIGNED: dict[Family, Addr] = {
 }
 NODE_PORT = 30080
 TARGET_PORT = 8080
-AT_ONCE_S = 0.25
-"""Far below the first retransmission of a SYN, which is what waiting for a refusal would cost."""
+AT_ONCE_S = 0.9
+"""Less than the first retransmission of a SYN (1 s), which is what waiting for a refusal would cost; a busy machine may take its time."""
 
 
 def facts(number: int = 1) -> NodeFacts:
