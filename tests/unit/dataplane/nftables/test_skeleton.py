@@ -70,7 +70,8 @@ def test_a_node_that_knows_no_ranges_translates_nothing_but_services(family):
     bare = rules(layout(NodeFacts(name="node-1"), family))
     assert bare[names.NFT_FILTER_OUTPUT] == []
     only_pools = [f"{family.value} saddr @pod-ranges meta l4proto tcp ct state invalid drop"]
-    assert bare[names.NFT_FORWARD] == [*only_pools, "jump policies"]
+    known = "ct state established,related accept"
+    assert bare[names.NFT_FORWARD] == [known, *only_pools, "jump policies"]
     assert not any("masquerade" in text for text in bare[names.NFT_POSTROUTING])
     assert bare[names.NFT_NODE_SOURCE] == ["masquerade fully-random"]
     assert len(bare[names.NFT_DISPATCH]) == 2
