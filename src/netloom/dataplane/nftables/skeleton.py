@@ -254,7 +254,10 @@ def _forward(node: Layout) -> Iterator[Rule]:
     ip = node.family.value
     # Most packets: nothing below is about a connection that was let through before (policies say the same of it). Each rule
     # that such a packet need not meet is half a percent of requests between pods.
-    yield "ct state established,related accept", "what its first packet was allowed holds for all of a connection"
+    yield (
+        "ct state established,related accept",
+        "what its first packet was allowed holds for all of a connection",
+    )
     if node.services:
         yield f"{ip} daddr {_set(node.services)} goto {names.NFT_STRAY}", "a Service address leaves no node"
     yield from _unplaced(node)

@@ -77,7 +77,9 @@ def beside(trail: Trail, sender: Pod, there: Mapping[Addr, list[Attached]]) -> T
             onward = trail.then(Stage.LINK, text, own.source, holder.source)
             return onward.ends(Outcome.EXTERNAL, end)
     holder = holders[0]
-    text = f"{to} is pod {holder.pod} in network {holder.network} ({holder.interface}); the sender is not in it"
+    text = (
+        f"{to} is pod {holder.pod} in network {holder.network} ({holder.interface}); the sender is not in it"
+    )
     return trail.then(Stage.ROUTE, text, holder.source)
 
 
