@@ -9,23 +9,37 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import ipaddress
+import os
 import subprocess
+import sys
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path as Directory
+from types import MappingProxyType
 
+import msgspec
 from tests.bench import lanes, rooms
 from tests.bench.datapath import Way
 from tests.bench.datapath import ways as all_ways
 from tests.bench.lanes import Target
 from tests.bench.report import Row, median, quantile
 
+from netloom.api.core import Node
 from netloom.dataplane.nftables.apply import NftablesPlane
 from netloom.dataplane.nftables.ender import FlowEnder
+from netloom.errors import NetloomError
 from netloom.fabric.face import Fabric
 from netloom.fabric.hostgw.apply import HostGateway
+from netloom.fabric.udp.apply import UdpFabric
+from netloom.fabric.udp.feed import connect
+from netloom.fabric.udp.main import UdpConfig
 from netloom.fabric.vxlan.apply import VxlanFabric
 from netloom.fabric.ways import FabricOfWays
+from netloom.fabric.wireguard.apply import WireguardFabric, WireguardSettings
+from netloom.fabric.wireguard.blocked import BlockedPeers
 from netloom.linux import netns
 from netloom.linux.conntrack import Conntrack
 from netloom.linux.netns import new_netns
@@ -34,7 +48,7 @@ from netloom.linux.rtnl import Rtnl
 from netloom.model.inputs import ClusterView, NodeFacts
 from netloom.model.network import Network
 from netloom.model.provenance import Source
-from netloom.model.routes.ways import FabricKind, Segment, Underlay
+from netloom.model.routes.ways import DEFAULT_MTU, KEY_ANNOTATION, FabricKind, Segment, Underlay, pod_mtu
 from netloom.model.routes.ways import Way as PeerWay
 from netloom.model.state import PeerRoute
 from netloom.program.routes import Route
@@ -48,12 +62,12 @@ from netloom.testing.topologies import (
     two_nodes,
     two_pods_one_node,
 )
+from netloom.units import Family
 
 LEAST = 0.95
 PEERS = rooms.either(1_000, 50)
 CHANGES = rooms.either(200, 10)
 ROUNDS = rooms.either(30, 4)
-_VXLAN_MTU = 1450
 
 
 def run() -> list[Row]:
@@ -65,6 +79,12 @@ def run() -> list[Row]:
         ("vxlan", _vxlan, _vxlan_by_hand),
     ):
         rows += _compare(name, ours, by_hand)
+    for name, ours in (("udp", _udp), ("wireguard", _wireguard)):
+        if not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+            rooms.say(f"pods: {name}: left out, /dev/net/tun is not for this user")
+            continue
+        found = _compare(name, ours, _hostgw_by_hand, beside="plain routes by hand")
+        rows += [msgspec.structs.replace(row, least=None) for row in found]
     rows += rooms.aside(_programming, list[Row])
     return rows
 
@@ -181,15 +201,75 @@ def _vxlan_by_hand() -> Iterator[Path]:
         yield _path(net)
 
 
+@contextlib.contextmanager
+def _udp() -> Iterator[Path]:
+    with two_nodes(routed=False) as net, rooms.scratch() as files, contextlib.ExitStack() as stack:
+        for number, node in ((1, net.node_1), (2, net.node_2)):
+            feed, config = files / f"{number}.sock", files / f"{number}.json"
+            config.write_bytes(msgspec.json.encode(UdpConfig(feed_socket=str(feed))))
+            words = [sys.executable, "-m", "netloom.fabric.udp.main", str(config)]
+            start = functools.partial(subprocess.Popen, words, stderr=subprocess.DEVNULL)
+            stack.callback(rooms.end, netns.run_in(node.netns_fd, start))
+            _until_listens(feed)
+            fabric = UdpFabric(feed_socket=feed, netns_fd=node.netns_fd)
+            _put_in_force(node, number, FabricKind.UDP, {PeerWay.DIRECT: _plain(node), PeerWay.UDP: fabric})
+        _narrow(net, fabric=FabricKind.UDP)
+        yield _path(net)
+
+
+def _until_listens(feed: Directory) -> None:
+    for _ in range(1_000):
+        try:
+            connect(feed)[0].close()
+        except (NetloomError, OSError):
+            threading.Event().wait(0.02)
+        else:
+            return
+    raise RuntimeError(f"nobody listens at {feed}")
+
+
+@contextlib.contextmanager
+def _wireguard() -> Iterator[Path]:
+    with two_nodes(routed=False) as net, rooms.scratch() as files:
+        nodes = {1: net.node_1, 2: net.node_2}
+        keys: dict[int, str] = {}
+        for number, node in nodes.items():
+            # the first start makes the key, which the others must know
+            keys[number] = rooms.aside(functools.partial(_key_of, files / str(number), node, number), str)
+        for number, node in nodes.items():
+            settings = WireguardSettings(files / str(number), netns_fd=node.netns_fd)
+            by_way: dict[PeerWay, Fabric] = {
+                PeerWay.WIREGUARD: WireguardFabric(settings, publish=lambda _: None),
+                PeerWay.BLOCKED: BlockedPeers(netns_fd=node.netns_fd),
+            }
+            _put_in_force(node, number, FabricKind.WIREGUARD, by_way, keys)
+        _narrow(net, fabric=FabricKind.WIREGUARD)
+        yield _path(net)
+
+
+def _key_of(directory: os.PathLike[str], node: Host, number: int) -> str:
+    Directory(directory).mkdir()
+    told: list[str] = []
+    settings = WireguardSettings(Directory(directory), netns_fd=node.netns_fd)
+    fabric = WireguardFabric(settings, publish=told.append)
+    asyncio.run(fabric.start({}, _facts(node, number, FabricKind.WIREGUARD)))
+    return told[-1]
+
+
+def _plain(node: Host) -> HostGateway:
+    return HostGateway(netns_fd=node.netns_fd)
+
+
 def _path(net: TwoNodes) -> Path:
     return net.pod_1.netns_fd, net.pod_2.netns_fd, str(net.pod_2.address)
 
 
-def _narrow(net: TwoNodes) -> None:
+def _narrow(net: TwoNodes, fabric: FabricKind = FabricKind.VXLAN) -> None:
     """As CNI does with a tunnel: full-size packets of pods pass."""
+    mtu = pod_mtu(fabric, Family.V4, DEFAULT_MTU)
     for pod in (net.pod_1, net.pod_2):
         with Rtnl(pod.netns_fd) as rtnl:
-            rtnl.set_mtu("eth0", _VXLAN_MTU)
+            rtnl.set_mtu("eth0", mtu)
 
 
 def _run(netns_fd: int, *words: str) -> None:
@@ -213,10 +293,19 @@ def _facts(node: Host, number: int, fabric: FabricKind) -> NodeFacts:
     )
 
 
-def _put_in_force(node: Host, number: int, fabric: FabricKind, by_way: dict[PeerWay, Fabric]) -> None:
+def _put_in_force(
+    node: Host,
+    number: int,
+    fabric: FabricKind,
+    by_way: dict[PeerWay, Fabric],
+    keys: Mapping[int, str] = MappingProxyType({}),
+) -> None:
     """The whole network of a node, for a cluster of two with a pod on each."""
     facts = _facts(node, number, fabric)
-    nodes = [b.node(f"node-{n}", f"172.30.0.{10 + n}", pod_cidrs=[f"10.244.{n}.0/24"]) for n in (1, 2)]
+    nodes = [
+        _with_key(b.node(f"node-{n}", f"172.30.0.{10 + n}", pod_cidrs=[f"10.244.{n}.0/24"]), keys.get(n))
+        for n in (1, 2)
+    ]
     pods = [b.pod(f"bench/p{n}-{h}", f"10.244.{n}.{h}", node=f"node-{n}") for n in (1, 2) for h in (2, 3)]
     view: ClusterView = b.view(*nodes, *pods)
 
@@ -230,10 +319,17 @@ def _put_in_force(node: Host, number: int, fabric: FabricKind, by_way: dict[Peer
     rooms.aside(lambda: asyncio.run(start()), type(None))
 
 
+def _with_key(node: Node, key: str | None) -> Node:
+    if key is None:
+        return node
+    metadata = msgspec.structs.replace(node.metadata, annotations={KEY_ANNOTATION: key})
+    return msgspec.structs.replace(node, metadata=metadata)
+
+
 # --- figures ---------------------------------------------------------------------------------------------------------
 
 
-def _compare(name: str, ours: object, by_hand: object) -> list[Row]:
+def _compare(name: str, ours: object, by_hand: object, beside: str = "by hand") -> list[Row]:
     ways = [way for way in all_ways() if "not pinned" not in way.what]
     ports = [way.port for way in ways]
     rows = []
@@ -246,7 +342,8 @@ def _compare(name: str, ours: object, by_hand: object) -> list[Row]:
             targets.append((TwoPods(host, host, host), address))
         for way in ways:
             done = _drive(way, [Target(lane, address, way.port.number) for lane, address in targets])
-            rows.append(_row(name, way, *done))
+            row = _row(name, way, *done)
+            rows.append(msgspec.structs.replace(row, beside_what=beside))
     return rows
 
 
