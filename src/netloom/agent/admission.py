@@ -23,6 +23,9 @@ from netloom.units import Addr, ObjectKey, parse_addr
 PATIENCE_S = 10.0
 """How long a runtime waits for a pod to be known here and its policies to be in force; then it is told to try again."""
 
+STATIC_POD_ANNOTATION = "kubernetes.io/config.hash"
+"""Of an API object that mirrors a static pod: what the kubelet calls the pod itself."""
+
 Mark = Callable[[ObjectKey, Pod | None], int]
 Addresses = tuple[Addr, ...]
 
@@ -97,6 +100,29 @@ class Admission:
             raise Unavailable(
                 f"pod {key} is not known to this node after {PATIENCE_S:.0f} s", "try again"
             ) from error
+
+    async def meet(self, name: str, uid: str) -> None:
+        """Return when the pod with this uid is known here: one of before with the same name has other labels, and so other policies.
+
+        A runtime that names no pod, or says no uid, waits for nobody.
+
+        Raises:
+            Unavailable: it is not known in time.
+        """
+        if not name or not uid:
+            return
+        key = _key(name)
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while (pod := self._pods.get(key)) is None or not _is_called(pod, uid):
+                    await self._known(key)
+        except TimeoutError as error:
+            what = (
+                "is not known to this node"
+                if key not in self._pods
+                else f"is known to this node as another one than {uid}"
+            )
+            raise Unavailable(f"pod {key} {what} after {PATIENCE_S:.0f} s", "try again") from error
 
     async def admit(self, name: str, addresses: Addresses) -> None:
         """Return when the policies of this pod are in force for these addresses. A runtime that names no pod has none.
@@ -176,6 +202,11 @@ class Admission:
         if taken and uid == pod.metadata.uid and any(address in taken for address in said):
             return _with(pod, tuple(address for address in said if address not in taken))
         return pod
+
+
+def _is_called(pod: Pod, uid: str) -> bool:
+    """Whether a runtime means this pod. Of a static pod it knows the kubelet's uid, which the API's object has in an annotation."""
+    return uid in (pod.metadata.uid, pod.metadata.annotations.get(STATIC_POD_ANNOTATION))
 
 
 def _with(pod: Pod, addresses: Addresses) -> Pod:

@@ -153,6 +153,7 @@ class NodeAgent:
         self._verbs = Verbs(
             store=self._pods.store,
             network=self.pod_network,
+            meet=self._pods.admission.meet,
             offers=self._ipam.offers,
             admit=self._pods.admission.admit,
             released=self._pods.admission.released,

@@ -31,6 +31,7 @@ class Arguments(msgspec.Struct, frozen=True):
 
     pod_name: str = ""
     pod_namespace: str = ""
+    pod_uid: str = ""
     ips: tuple[str, ...] = ()
     mac: str = ""
     unknown: tuple[str, ...] = ()
@@ -77,6 +78,7 @@ def read(text: str, *, strict: bool) -> Arguments:
     return Arguments(
         pod_name=values.get("K8S_POD_NAME", ""),
         pod_namespace=values.get("K8S_POD_NAMESPACE", ""),
+        pod_uid=values.get("K8S_POD_UID", ""),
         ips=tuple(ip.strip() for ip in values.get("IP", "").split(",") if ip.strip()),
         mac=values.get("MAC", ""),
         unknown=unknown,

@@ -93,6 +93,8 @@ class CniRequest(msgspec.Struct, frozen=True, kw_only=True):
     """CNI_PATH: directories of plugins, with colons between."""
     pod: str = ""
     """namespace/name of the Kubernetes pod; empty where the runtime names none."""
+    pod_uid: str = ""
+    """Its uid, where the runtime says it."""
     note: str = ""
     """What people may call the container; may be empty."""
     mtu: int | None = None
@@ -192,6 +194,7 @@ def _whole(
         netns_path=netns_path,
         plugin_path=variables.get("CNI_PATH", ""),
         pod=said.pod,
+        pod_uid=said.pod_uid,
         note=said.note,
         mtu=details.mtu,
         wishes=wishes,

@@ -48,6 +48,8 @@ class Verbs:
     Args:
         store: the record of addresses.
         network: gives what is known now; None while the node's ranges are not known yet (then ADD says "try again").
+        meet: called with a pod and its uid before anything else; returns when that very pod is known here, not one of before of the same
+            name. None: nobody looks.
         offers: tells which addresses a pod may have; None: those of the node's ranges, and what it asks for.
         admit: called with a pod (namespace/name; empty where the runtime names none) and the addresses that it will have,
             before its interface is made; returns when its policies are in force, and raises NetloomError where they cannot be.
@@ -63,6 +65,7 @@ class Verbs:
         *,
         store: AddressStore,
         network: Callable[[], PodNetwork | None],
+        meet: Callable[[str, str], Awaitable[None]] | None = None,
         offers: Offers | None = None,
         admit: Callable[[str, tuple[Addr, ...]], Awaitable[None]] | None = None,
         released: Callable[[str, tuple[Addr, ...]], None] | None = None,
@@ -73,6 +76,7 @@ class Verbs:
     ) -> None:
         self._store = store
         self._network = network
+        self._meet = meet
         self._offers = offers
         self._admit = admit
         self._released = released
@@ -147,6 +151,8 @@ class Verbs:
         """The address first, then what must be in force for it, then the interface, and what leads to it last."""
         was_used = False
         try:
+            if self._meet is not None:
+                await self._meet(request.pod, request.pod_uid)
             network, addresses = await self._reserve(request)
             if self._admit is not None:
                 await self._admit(request.pod, addresses)

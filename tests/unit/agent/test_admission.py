@@ -13,6 +13,7 @@ from netloom.clock import SystemClock
 from netloom.cni.ipam.store import Attachment, Lease
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Pending
+from netloom.errors import Unavailable
 from netloom.model.routes.local_pods import given_addresses, holder_rank
 from netloom.testing import builders as b
 
@@ -214,3 +215,44 @@ async def test_pods_of_others_and_of_other_networks_are_as_they_say():
     assert bench.addresses() == {"cart": (A,)}
     bench.see(None)
     assert bench.addresses() == {}
+
+
+async def meeting(bench, uid, name="shop/cart"):
+    task = asyncio.create_task(bench.admission.meet(name, uid))
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_a_pod_of_before_with_the_same_name_is_another_one():
+    bench = Bench()
+    bench.see(pod(uid="old"))
+    assert (await meeting(bench, "old")).done()
+    waiting = await meeting(bench, "new")
+    assert not waiting.done(), "the one that is known has other labels, and so other policies"
+    bench.see(pod(uid="old"))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    bench.see(pod(uid="new"))
+    await waiting
+
+
+async def test_who_says_no_uid_waits_for_nobody_and_a_static_pod_is_known_by_the_kubelets_name_for_it():
+    bench = Bench()
+    assert (await meeting(bench, "")).done()
+    assert (await meeting(bench, "x", name="")).done()
+    mirror = pod(uid="of-the-api")
+    metadata = msgspec.structs.replace(
+        mirror.metadata, annotations={"kubernetes.io/config.hash": "of-the-kubelet"}
+    )
+    bench.see(msgspec.structs.replace(mirror, metadata=metadata))
+    await bench.admission.meet("shop/cart", "of-the-kubelet")
+
+
+async def test_a_pod_that_does_not_come_is_told_to_try_again(monkeypatch):
+    monkeypatch.setattr("netloom.agent.admission.PATIENCE_S", 0.01)
+    bench = Bench()
+    with pytest.raises(Unavailable, match="pod shop/cart is not known to this node"):
+        await bench.admission.meet("shop/cart", "new")
+    bench.see(pod(uid="old"))
+    with pytest.raises(Unavailable, match="pod shop/cart is known to this node as another one than new"):
+        await bench.admission.meet("shop/cart", "new")
