@@ -23,9 +23,11 @@ except OSError as error:
 
 @pytest.fixture(scope="module")
 def outside(upstream):
-    upstream.answers[("api.names.example.", "A")] = [f"api.names.example. 5 A {GATEWAY}"]
-    upstream.answers[("alias.names.example.", "A")] = [
-        "alias.names.example. 5 CNAME real.elsewhere.example.",
+    """Names of each test's own: what a node's pods were told is known there for a while, to every policy that means the name."""
+    for name in ("api.names.example", "api.first.example", "other.second.example"):
+        upstream.answers[(f"{name}.", "A")] = [f"{name}. 5 A {GATEWAY}"]
+    upstream.answers[("alias.second.example.", "A")] = [
+        "alias.second.example. 5 CNAME real.elsewhere.example.",
         f"real.elsewhere.example. 5 A {GATEWAY}",
     ]
     return upstream
@@ -69,20 +71,20 @@ def knock(place, client, name, timeout=5):
 
 def test_the_first_packet_to_a_name_passes_and_to_its_bare_address_did_not(place, client):
     assert knock(place, client, GATEWAY) == "in"
-    only_names(place, "*.names.example")
+    only_names(place, "*.first.example")
     try:
         assert knock(place, client, GATEWAY, 1) == "blocked"
-        assert knock(place, client, "api.names.example") == "in"
+        assert knock(place, client, "api.first.example") == "in"
         assert knock(place, client, GATEWAY) == "in", "the name has this address"
     finally:
         place("delete", "clusternetworkpolicy", place.namespace)
 
 
 def test_a_name_that_no_policy_means_stays_out_and_an_alias_of_one_that_it_means_gets_in(place, client):
-    only_names(place, "alias.names.example")
+    only_names(place, "alias.second.example")
     try:
-        assert knock(place, client, "api.names.example", 1) == "blocked"
-        assert knock(place, client, "alias.names.example") == "in"
+        assert knock(place, client, "other.second.example", 1) == "blocked"
+        assert knock(place, client, "alias.second.example") == "in"
     finally:
         place("delete", "clusternetworkpolicy", place.namespace)
 
