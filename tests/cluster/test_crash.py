@@ -250,3 +250,63 @@ def test_writes_acknowledged_before_the_supervisor_was_killed_are_there_after(co
         command.kubectl("killed", "rollout", "status", "deployment/web", "--timeout=30s")
     finally:
         command.down("killed")
+
+
+WEB = {
+    "apiVersion": "v1",
+    "kind": "List",
+    "items": [
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "web"},
+            "spec": {
+                "replicas": 3,
+                "selector": {"matchLabels": {"app": "web"}},
+                "template": {
+                    "metadata": {"labels": {"app": "web"}},
+                    "spec": {
+                        "containers": [{"name": "c", "image": "web", "ports": [{"containerPort": 8080}]}]
+                    },
+                },
+            },
+        },
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web"},
+            "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        },
+    ],
+}
+
+
+def test_a_cluster_that_was_killed_says_ready_only_when_it_is_so_again(command, home, tmp_path):
+    """What its objects said of pods and nodes died with it: Services lead to the addresses of now, never to those of before."""
+    manifest = tmp_path / "web.json"
+    manifest.write_text(json.dumps(WEB))
+    words = ("killed", "--nodes", "2", "-f", str(manifest))
+    command.down("killed")
+
+    def up():
+        command.up(*words)
+        place = command.place("killed", "default")
+        slices = place.get("endpointslices", "-l", "kubernetes.io/service-name=web")["items"]
+        endpoints = [e for s in slices for e in s["endpoints"] if e["conditions"]["ready"]]
+        pods = place.pods("web").values()
+        assert {a for e in endpoints for a in e["addresses"]} == {p["status"]["podIP"] for p in pods}
+        assert len(endpoints) == 3
+        for status in (p["status"] for p in pods):
+            (ready,) = (c for c in status["conditions"] if c["type"] == "Ready")
+            (started,) = (c["state"]["running"]["startedAt"] for c in status["containerStatuses"])
+            assert ready["lastTransitionTime"] >= started, "ready since before it ran"
+        return {p["metadata"]["uid"]: p["status"]["podIP"] for p in pods}
+
+    try:
+        before = up()
+        os.kill(int((home / "clusters" / "killed" / "supervisor.pid").read_text()), signal.SIGKILL)
+        after = up()
+        assert after.keys() == before.keys()
+        assert after != before, "same addresses: words of before and of now cannot be told apart here"
+    finally:
+        command.down("killed")

@@ -101,7 +101,7 @@ def run(options: argparse.Namespace) -> int:
 def bring_up(
     settings: ClusterSettings, files: Sequence[str], *, progress: Progress, timeout_s: float
 ) -> UpReport:
-    """Start a cluster and wait until it is ready; on any failure nothing of it stays.
+    """Start a cluster and wait until it is ready; on any failure nothing of it stays but what a former run had left.
 
     Raises:
         NetloomError: says what is wrong; see ``cluster.start``, ``load_manifests`` and ``ready``.
@@ -109,6 +109,7 @@ def bring_up(
     clock = SystemClock()
     began = clock.monotonic()
     manifests = load_manifests(files)
+    resumed = settings.name in cluster.all_names()
     paths = cluster.start(settings, clock=clock, step=progress.step)
     try:
         ready_s = asyncio.run(
@@ -119,7 +120,7 @@ def bring_up(
             error.hint = "; ".join(cluster.complaints(paths)) or error.hint
         progress.step("failed, taking it down")
         with contextlib.suppress(NetloomError):
-            asyncio.run(cluster.stop(settings.name, step=progress.step))
+            asyncio.run(cluster.stop(settings.name, step=progress.step, keep=resumed))
         progress.done()
         raise
     progress.done()

@@ -170,8 +170,10 @@ def all_names() -> tuple[str, ...]:
     return ()
 
 
-async def stop(name: str, *, step: Callable[[str], None], timeout_s: float = 10.0) -> None:
-    """End a cluster and remove everything of it; also one whose supervisor was killed.
+async def stop(
+    name: str, *, step: Callable[[str], None], timeout_s: float = 10.0, keep: bool = False
+) -> None:
+    """End a cluster and remove everything of it (``keep``: not its objects); also one whose supervisor was killed.
 
     Raises:
         NotFound: there is none of this name.
@@ -180,7 +182,8 @@ async def stop(name: str, *, step: Callable[[str], None], timeout_s: float = 10.
     if is_running(paths) and (pid := _supervisor(paths)) is not None:
         step(f"ending cluster {name}")
         await _end(pid, timeout_s)
-    shutil.rmtree(paths.root, ignore_errors=True)
+    if not keep:
+        shutil.rmtree(paths.root, ignore_errors=True)
 
 
 def _supervisor(paths: ClusterPaths) -> int | None:

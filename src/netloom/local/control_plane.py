@@ -9,11 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from netloom.clock import Clock
+from netloom.clock import Clock, rfc3339
 from netloom.kube.kubeconfig import ClientConfig
 from netloom.linux.signals import until_signal
 from netloom.local.apiserver.bootstrap import Advertised
 from netloom.local.apiserver.server import ApiServer, Listener
+from netloom.local.apiserver.stopped import forget_what_ran
 from netloom.local.apiserver.store import Store
 from netloom.local.certs import server_context
 from netloom.local.controllers import main as controllers
@@ -31,6 +32,21 @@ class Listeners(msgspec.Struct, frozen=True):
     """On the underlay's gateways, one a family, for nodes and pods."""
     local: socket.socket
     """A unix socket with full rights, for the controllers."""
+
+
+def take_up(paths: ClusterPaths, clock: Clock) -> None:
+    """Make the objects of a former run true again, before anything of this one reads them; nothing of the cluster may run.
+
+    Raises:
+        StorageError: the store cannot be read or written.
+    """
+    if not paths.store.exists():
+        return
+    store = Store(paths.store)
+    try:
+        forget_what_ran(store, rfc3339(clock.wall()))
+    finally:
+        store.close()
 
 
 def serve_api(paths: ClusterPaths, settings: ClusterSettings, listeners: Listeners, clock: Clock) -> None:

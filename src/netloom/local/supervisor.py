@@ -26,7 +26,7 @@ from netloom.errors import KernelError, NetloomError, StorageError, UsageError
 from netloom.linux import libc, namespaces
 from netloom.linux.mounts import make_private, mount
 from netloom.local import certs
-from netloom.local.control_plane import Listeners
+from netloom.local.control_plane import Listeners, take_up
 from netloom.local.fabric_needs import check_fabric
 from netloom.local.init import Init, log_to
 from netloom.local.lock import Lock
@@ -218,6 +218,7 @@ def _first(inside: _Inside) -> None:
         make_private("/")
         mount("proc", "/proc", "proc")
         check_fabric(inside.settings.fabric)
+        take_up(paths, inside.clock)
         rooms = lay(inside.settings)
         tell(Told("network"))
         underlay = _bind_underlay(inside.settings)
