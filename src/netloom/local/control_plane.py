@@ -22,6 +22,9 @@ from netloom.local.paths import ClusterPaths
 from netloom.local.settings import ClusterSettings
 from netloom.units import parse_cidr
 
+_ENDED_S = 5.0
+"""Seconds that the processes of a former run have to be gone; the kernel kills them with their supervisor."""
+
 
 class Listeners(msgspec.Struct, frozen=True):
     """Sockets of the API server, opened before anything runs: whoever connects early waits in the backlog."""
@@ -42,7 +45,8 @@ def take_up(paths: ClusterPaths, clock: Clock) -> None:
     """
     if not paths.store.exists():
         return
-    store = Store(paths.store)
+    # a supervisor that was killed is gone before the last of its processes: that one may still have the file open
+    store = Store(paths.store, patience_s=_ENDED_S)
     try:
         forget_what_ran(store, rfc3339(clock.wall()))
     finally:

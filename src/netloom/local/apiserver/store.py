@@ -84,19 +84,27 @@ class Store:
         path: the database file; made if it is not there. ``:memory:`` keeps nothing.
         window: how many events of each kind a watch can replay.
         window_bytes: how many bytes of documents those may hold, for each kind.
+        patience_s: seconds to wait for whoever has it open; 0 refuses at once.
 
     Raises:
         StorageError: the file cannot be opened, is no store, or is open elsewhere.
     """
 
-    def __init__(self, path: Path | str, *, window: int = 8192, window_bytes: int = 64 << 20) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        window: int = 8192,
+        window_bytes: int = 64 << 20,
+        patience_s: float = 0.0,
+    ) -> None:
         self._path = str(path)
         self._listeners: list[Callable[[Event], None]] = []
         self.revision = _FIRST_REVISION
         _make_private(self._path)
         try:
             # one process owns the file: no shared memory, and a second server is refused instead of mixing revisions
-            self._db = sqlite3.connect(self._path, isolation_level=None, timeout=0)
+            self._db = sqlite3.connect(self._path, isolation_level=None, timeout=patience_s)
         except sqlite3.Error as error:
             raise self._storage_error("open", error) from error
         try:
