@@ -70,7 +70,8 @@ def versions(addresses):
 
 def test_every_pod_service_and_node_answers_in_each_family(both):
     all_right(both.report)
-    pods = both.get("pods")["items"]
+    # those of the shop: another test here makes a pod of its own
+    pods = [pod for pod in both.get("pods")["items"] if pod["metadata"].get("ownerReferences")]
     ports = sum(len(c.get("ports", ())) for p in pods for c in p["spec"]["containers"])
     assert both.report["checks"]["pod"]["asked"] == len(pods) * ports * 2
     assert both.report["checks"]["node-port"]["asked"] == len(pods) * 3 * 2
