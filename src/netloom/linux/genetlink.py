@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import errno
 import struct
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
 from netloom.errors import KernelError, Unsupported
-from netloom.linux.netlink import NetlinkSocket, Request, attr, attributes, string
+from netloom.linux.netlink import NetlinkClient, Request, attr, attributes, string
 
 NETLINK_GENERIC = 16
 
@@ -30,7 +28,7 @@ class GenericFamily(msgspec.Struct, frozen=True):
     version: int
 
 
-class GenericNetlink:
+class GenericNetlink(NetlinkClient):
     """Generic netlink of one network namespace. A context manager; not for two threads at once.
 
     Args:
@@ -38,19 +36,7 @@ class GenericNetlink:
     """
 
     def __init__(self, netns_fd: int | None = None) -> None:
-        self._netlink = NetlinkSocket(NETLINK_GENERIC, netns_fd=netns_fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._netlink.close()
+        super().__init__(NETLINK_GENERIC, netns_fd)
 
     def family(self, name: str) -> GenericFamily:
         """The family of that name; the kernel loads the module for it where it may.

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
-from typing import Self
 
 from netloom.errors import KernelError
 from netloom.linux import rtmsg, rtmsg_overlay, rtrule
 from netloom.linux.libc import kernel_error
-from netloom.linux.netlink import NETLINK_ROUTE, Message, NetlinkSocket, Request, u32
+from netloom.linux.netlink import NETLINK_ROUTE, Message, NetlinkClient, NetlinkSocket, Request, u32
 from netloom.program.links import Bridge, BridgePort, Interface, Link, LinkAddress, Veth, Vxlan
 from netloom.program.neighbours import ForwardingEntry, Neighbour
 from netloom.program.routes import Route
@@ -24,7 +22,7 @@ _DELETIONS = frozenset({rtmsg.RTM_DELLINK, rtmsg.RTM_DELADDR, rtmsg.RTM_DELROUTE
 _GONE = frozenset({errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL})
 
 
-class Rtnl:
+class Rtnl(NetlinkClient):
     """The rtnetlink of one namespace. A context manager; not for two threads at once.
 
     Interfaces are named, as people name them; the numbers that the kernel wants are asked for where they are needed.
@@ -35,19 +33,7 @@ class Rtnl:
     """
 
     def __init__(self, netns_fd: int | None = None) -> None:
-        self._netlink = NetlinkSocket(NETLINK_ROUTE, netns_fd=netns_fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._netlink.close()
+        super().__init__(NETLINK_ROUTE, netns_fd)
 
     def batch(self, requests: Sequence[Request]) -> None:
         """Several requests of ``rtmsg`` in one send; the error of the first that was refused."""

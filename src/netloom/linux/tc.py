@@ -13,8 +13,6 @@ import errno
 import socket
 import struct
 from collections.abc import Iterator, Mapping
-from types import TracebackType
-from typing import Self
 
 import msgspec
 
@@ -24,7 +22,7 @@ from netloom.linux.netlink import (
     NLM_F_CREATE,
     NLM_F_REPLACE,
     Message,
-    NetlinkSocket,
+    NetlinkClient,
     Request,
     attr,
     attributes,
@@ -72,7 +70,7 @@ class Passed(msgspec.Struct, frozen=True):
     drops: int
 
 
-class Tc:
+class Tc(NetlinkClient):
     """The queues of one namespace. A context manager; every method raises KernelError where the kernel refuses.
 
     Args:
@@ -80,19 +78,7 @@ class Tc:
     """
 
     def __init__(self, netns_fd: int | None = None) -> None:
-        self._netlink = NetlinkSocket(NETLINK_ROUTE, netns_fd=netns_fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._netlink.close()
+        super().__init__(NETLINK_ROUTE, netns_fd)
 
     def put_bucket(self, index: int, bucket: TokenBucket) -> None:
         """What leaves by an interface passes this bucket from now on; what waits in one that is there goes on waiting."""
