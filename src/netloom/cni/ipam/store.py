@@ -22,6 +22,7 @@ from netloom.clock import Clock, SystemClock
 from netloom.cni.ipam import schema, statements
 from netloom.cni.ipam.lease import Attachment, Exhausted, Holding, Lease, PortMapping, Taken, Usage
 from netloom.cni.ipam.pick import Picker, Room, block_room, node_room, usable
+from netloom.cni.transactions import transaction
 from netloom.errors import StorageError
 from netloom.units import Addr, Cidr
 
@@ -352,15 +353,8 @@ class AddressStore:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._translated(), self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:  # a full disk makes SQLite roll back by itself
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._translated(), self._lock, transaction(self._db):
+            yield
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:

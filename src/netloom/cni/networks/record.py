@@ -19,6 +19,7 @@ import msgspec
 
 from netloom.cni.delegate import Call
 from netloom.cni.ipam.store import Attachment
+from netloom.cni.transactions import transaction
 from netloom.errors import StorageError
 
 _T = TypeVar("_T", bound=msgspec.Struct)
@@ -215,15 +216,8 @@ class NetworkRecord:
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._translated(), self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._db.execute("COMMIT")
-            except BaseException:
-                if self._db.in_transaction:  # a full disk makes SQLite roll back by itself
-                    self._db.execute("ROLLBACK")
-                raise
+        with self._translated(), self._lock, transaction(self._db):
+            yield
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
