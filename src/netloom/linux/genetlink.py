@@ -11,7 +11,8 @@ import struct
 import msgspec
 
 from netloom.errors import KernelError, Unsupported
-from netloom.linux.netlink import NetlinkClient, Request, attr, attributes, string
+from netloom.linux.netlink import Request, attr, attributes, string
+from netloom.linux.netlink_client import NetlinkClient
 
 NETLINK_GENERIC = 16
 

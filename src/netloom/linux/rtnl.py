@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from netloom.errors import KernelError
 from netloom.linux import rtmsg, rtmsg_overlay, rtrule
 from netloom.linux.libc import kernel_error
-from netloom.linux.netlink import NETLINK_ROUTE, Message, NetlinkClient, NetlinkSocket, Request, u32
+from netloom.linux.netlink import NETLINK_ROUTE, Message, NetlinkSocket, Request, u32
+from netloom.linux.netlink_client import NetlinkClient
 from netloom.program.links import Bridge, BridgePort, Interface, Link, LinkAddress, Veth, Vxlan
 from netloom.program.neighbours import ForwardingEntry, Neighbour
 from netloom.program.routes import Route

@@ -22,7 +22,6 @@ from netloom.linux.netlink import (
     NLM_F_CREATE,
     NLM_F_REPLACE,
     Message,
-    NetlinkClient,
     Request,
     attr,
     attributes,
@@ -31,6 +30,7 @@ from netloom.linux.netlink import (
     text,
     u32,
 )
+from netloom.linux.netlink_client import NetlinkClient
 from netloom.program.tc import TokenBucket
 
 _RTM_NEWQDISC, _RTM_DELQDISC, _RTM_GETQDISC = 36, 37, 38
