@@ -24,10 +24,10 @@ as_root() {
 }
 
 # program[:program...]=package; a package is asked for only where one of its programs is missing
-readonly run_programs="nft=nftables catatonit=catatonit gcc=gcc setsid=util-linux unshare=util-linux curl=curl"
-readonly test_programs="ip=iproute2 dig=bind9-dnsutils kdig=knot-dnsutils musl-gcc=musl-tools conntrack=conntrack git=git ps=procps podman=podman crun=crun wireguard-go=wireguard-go"
+readonly run_programs="nft=nftables catatonit=catatonit gcc=gcc setsid=util-linux unshare=util-linux curl=curl haproxy=haproxy"
+readonly test_programs="ip=iproute2 dig=bind9-dnsutils kdig=knot-dnsutils musl-gcc=musl-tools conntrack=conntrack git=git ps=procps podman=podman crun=crun wireguard-go=wireguard-go bird=bird2 /usr/lib/frr/bgpd=frr arping=arping h2load=nghttp2-client openssl=openssl"
 readonly vm_programs="qemu-system-x86_64=qemu-system-x86 busybox=busybox-static modprobe=kmod"
-readonly bench_programs="dnsperf=dnsperf knotd=knot"
+readonly bench_programs="dnsperf=dnsperf knotd=knot wrk=wrk"
 
 missing_packages() {
     local pair
@@ -53,10 +53,13 @@ find_python() {
 install_packages() {
     local wanted=("$@")
     say "installing ${wanted[*]}"
-    # Of knot only the program is wanted: a masked unit is not started as the name server of this machine.
-    case " ${wanted[*]} " in
-        *" knot "*) [ ! -d /etc/systemd/system ] || [ -e /etc/systemd/system/knot.service ] || as_root ln -s /dev/null /etc/systemd/system/knot.service ;;
-    esac
+    # Of these only the programs are wanted: a masked unit is not started as a server of this machine.
+    local unit
+    for unit in knot haproxy bird frr; do
+        case " ${wanted[*]} " in
+            *" $unit "* | *" ${unit}2 "*) [ ! -d /etc/systemd/system ] || [ -e "/etc/systemd/system/$unit.service" ] || as_root ln -s /dev/null "/etc/systemd/system/$unit.service" ;;
+        esac
+    done
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq update >/dev/null || die "apt-get update failed"
     as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${wanted[@]}" >"$cache/apt.log" 2>&1 \
         || { tail -5 "$cache/apt.log" >&2; die "apt-get install ${wanted[*]} failed; the log is $cache/apt.log"; }

@@ -1,0 +1,1 @@
+"""A node's speaker: who of the nodes is alive, and addresses told to the networks around (ARP, NDP, BGP)."""

@@ -1,0 +1,1 @@
+"""Ingress and Gateway API on a node: the model's plan, told to HAProxy."""

@@ -1,0 +1,1 @@
+"""Which node answers for which address outside. Pure."""
