@@ -299,7 +299,7 @@ async def test_an_add_while_the_first_still_runs_waits_for_it(tmp_path: Path, cn
 
 
 AGENT = """
-import asyncio, ipaddress, json, sys
+import asyncio, ipaddress, json, signal, sys
 from netloom.cni.ipam.store import AddressStore
 from netloom.cni.server import CniServer
 from netloom.cni.verbs import PodNetwork, Verbs
@@ -335,6 +335,7 @@ async def main():
     print("listens", flush=True)
     await server.run()
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever started the tests in the background has it ignored
 asyncio.run(main())
 """
 
