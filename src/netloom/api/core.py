@@ -1,4 +1,4 @@
-"""core/v1: Namespace, Node, Pod, Service; the fields that the network reads."""
+"""core/v1: ConfigMap, Namespace, Node, Pod, Secret, Service; the fields that the network reads."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ from netloom.api.meta import KubeObject
 
 class Namespace(KubeObject, frozen=True):
     """core/v1 Namespace."""
+
+
+class ConfigMap(KubeObject, frozen=True):
+    """core/v1 ConfigMap, as far as it is text."""
+
+    data: dict[str, str] = msgspec.field(default_factory=dict)
+
+
+class Secret(KubeObject, frozen=True):
+    """core/v1 Secret; values are base64, as they were written."""
+
+    type: str = "Opaque"
+    data: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class ServicePort(msgspec.Struct, frozen=True, rename="camel"):

@@ -78,6 +78,39 @@ NETWORK_LEASES = Resource(
     "netloom.io", "v1alpha1", "networkleases", "NetworkLease", namespaced=False, is_optional=True
 )
 
+_GATEWAY_GROUP = "gateway.networking.k8s.io"
+
+
+def _gateway_kind(version: str, plural: str, kind: str, *, namespaced: bool = True) -> Resource:
+    """In the version that every installation of the last years serves."""
+    return Resource(_GATEWAY_GROUP, version, plural, kind, namespaced=namespaced, is_optional=True)
+
+
+GATEWAY_CLASSES = _gateway_kind("v1", "gatewayclasses", "GatewayClass", namespaced=False)
+GATEWAYS = _gateway_kind("v1", "gateways", "Gateway")
+LISTENER_SETS = _gateway_kind("v1", "listenersets", "ListenerSet")
+HTTP_ROUTES = _gateway_kind("v1", "httproutes", "HTTPRoute")
+GRPC_ROUTES = _gateway_kind("v1", "grpcroutes", "GRPCRoute")
+TLS_ROUTES = _gateway_kind("v1", "tlsroutes", "TLSRoute")
+TCP_ROUTES = _gateway_kind("v1alpha2", "tcproutes", "TCPRoute")
+UDP_ROUTES = _gateway_kind("v1alpha2", "udproutes", "UDPRoute")
+REFERENCE_GRANTS = _gateway_kind("v1beta1", "referencegrants", "ReferenceGrant")
+BACKEND_TLS_POLICIES = _gateway_kind("v1", "backendtlspolicies", "BackendTLSPolicy")
+
+GATEWAY_API = (
+    GATEWAY_CLASSES,
+    GATEWAYS,
+    LISTENER_SETS,
+    HTTP_ROUTES,
+    GRPC_ROUTES,
+    TLS_ROUTES,
+    TCP_ROUTES,
+    UDP_ROUTES,
+    REFERENCE_GRANTS,
+    BACKEND_TLS_POLICIES,
+)
+"""Every kind of Gateway API, standard channel."""
+
 ALL = (
     NAMESPACES,
     NODES,
