@@ -1,0 +1,1 @@
+"""PURE. What HAProxy is told, and how it is told of a difference: values of values."""
