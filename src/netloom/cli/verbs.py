@@ -39,6 +39,9 @@ VERBS = (
     Verb("demo", "netloom.cli.demo", "start a cluster with the example shop and check every path in it"),
     Verb("agent", "netloom.cli.agent", "run the node agent (on a real node)"),
     Verb("controller", "netloom.cli.controller", "do what a cluster needs once (on a real cluster)"),
+    Verb(
+        "speaker", "netloom.cli.speaker", "say who answers for which address outside, or be a node's speaker"
+    ),
     Verb("dns", "netloom.cli.dns", "say what a pod is told of a name and why, or run the node's DNS server"),
     Verb("completion", "netloom.cli.completion", "print a completion script for bash, zsh or fish"),
 )

@@ -27,6 +27,8 @@ class NodePaths:
         self.dns_socket = root / "dns.sock"
         self.udp_config = root / "udp.json"
         self.udp_socket = root / "udp.sock"
+        self.speaker_config = root / "speaker.json"
+        self.speaker_socket = root / "speaker.sock"
         self.runner_socket = root / "runner.sock"
         self.standin_socket = root / "standin.sock"
         self.ipam = root / "ipam.db"

@@ -15,6 +15,8 @@ import msgspec
 from netloom.agent import main as agent
 from netloom.agent.config import AgentConfig
 from netloom.agent.networks import NetworkSettings
+from netloom.announce import main as speaker
+from netloom.announce.config import SpeakerConfig
 from netloom.clock import Clock
 from netloom.dns import main as dns
 from netloom.dns import sockets as dns_sockets
@@ -70,13 +72,18 @@ def _node(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -> Ite
         udp_config = UdpConfig(feed_socket=str(files.udp_socket))
         _write(files.udp_config, udp_config)
         yield Child(f"{room.name}-udp", functools.partial(_exit_code, udp.run, udp_config), room.netns)
+    speaker_config = _speaker_config(files, settings, room)
+    _write(files.speaker_config, speaker_config)
+    yield Child(
+        f"{room.name}-speaker", functools.partial(_exit_code, speaker.run, speaker_config), room.netns
+    )
     runner_config = str(files.runner_config)
     yield Child(f"{room.name}-standins", functools.partial(standins.main, runner_config), room.netns)
     yield Child(f"{room.name}-runner", functools.partial(runner.main, runner_config), room.netns)
 
 
 def _exit_code(run: object, *arguments: object) -> None:
-    code = run(*arguments)  # type: ignore[operator] # one of the two processes that say their exit code
+    code = run(*arguments)  # type: ignore[operator] # one of the processes that say their exit code
     if code:
         raise SystemExit(code)
 
@@ -103,6 +110,17 @@ def _agent_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -
         tunnel_port=settings.tunnel_port,
         vni=settings.vni,
         stretched=settings.stretched,
+    )
+
+
+def _speaker_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -> SpeakerConfig:
+    return SpeakerConfig(
+        node=room.name,
+        kubeconfig=str(files.kubeconfig),
+        socket=str(files.speaker_socket),
+        cluster_cidrs=settings.pod_cidrs,
+        service_cidrs=settings.service_cidrs,
+        directory=str(files.root / "speaker"),
     )
 
 

@@ -11,6 +11,7 @@ from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
+from netloom.model.announcing.gone import GoneNode
 from netloom.model.attachments import PlainAttachment
 from netloom.model.egress.settings import Egress
 from netloom.model.policy.domains import KnownName
@@ -34,6 +35,8 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     """Of this node alone, by ``PlainAttachment.name``; not of the API server."""
     domains: Mapping[ObjectKey, KnownName] = {}
     """Of this node alone, by name: what its DNS server has told its pods, as far as a policy cares."""
+    gone: Mapping[ObjectKey, GoneNode] = {}
+    """Of this node alone, by name: nodes that it holds to be dead, so that no duty is theirs."""
 
 
 class Changes(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +53,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     blocks: Mapping[ObjectKey, IPBlock | None] = {}
     attachments: Mapping[ObjectKey, PlainAttachment | None] = {}
     domains: Mapping[ObjectKey, KnownName | None] = {}
+    gone: Mapping[ObjectKey, GoneNode | None] = {}
 
 
 class NodeFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -50,6 +50,7 @@ from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
 from netloom.errors import InvalidObject
 from netloom.kube.yaml_loader import Loader
+from netloom.model.announcing.gone import GoneNode
 from netloom.model.inputs import Changes, ClusterView
 from netloom.model.policy.domains import KnownName
 from netloom.units import ObjectKey
@@ -65,9 +66,9 @@ _FIELDS: dict[str, tuple[type[KubeObject], str]] = {
     "IPPool": (IPPool, "pools"),
     "IPBlock": (IPBlock, "blocks"),
 }
-_BESIDE = {"KnownName": "domains"}
+_BESIDE = {"KnownName": "domains", "GoneNode": "gone"}
 """Inputs of the model that no API server has."""
-Thing = KubeObject | KnownName
+Thing = KubeObject | KnownName | GoneNode
 _CLUSTER_SCOPED = ("Node", "Namespace", "ClusterNetworkPolicy", "IPPool", "IPBlock")
 
 

@@ -1,0 +1,1 @@
+"""Which nodes are alive: heartbeats between the speakers, and what follows from silence."""
