@@ -3,7 +3,7 @@
     uv run --no-project --with kubernetes==34.1.0 python tools/generate_schema.py
 
 Comes in: the model classes of the PyPI package ``kubernetes`` (names, types, required fields) and the tables of
-schema_facts.py, schema_words.py, schema_custom.py, schema_networks.py and schema_pools.py. Goes out: src/netloom/local/apiserver/schema.json. No text of the package is copied.
+schema_facts.py, schema_words.py, schema_custom.py, schema_networks.py, schema_pools.py and schema_bgp.py. Goes out: src/netloom/local/apiserver/schema.json. No text of the package is copied.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import re
 from pathlib import Path
 
+import schema_bgp as bgp
 import schema_custom as custom
 import schema_facts as facts
 import schema_networks as networks
@@ -135,8 +136,11 @@ def main() -> None:
     for kind, (api_version, package) in facts.KINDS.items():
         key = generator.add(facts.CLASSES.get(kind, f"V1{kind}"), package)
         kinds.append({"gvk": f"{api_version}/{kind}", "type": key})
-    kinds += [{"gvk": gvk, "type": key} for gvk, key in (custom.KINDS | pools.KINDS | networks.KINDS).items()]
-    generator.types.update(custom.TYPES | pools.TYPES | networks.TYPES)
+    kinds += [
+        {"gvk": gvk, "type": key}
+        for gvk, key in (custom.KINDS | pools.KINDS | networks.KINDS | bgp.KINDS).items()
+    ]
+    generator.types.update(custom.TYPES | pools.TYPES | networks.TYPES | bgp.TYPES)
     tables = (
         *(facts.INT64, facts.QUANTITY, facts.BYTES, facts.INT_OR_STRING, facts.MICROTIME, facts.LIST_MAPS),
         *(facts.LIST_SETS, facts.KEY_DEFAULTS, facts.MERGE_KEYS, facts.RETAIN_KEYS, facts.ATOMIC_MAPS),
@@ -147,7 +151,7 @@ def main() -> None:
         raise SystemExit(f"tables name what no kind has: {', '.join(unknown)}")
     data = {
         "source": f"kubernetes {importlib.metadata.version('kubernetes')}",
-        "packages": facts.PACKAGES | custom.PACKAGES | pools.PACKAGES | networks.PACKAGES,
+        "packages": facts.PACKAGES | custom.PACKAGES | pools.PACKAGES | networks.PACKAGES | bgp.PACKAGES,
         "kinds": kinds,
         "types": dict(sorted(generator.types.items())),
     }

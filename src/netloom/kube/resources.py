@@ -77,6 +77,7 @@ NETWORK_POOLS = Resource(
 NETWORK_LEASES = Resource(
     "netloom.io", "v1alpha1", "networkleases", "NetworkLease", namespaced=False, is_optional=True
 )
+BGP_PEERS = Resource("netloom.io", "v1alpha1", "bgppeers", "BGPPeer", namespaced=False, is_optional=True)
 
 _GATEWAY_GROUP = "gateway.networking.k8s.io"
 
@@ -132,5 +133,6 @@ ALL = (
     NETWORK_ATTACHMENT_DEFINITIONS,
     NETWORK_POOLS,
     NETWORK_LEASES,
+    BGP_PEERS,
 )
 """Every kind of the embedded cluster; emptying a namespace goes over the namespaced ones."""

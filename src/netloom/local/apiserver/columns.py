@@ -262,6 +262,13 @@ def _network_lease(d: Document, now: float) -> list[Any]:
     return [_meta(d)["name"], *parts, *holder, _part(d, "spec", "keptUntil") or "", _born(d, now)]
 
 
+def _bgp_peer(d: Document, now: float) -> list[Any]:
+    parts = [_part(d, "spec", name) or "" for name in ("peerAddress", "peerASN", "myASN")]
+    sessions = (_part(d, "status", "nodes") or {}).values()
+    up = sum(session.get("state") == "Established" for session in sessions)
+    return [_meta(d)["name"], *parts, f"{up}/{len(sessions)}", _born(d, now)]
+
+
 _SHEETS: dict[str, Sheet] = {
     kinds.NAMESPACES.qualified: Sheet(_columns("Name Status Age"), _namespace),
     kinds.NODES.qualified: Sheet(
@@ -301,6 +308,9 @@ _SHEETS: dict[str, Sheet] = {
     ),
     kinds.IP_POOLS.qualified: Sheet(_columns("Name CIDRs Disabled Age"), _ip_pool),
     kinds.IP_BLOCKS.qualified: Sheet(_columns("Name CIDR Node Pool Age"), _ip_block),
+    kinds.BGP_PEERS.qualified: Sheet(
+        _columns("Name Peer Peer_ASN:integer My_ASN:integer Established Age"), _bgp_peer
+    ),
     kinds.NETWORK_POOLS.qualified: Sheet(_columns("Name CIDRs Age"), _network_pool),
     kinds.NETWORK_LEASES.qualified: Sheet(
         _columns("Name Pool Address Pod Interface Node Kept_Until+ Age"), _network_lease

@@ -282,6 +282,17 @@ def _ip_pool(pool: Document) -> None:
         _fill(_object(_object(pool, "spec"), "blockSize"), {"ipv4": 26, "ipv6": 122})
 
 
+def _bgp_peer(peer: Document) -> None:
+    if not peer.get("spec"):
+        return
+    spec = _object(peer, "spec")
+    _fill(spec, {"peerPort": 179, "myASN": 64512, "holdTimeSeconds": 90, "gracefulRestart": True})
+    if spec.get("bfd") is not None:
+        _fill(_object(spec, "bfd"), {"minRxMs": 100, "minTxMs": 100, "multiplier": 3})
+    if spec.get("passwordSecretRef") is not None:
+        _fill(_object(spec, "passwordSecretRef"), {"key": "password"})
+
+
 _KINDS: Mapping[str, Callable[[Document], None]] = {
     "v1/Namespace": _namespace,
     "v1/Node": _node,
@@ -293,5 +304,6 @@ _KINDS: Mapping[str, Callable[[Document], None]] = {
     "apps/v1/Deployment": _deployment,
     "apps/v1/ReplicaSet": _replica_set,
     "networking.k8s.io/v1/NetworkPolicy": _network_policy,
+    "netloom.io/v1alpha1/BGPPeer": _bgp_peer,
     "netloom.io/v1alpha1/IPPool": _ip_pool,
 }

@@ -175,11 +175,16 @@ NETWORK_LEASES = Kind(
     counts_generations=True,
 )
 """Our own; elsewhere CustomResourceDefinitions (deploy/crds)."""
+BGP_PEERS = Kind(
+    "netloom.io", "v1alpha1", "BGPPeer", "bgppeers", "bgppeer", namespaced=False,
+    subresources=(_status("BGPPeer"),), counts_generations=True,
+)  # fmt: skip
+"""Our own; elsewhere a CustomResourceDefinition (deploy/crds)."""
 
 ALL: tuple[Kind, ...] = (
     CONFIG_MAPS, ENDPOINTS, EVENTS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
     DEPLOYMENTS, REPLICA_SETS, LEASES, ENDPOINT_SLICES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES,
-    IP_BLOCKS, IP_POOLS, NETWORK_LEASES, NETWORK_POOLS, NETWORK_ATTACHMENT_DEFINITIONS,
+    BGP_PEERS, IP_BLOCKS, IP_POOLS, NETWORK_LEASES, NETWORK_POOLS, NETWORK_ATTACHMENT_DEFINITIONS,
 )  # fmt: skip
 """Every kind; core first, then group by group as discovery lists them."""
 

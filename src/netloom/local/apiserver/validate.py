@@ -13,6 +13,7 @@ import msgspec
 
 from netloom.local.apiserver import (
     kinds,
+    validate_bgp,
     validate_cluster_policies,
     validate_names,
     validate_networks,
@@ -77,6 +78,7 @@ _RULES: Mapping[str, Callable[[Document, Document | None], Errors]] = {
     "policy.networking.k8s.io/v1alpha2/ClusterNetworkPolicy": _alone(
         validate_cluster_policies.cluster_network_policy
     ),
+    "netloom.io/v1alpha1/BGPPeer": _alone(validate_bgp.bgp_peer),
     "netloom.io/v1alpha1/IPPool": _alone(validate_pools.ip_pool),
     "netloom.io/v1alpha1/IPBlock": validate_pools.ip_block,
     "k8s.cni.cncf.io/v1/NetworkAttachmentDefinition": _alone(validate_networks.network_attachment_definition),
