@@ -3,7 +3,8 @@
     uv run --no-project --with kubernetes==34.1.0 python tools/generate_schema.py
 
 Comes in: the model classes of the PyPI package ``kubernetes`` (names, types, required fields) and the tables of
-schema_facts.py, schema_words.py, schema_custom.py, schema_networks.py, schema_pools.py and schema_bgp.py. Goes out: src/netloom/local/apiserver/schema.json. No text of the package is copied.
+schema_facts.py, schema_words.py, schema_custom.py, schema_networks.py, schema_pools.py, schema_bgp.py and
+schema_load_balancers.py. Goes out: src/netloom/local/apiserver/schema.json. No text of the package is copied.
 """
 
 from __future__ import annotations
@@ -17,11 +18,14 @@ from pathlib import Path
 import schema_bgp as bgp
 import schema_custom as custom
 import schema_facts as facts
+import schema_load_balancers as load_balancers
 import schema_networks as networks
 import schema_pools as pools
 import schema_words as words
 from kubernetes import client
 
+CUSTOM = (custom, pools, networks, bgp, load_balancers)
+"""Kinds that the package does not have, in the order in which they are written."""
 TARGET = Path(__file__).parent.parent / "src/netloom/local/apiserver/schema.json"
 SCALARS = {
     "str": "string",
@@ -136,11 +140,11 @@ def main() -> None:
     for kind, (api_version, package) in facts.KINDS.items():
         key = generator.add(facts.CLASSES.get(kind, f"V1{kind}"), package)
         kinds.append({"gvk": f"{api_version}/{kind}", "type": key})
-    kinds += [
-        {"gvk": gvk, "type": key}
-        for gvk, key in (custom.KINDS | pools.KINDS | networks.KINDS | bgp.KINDS).items()
-    ]
-    generator.types.update(custom.TYPES | pools.TYPES | networks.TYPES | bgp.TYPES)
+    packages = dict(facts.PACKAGES)
+    for table in CUSTOM:
+        kinds += [{"gvk": gvk, "type": key} for gvk, key in table.KINDS.items()]
+        generator.types.update(table.TYPES)
+        packages.update(table.PACKAGES)
     tables = (
         *(facts.INT64, facts.QUANTITY, facts.BYTES, facts.INT_OR_STRING, facts.MICROTIME, facts.LIST_MAPS),
         *(facts.LIST_SETS, facts.KEY_DEFAULTS, facts.MERGE_KEYS, facts.RETAIN_KEYS, facts.ATOMIC_MAPS),
@@ -151,7 +155,7 @@ def main() -> None:
         raise SystemExit(f"tables name what no kind has: {', '.join(unknown)}")
     data = {
         "source": f"kubernetes {importlib.metadata.version('kubernetes')}",
-        "packages": facts.PACKAGES | custom.PACKAGES | pools.PACKAGES | networks.PACKAGES | bgp.PACKAGES,
+        "packages": packages,
         "kinds": kinds,
         "types": dict(sorted(generator.types.items())),
     }

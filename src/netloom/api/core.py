@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from netloom.api.meta import KubeObject
+from netloom.api.meta import Condition, KubeObject
 
 
 class Namespace(KubeObject, frozen=True):
@@ -54,6 +54,7 @@ class ServiceSpec(msgspec.Struct, frozen=True, rename="camel"):
     cluster_ip: str = msgspec.field(name="clusterIP", default="")
     cluster_ips: tuple[str, ...] = msgspec.field(name="clusterIPs", default=())
     ip_families: tuple[str, ...] = ()
+    ip_family_policy: str = ""
     selector: dict[str, str] | None = None
     ports: tuple[ServicePort, ...] = ()
     external_name: str = ""
@@ -65,6 +66,8 @@ class ServiceSpec(msgspec.Struct, frozen=True, rename="camel"):
     traffic_distribution: str | None = None
     publish_not_ready_addresses: bool = False
     load_balancer_source_ranges: tuple[str, ...] = ()
+    load_balancer_class: str = ""
+    load_balancer_ip: str = msgspec.field(name="loadBalancerIP", default="")
     health_check_node_port: int = 0
 
 
@@ -86,6 +89,7 @@ class ServiceStatus(msgspec.Struct, frozen=True, rename="camel"):
     """core/v1 ServiceStatus."""
 
     load_balancer: LoadBalancerStatus = LoadBalancerStatus()
+    conditions: tuple[Condition, ...] = ()
 
 
 class Service(KubeObject, frozen=True):

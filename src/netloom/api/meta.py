@@ -42,6 +42,18 @@ class KubeObject(msgspec.Struct, frozen=True, kw_only=True):
         return ObjectKey(self.metadata.namespace, self.metadata.name)
 
 
+class Condition(msgspec.Struct, frozen=True, rename="camel"):
+    """meta/v1 Condition: a named statement about an object; ``status`` is True, False or Unknown."""
+
+    type: str = ""
+    status: str = ""
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str = ""
+    """RFC 3339; when ``status`` was another before."""
+    observed_generation: int = 0
+
+
 class LabelSelectorRequirement(msgspec.Struct, frozen=True):
     """One expression of a label selector (meta/v1)."""
 

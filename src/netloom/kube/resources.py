@@ -111,6 +111,9 @@ GATEWAY_API = (
     BACKEND_TLS_POLICIES,
 )
 """Every kind of Gateway API, standard channel."""
+LOAD_BALANCER_POOLS = Resource(
+    "netloom.io", "v1alpha1", "loadbalancerpools", "LoadBalancerPool", namespaced=False, is_optional=True
+)
 
 ALL = (
     NAMESPACES,
@@ -134,5 +137,6 @@ ALL = (
     NETWORK_POOLS,
     NETWORK_LEASES,
     BGP_PEERS,
+    LOAD_BALANCER_POOLS,
 )
 """Every kind of the embedded cluster; emptying a namespace goes over the namespaced ones."""

@@ -252,6 +252,15 @@ def _ip_block(d: Document, now: float) -> list[Any]:
     return [_meta(d)["name"], *parts, _born(d, now)]
 
 
+def _load_balancer_pool(d: Document, now: float) -> list[Any]:
+    texts = [str(text) for field in ("cidrs", "ranges") for text in _part(d, "spec", field) or ()]
+    assigned, available = (
+        sum(int(n) for n in (_part(d, "status", what) or {}).values()) for what in ("assigned", "available")
+    )
+    automatic = str(_part(d, "spec", "autoAssign") is not False).lower()
+    return [_meta(d)["name"], ",".join(texts), automatic, assigned, available, _born(d, now)]
+
+
 def _network_pool(d: Document, now: float) -> list[Any]:
     return [_meta(d)["name"], ",".join(map(str, _part(d, "spec", "cidrs") or ())), _born(d, now)]
 
@@ -310,6 +319,9 @@ _SHEETS: dict[str, Sheet] = {
     kinds.IP_BLOCKS.qualified: Sheet(_columns("Name CIDR Node Pool Age"), _ip_block),
     kinds.BGP_PEERS.qualified: Sheet(
         _columns("Name Peer Peer_ASN:integer My_ASN:integer Established Age"), _bgp_peer
+    ),
+    kinds.LOAD_BALANCER_POOLS.qualified: Sheet(
+        _columns("Name Addresses Auto_Assign Assigned:integer Available:integer Age"), _load_balancer_pool
     ),
     kinds.NETWORK_POOLS.qualified: Sheet(_columns("Name CIDRs Age"), _network_pool),
     kinds.NETWORK_LEASES.qualified: Sheet(

@@ -293,6 +293,14 @@ def _bgp_peer(peer: Document) -> None:
         _fill(_object(spec, "passwordSecretRef"), {"key": "password"})
 
 
+def _load_balancer_pool(pool: Document) -> None:
+    if pool.get("spec"):
+        spec = _object(pool, "spec")
+        _fill(spec, {"autoAssign": True, "announce": ["Layer2", "BGP"]})
+        if spec.get("bgp"):
+            _fill(_object(_object(spec, "bgp"), "aggregationLength"), {"ipv4": 32, "ipv6": 128})
+
+
 _KINDS: Mapping[str, Callable[[Document], None]] = {
     "v1/Namespace": _namespace,
     "v1/Node": _node,
@@ -306,4 +314,5 @@ _KINDS: Mapping[str, Callable[[Document], None]] = {
     "networking.k8s.io/v1/NetworkPolicy": _network_policy,
     "netloom.io/v1alpha1/BGPPeer": _bgp_peer,
     "netloom.io/v1alpha1/IPPool": _ip_pool,
+    "netloom.io/v1alpha1/LoadBalancerPool": _load_balancer_pool,
 }

@@ -179,12 +179,17 @@ BGP_PEERS = Kind(
     "netloom.io", "v1alpha1", "BGPPeer", "bgppeers", "bgppeer", namespaced=False,
     subresources=(_status("BGPPeer"),), counts_generations=True,
 )  # fmt: skip
+LOAD_BALANCER_POOLS = Kind(
+    "netloom.io", "v1alpha1", "LoadBalancerPool", "loadbalancerpools", "loadbalancerpool", namespaced=False,
+    short_names=("lbpool",), subresources=(_status("LoadBalancerPool"),), counts_generations=True,
+)  # fmt: skip
 """Our own; elsewhere a CustomResourceDefinition (deploy/crds)."""
 
 ALL: tuple[Kind, ...] = (
     CONFIG_MAPS, ENDPOINTS, EVENTS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
     DEPLOYMENTS, REPLICA_SETS, LEASES, ENDPOINT_SLICES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES,
-    BGP_PEERS, IP_BLOCKS, IP_POOLS, NETWORK_LEASES, NETWORK_POOLS, NETWORK_ATTACHMENT_DEFINITIONS,
+    BGP_PEERS, IP_BLOCKS, IP_POOLS, LOAD_BALANCER_POOLS, NETWORK_LEASES, NETWORK_POOLS,
+    NETWORK_ATTACHMENT_DEFINITIONS,
 )  # fmt: skip
 """Every kind; core first, then group by group as discovery lists them."""
 
