@@ -271,6 +271,8 @@ class Listener(msgspec.Struct, frozen=True, gc=False):
     """Most specific first: names, then wildcards from long to short, then any."""
     streams: tuple[Stream, ...] = ()
     """Most specific first. Of a listener without HTTP."""
+    is_stream: bool = False
+    """Connections are carried as they are (protocols TLS, TCP, UDP), never requests: tells an HTTPS listener without routes from a TLS one."""
 
 
 class Door(msgspec.Struct, frozen=True, gc=False):
@@ -311,6 +313,8 @@ class PoolProtocol(enum.Enum):
     """HTTP/1.1, with upgrades such as WebSocket."""
     H2C = "kubernetes.io/h2c"
     TCP = "TCP"
+    UDP = "UDP"
+    """Never an engine's: our own dataplane carries datagrams."""
 
 
 class Endpoint(msgspec.Struct, frozen=True, order=True, gc=False):
