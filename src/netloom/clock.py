@@ -31,3 +31,9 @@ class SystemClock:
 def rfc3339(wall: float) -> str:
     """A wall-clock time as Kubernetes writes it (metav1.Time: RFC 3339, UTC, whole seconds)."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall))
+
+
+def micro_time(wall: float) -> str:
+    """The same with microseconds (metav1.MicroTime)."""
+    micros = int(wall * 1_000_000)
+    return f"{rfc3339(micros // 1_000_000)[:-1]}.{micros % 1_000_000:06d}Z"

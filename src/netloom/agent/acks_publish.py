@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable
 
 from netloom.agent import acks_lease
-from netloom.clock import Clock, rfc3339
+from netloom.clock import Clock, micro_time
 from netloom.engine.acks import Acks
 from netloom.errors import AlreadyExists, NetloomError, NotFound, Unavailable
 from netloom.kube.client import KubeClient
@@ -127,9 +127,3 @@ class AckPublisher:
                 "netloom_acks_failed_total", "Times that the API server did not take it.", self._failures
             ),
         )
-
-
-def micro_time(wall: float) -> str:
-    """A time as meta/v1 MicroTime is written."""
-    micros = int(wall * 1_000_000)
-    return f"{rfc3339(micros // 1_000_000)[:-1]}.{micros % 1_000_000:06d}Z"

@@ -11,6 +11,8 @@ class LeaseSpec(msgspec.Struct, frozen=True, rename="camel"):
     """coordination/v1 LeaseSpec."""
 
     holder_identity: str = ""
+    lease_duration_seconds: int = 0
+    lease_transitions: int = 0
 
 
 class Lease(KubeObject, frozen=True):

@@ -4,9 +4,9 @@ import asyncio
 from contextlib import asynccontextmanager
 
 from netloom.agent import acks_lease
-from netloom.agent.acks_publish import AckPublisher, micro_time
+from netloom.agent.acks_publish import AckPublisher
 from netloom.api.coordination import Lease
-from netloom.clock import SystemClock
+from netloom.clock import SystemClock, micro_time
 from netloom.engine.acks import Acks
 from netloom.engine.pending import Taken
 from netloom.kube.resources import LEASES, NODES
