@@ -77,6 +77,9 @@ NETWORK_POOLS = Resource(
 NETWORK_LEASES = Resource(
     "netloom.io", "v1alpha1", "networkleases", "NetworkLease", namespaced=False, is_optional=True
 )
+EGRESS_GATEWAYS = Resource(
+    "netloom.io", "v1alpha1", "egressgateways", "EgressGateway", namespaced=False, is_optional=True
+)
 BGP_PEERS = Resource("netloom.io", "v1alpha1", "bgppeers", "BGPPeer", namespaced=False, is_optional=True)
 
 _GATEWAY_GROUP = "gateway.networking.k8s.io"
@@ -138,5 +141,6 @@ ALL = (
     NETWORK_LEASES,
     BGP_PEERS,
     LOAD_BALANCER_POOLS,
+    EGRESS_GATEWAYS,
 )
 """Every kind of the embedded cluster; emptying a namespace goes over the namespaced ones."""

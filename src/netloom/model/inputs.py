@@ -9,6 +9,7 @@ import msgspec
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
+from netloom.api.egress import EgressGateway
 from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
 from netloom.model.announcing.gone import GoneNode
@@ -31,6 +32,7 @@ class ClusterView(msgspec.Struct, frozen=True, kw_only=True):
     cluster_policies: Mapping[ObjectKey, ClusterNetworkPolicy] = {}
     pools: Mapping[ObjectKey, IPPool] = {}
     blocks: Mapping[ObjectKey, IPBlock] = {}
+    egress_gateways: Mapping[ObjectKey, EgressGateway] = {}
     attachments: Mapping[ObjectKey, PlainAttachment] = {}
     """Of this node alone, by ``PlainAttachment.name``; not of the API server."""
     domains: Mapping[ObjectKey, KnownName] = {}
@@ -51,6 +53,7 @@ class Changes(msgspec.Struct, frozen=True, kw_only=True):
     cluster_policies: Mapping[ObjectKey, ClusterNetworkPolicy | None] = {}
     pools: Mapping[ObjectKey, IPPool | None] = {}
     blocks: Mapping[ObjectKey, IPBlock | None] = {}
+    egress_gateways: Mapping[ObjectKey, EgressGateway | None] = {}
     attachments: Mapping[ObjectKey, PlainAttachment | None] = {}
     domains: Mapping[ObjectKey, KnownName | None] = {}
     gone: Mapping[ObjectKey, GoneNode | None] = {}

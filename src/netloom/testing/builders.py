@@ -45,6 +45,7 @@ from netloom.api.discovery import (
     HintedZone,
     TargetRef,
 )
+from netloom.api.egress import EgressGateway
 from netloom.api.meta import KubeObject, ObjectMeta
 from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
@@ -65,11 +66,12 @@ _FIELDS: dict[str, tuple[type[KubeObject], str]] = {
     "ClusterNetworkPolicy": (ClusterNetworkPolicy, "cluster_policies"),
     "IPPool": (IPPool, "pools"),
     "IPBlock": (IPBlock, "blocks"),
+    "EgressGateway": (EgressGateway, "egress_gateways"),
 }
 _BESIDE = {"KnownName": "domains", "GoneNode": "gone"}
 """Inputs of the model that no API server has."""
 Thing = KubeObject | KnownName | GoneNode
-_CLUSTER_SCOPED = ("Node", "Namespace", "ClusterNetworkPolicy", "IPPool", "IPBlock")
+_CLUSTER_SCOPED = ("Node", "Namespace", "ClusterNetworkPolicy", "IPPool", "IPBlock", "EgressGateway")
 
 
 def key_of(text: str) -> ObjectKey:

@@ -278,6 +278,13 @@ def _bgp_peer(d: Document, now: float) -> list[Any]:
     return [_meta(d)["name"], *parts, f"{up}/{len(sessions)}", _born(d, now)]
 
 
+def _egress_gateway(d: Document, now: float) -> list[Any]:
+    held = _part(d, "status", "addresses") or ()
+    nodes = ",".join(one.get("node") or "<none>" for one in held)
+    pods = sum(one.get("pods") or 0 for one in held)
+    return [_meta(d)["name"], ",".join(_part(d, "spec", "addresses") or ()), nodes, pods, _born(d, now)]
+
+
 _SHEETS: dict[str, Sheet] = {
     kinds.NAMESPACES.qualified: Sheet(_columns("Name Status Age"), _namespace),
     kinds.NODES.qualified: Sheet(
@@ -322,6 +329,9 @@ _SHEETS: dict[str, Sheet] = {
     ),
     kinds.LOAD_BALANCER_POOLS.qualified: Sheet(
         _columns("Name Addresses Auto_Assign Assigned:integer Available:integer Age"), _load_balancer_pool
+    ),
+    kinds.EGRESS_GATEWAYS.qualified: Sheet(
+        _columns("Name Addresses Nodes Pods:integer Age"), _egress_gateway
     ),
     kinds.NETWORK_POOLS.qualified: Sheet(_columns("Name CIDRs Age"), _network_pool),
     kinds.NETWORK_LEASES.qualified: Sheet(

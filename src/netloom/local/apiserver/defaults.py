@@ -301,6 +301,11 @@ def _load_balancer_pool(pool: Document) -> None:
             _fill(_object(_object(spec, "bgp"), "aggregationLength"), {"ipv4": 32, "ipv6": 128})
 
 
+def _egress_gateway(gateway: Document) -> None:
+    if gateway.get("spec"):
+        _fill(_object(gateway, "spec"), {"whenUnavailable": "Drop"})
+
+
 _KINDS: Mapping[str, Callable[[Document], None]] = {
     "v1/Namespace": _namespace,
     "v1/Node": _node,
@@ -313,6 +318,7 @@ _KINDS: Mapping[str, Callable[[Document], None]] = {
     "apps/v1/ReplicaSet": _replica_set,
     "networking.k8s.io/v1/NetworkPolicy": _network_policy,
     "netloom.io/v1alpha1/BGPPeer": _bgp_peer,
+    "netloom.io/v1alpha1/EgressGateway": _egress_gateway,
     "netloom.io/v1alpha1/IPPool": _ip_pool,
     "netloom.io/v1alpha1/LoadBalancerPool": _load_balancer_pool,
 }

@@ -184,11 +184,16 @@ LOAD_BALANCER_POOLS = Kind(
     short_names=("lbpool",), subresources=(_status("LoadBalancerPool"),), counts_generations=True,
 )  # fmt: skip
 """Our own; elsewhere a CustomResourceDefinition (deploy/crds)."""
+EGRESS_GATEWAYS = Kind(
+    "netloom.io", "v1alpha1", "EgressGateway", "egressgateways", "egressgateway", namespaced=False,
+    short_names=("egw",), subresources=(_status("EgressGateway"),), counts_generations=True,
+)  # fmt: skip
+"""Our own; elsewhere a CustomResourceDefinition (deploy/crds)."""
 
 ALL: tuple[Kind, ...] = (
     CONFIG_MAPS, ENDPOINTS, EVENTS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
     DEPLOYMENTS, REPLICA_SETS, LEASES, ENDPOINT_SLICES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES,
-    BGP_PEERS, IP_BLOCKS, IP_POOLS, LOAD_BALANCER_POOLS, NETWORK_LEASES, NETWORK_POOLS,
+    BGP_PEERS, EGRESS_GATEWAYS, IP_BLOCKS, IP_POOLS, LOAD_BALANCER_POOLS, NETWORK_LEASES, NETWORK_POOLS,
     NETWORK_ATTACHMENT_DEFINITIONS,
 )  # fmt: skip
 """Every kind; core first, then group by group as discovery lists them."""

@@ -15,6 +15,7 @@ from netloom.local.apiserver import (
     kinds,
     validate_bgp,
     validate_cluster_policies,
+    validate_egress,
     validate_load_balancers,
     validate_names,
     validate_networks,
@@ -80,6 +81,7 @@ _RULES: Mapping[str, Callable[[Document, Document | None], Errors]] = {
         validate_cluster_policies.cluster_network_policy
     ),
     "netloom.io/v1alpha1/BGPPeer": _alone(validate_bgp.bgp_peer),
+    "netloom.io/v1alpha1/EgressGateway": _alone(validate_egress.egress_gateway),
     "netloom.io/v1alpha1/IPPool": _alone(validate_pools.ip_pool),
     "netloom.io/v1alpha1/IPBlock": validate_pools.ip_block,
     "netloom.io/v1alpha1/LoadBalancerPool": _alone(validate_load_balancers.load_balancer_pool),
