@@ -34,7 +34,7 @@ test-unit: setup-test ## pure logic, about a minute
 	@$(PYTEST) -n 2 -m "not netns and not cluster and not vm" tests
 
 test-netns: setup-test ## real packets in namespaces that the tests make
-	@$(ROOMS) $(PYTEST) -m netns tests
+	@$(ROOMS) $(PYTEST) -n 2 -m netns tests
 
 test-vm: setup-test ## drivers that this kernel may lack, in a small VM with Debian's
 	@.venv/bin/python tools/test_vm.py

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from netloom.linux import libc
 from netloom.testing.netns import fingerprint, has_rights
 
 # Otherwise a first get_event_loop() of some plugin makes a loop that nobody closes, and a later test pays for it with a
@@ -23,6 +25,12 @@ ROOT = Path(__file__).resolve().parent.parent
 settings.register_profile("dev", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", parent=settings.get_profile("dev"), max_examples=500)
 settings.load_profile("dev")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Each worker of the kernel tests has a network and mounts of its own, so that none sees what another one does there."""
+    if "PYTEST_XDIST_WORKER" in os.environ and config.option.markexpr == "netns":
+        libc.unshare(libc.CLONE_NEWNET | libc.CLONE_NEWNS)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
