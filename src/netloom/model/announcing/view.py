@@ -1,4 +1,4 @@
-"""What announcing depends on: the cluster's objects that say which addresses there are, and which nodes are there. Only values."""
+"""What announcing depends on, and what comes of it: the cluster's objects that say which addresses there are, and duties. Only values."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ from collections.abc import Mapping
 
 import msgspec
 
+from netloom.api.bgp import BGPPeer
+from netloom.api.load_balancers import LoadBalancerPool
 from netloom.model.inputs import ClusterView
-from netloom.model.provenance import Source
+from netloom.model.provenance import Finding, Source
 from netloom.units import Addr, ObjectKey
+
+
+class AnnounceView(ClusterView, frozen=True, kw_only=True):
+    """The cluster as a speaker reads it. Of Services only those of type LoadBalancer need to be there, and their slices."""
+
+    load_balancer_pools: Mapping[ObjectKey, LoadBalancerPool] = {}
+    bgp_peers: Mapping[ObjectKey, BGPPeer] = {}
 
 
 class Duty(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,14 +26,21 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     address: Addr
     candidates: tuple[str, ...]
     """Nodes that may have it under the traffic policies of all that use it, sorted; those that are gone are not among them."""
-    layer2: bool
-    """Whether one of them answers for it (``elect.elected``)."""
-    bgp: bool
-    """Whether all of them announce a route to it."""
+    layer2: tuple[str, ...] = ()
+    """Those of the candidates that may answer for it on a network of theirs; ``elect.elected`` says who does. None where it is not announced so."""
+    bgp: bool = False
+    """Whether all candidates announce a route to it."""
     users: tuple[ObjectKey, ...] = ()
     """The Services behind it, the oldest first; none where an egress gateway sends from it."""
     source: Source
     """The field that gave the address."""
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """All duties, and what could not be one."""
+
+    duties: Mapping[Addr, Duty] = {}
+    findings: tuple[Finding, ...] = ()
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,8 +48,6 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     node: str
     """The node of the speaker."""
-    view: ClusterView
-    """Nodes, Services of type LoadBalancer and whatever else says that an address is announced; ``gone`` among them."""
+    view: AnnounceView
+    """Services of type LoadBalancer, without slices, and all else; ``gone`` has who takes no duties."""
     duties: Mapping[Addr, Duty]
-    fit: bool = True
-    """Whether this node may have duties: its agent has had everything in force."""
