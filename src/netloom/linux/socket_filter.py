@@ -43,19 +43,27 @@ def limit_senders(sock: socket.socket, shares: Mapping[bytes, float]) -> None:
         if not shares:
             sock.setsockopt(socket.SOL_SOCKET, _SO_DETACH_FILTER, 0)
             return
-        code = program(shares)
-        buffer = ctypes.create_string_buffer(code, len(code))
-        count = len(code) // 8
-        fprog = struct.pack(
-            "@HxxxxxxQ" if ctypes.sizeof(ctypes.c_void_p) == 8 else "@HxxI", count, ctypes.addressof(buffer)
-        )
-        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
+        attach(sock, program(shares))
     except OSError as error:
         if not shares and error.errno == errno.ENOENT:
             return  # there was no filter
         raise KernelError(
             "limit senders at a socket", error.errno or 0, error.strerror or str(error), ""
         ) from error
+
+
+def attach(sock: socket.socket, code: bytes) -> None:
+    """Let in only what a program (``struct sock_filter``) takes, in the place of what was attached before.
+
+    Raises:
+        OSError: the kernel refused the program.
+    """
+    buffer = ctypes.create_string_buffer(code, len(code))
+    count = len(code) // 8
+    fprog = struct.pack(
+        "@HxxxxxxQ" if ctypes.sizeof(ctypes.c_void_p) == 8 else "@HxxI", count, ctypes.addressof(buffer)
+    )
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, fprog)
 
 
 def program(shares: Mapping[bytes, float]) -> bytes:
@@ -66,16 +74,17 @@ def program(shares: Mapping[bytes, float]) -> bytes:
         source = 12 if len(words) == 1 else 8  # where the source lies in an IPv4 and in an IPv6 header
         left = 2 * len(words) + 4
         for index, word in enumerate(words):
-            code += _instruction(_LOAD_WORD, _NETWORK_HEADER + source + 4 * index)
+            code += instruction(_LOAD_WORD, _NETWORK_HEADER + source + 4 * index)
             left -= 2
-            code += _instruction(_JUMP_EQUAL, word, no=left)
-        code += _instruction(_LOAD_WORD, _RANDOM)
-        code += _instruction(_JUMP_AT_LEAST, min(_ALL, max(1, int(share * _ALL))), no=1)
-        code += _instruction(_RETURN, 0)
-        code += _instruction(_RETURN, _ALL)
-    code += _instruction(_RETURN, _ALL)
+            code += instruction(_JUMP_EQUAL, word, no=left)
+        code += instruction(_LOAD_WORD, _RANDOM)
+        code += instruction(_JUMP_AT_LEAST, min(_ALL, max(1, int(share * _ALL))), no=1)
+        code += instruction(_RETURN, 0)
+        code += instruction(_RETURN, _ALL)
+    code += instruction(_RETURN, _ALL)
     return bytes(code)
 
 
-def _instruction(operation: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
+def instruction(operation: int, value: int, *, yes: int = 0, no: int = 0) -> bytes:
+    """One ``struct sock_filter``; ``yes`` and ``no`` say how many instructions a jump passes over."""
     return struct.pack("=HBBI", operation, yes, no, value)
