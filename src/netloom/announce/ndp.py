@@ -65,9 +65,8 @@ def read_ndp(frame: bytes) -> NeighbourMessage | None:
         if is_probe and (_SOURCE_LINK in options or message.destination != solicited_group(about)):
             return None
         return NeighbourMessage(True, message.source, options.get(_SOURCE_LINK, message.mac), about)
-    if kind != _ADVERTISEMENT or message.source == _NOBODY:
-        return None
-    if message.destination.is_multicast and flags & _SOLICITED:
+    to_all = message.destination.is_multicast
+    if kind != _ADVERTISEMENT or message.source == _NOBODY or (to_all and flags & _SOLICITED):
         return None
     return NeighbourMessage(False, message.source, options.get(_TARGET_LINK, message.mac), about)
 

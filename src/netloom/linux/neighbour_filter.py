@@ -49,7 +49,7 @@ def program(family: Family, addresses: Iterable[Addr]) -> bytes:
     code += instruction(_JUMP_GREATER, _MULTICAST, no=1) + instruction(_RETURN, 0)
     if family is Family.V4:
         code += _only(_LOAD_HALF, 12, 0x0806) + _only(_LOAD_WORD, 14, 0x0001_0800)
-        fields = (38, 28)  # whom it is about, and who says it (RFC 826)
+        fields: tuple[int, ...] = (38, 28)  # whom it is about, and who says it (RFC 826)
     else:
         code += _only(_LOAD_HALF, 12, 0x86DD) + _only(_LOAD_BYTE, 20, 58) + _only(_LOAD_BYTE, 54, 135, 136)
         fields = (74,)  # the last word of the target (RFC 4861 section 4.3)

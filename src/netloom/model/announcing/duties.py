@@ -1,6 +1,6 @@
 """Which addresses are announced, by which means, and by which nodes. Pure.
 
-Comes in: Services of type LoadBalancer with their slices, LoadBalancerPools, Nodes, and which of them are gone. Goes out: a ``Duty`` for each address, and
+Comes in: Services of type LoadBalancer with their slices, LoadBalancerPools, EgressGateways, Nodes, and which of them are gone. Goes out: a ``Duty`` for each address, and
 Findings. Two forms with one meaning: ``Announcing.compute`` from nothing, ``Announcing.update`` change by change. Not here: who of the candidates answers
 (``elect``), external IPs (nobody announces them: whoever sets them sees to that).
 """
@@ -14,6 +14,7 @@ from netloom.api.discovery import EndpointSlice
 from netloom.api.load_balancers import BGP, LAYER2
 from netloom.model.announcing.offers import Offer, OfferReader, is_ours, ready_nodes
 from netloom.model.announcing.view import Announced, AnnounceView, Duty
+from netloom.model.egress import gateways
 from netloom.model.load_balancers.pools import Pool, read_pools
 from netloom.model.provenance import Finding, Source
 from netloom.model.routes.peers import read_node
@@ -155,6 +156,12 @@ def _merge(offers: Iterable[Offer], view: AnnounceView, *, everywhere: bool) -> 
             users=tuple(offer.service for offer, _ in users),
             source=source,
         )
+    for duty in gateways.duties(view):
+        if (other := duties.setdefault(duty.address, duty)) is not duty:
+            problem = (
+                f"{duty.address} is an address of {other.source.subject}, too, whose nodes answer for it"
+            )
+            findings.append(Finding(duty.source, problem, "let the gateway have addresses that no pool has"))
     return Announced(duties, tuple(sorted(findings)))
 
 

@@ -168,7 +168,7 @@ def duties(view: ClusterView) -> tuple[Duty, ...]:
         Duty(
             address=one.address,
             candidates=one.candidates,
-            layer2=True,
+            layer2=one.candidates,
             bgp=False,  # routes to all candidates would bring answers to nodes that do not know the connection
             source=one.source,
         )
