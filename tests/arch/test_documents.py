@@ -20,6 +20,7 @@ ROOM_READMES = (
     "cni",
     "dns",
     "dataplane/nftables",
+    "fabric/bgp",
     "fabric/hostgw",
     "fabric/l2",
     "fabric/udp",

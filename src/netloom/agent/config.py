@@ -69,7 +69,7 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     drained_port: int = 9253
     """Port of pre-stop hooks, at 127.0.0.1 for the node itself and at 169.254.1.1 for its pods. 0: nowhere."""
     fabric: FabricKind = FabricKind.HOSTGW
-    """What joins the nodes; the same on all nodes: ``hostgw``, ``l2``, ``vxlan``, ``udp`` or ``wireguard``."""
+    """What joins the nodes; the same on all nodes: ``hostgw``, ``l2``, ``vxlan``, ``udp``, ``wireguard`` or ``bgp``."""
     direct: bool = True
     """``vxlan`` and ``udp``: whether peers on one of this node's own networks get plain routes all the same."""
     tunnel_port: int = 0

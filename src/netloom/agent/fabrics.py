@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from netloom.fabric.bgp.apply import LearnedRoutes
 from netloom.fabric.face import Fabric
 from netloom.fabric.hostgw.apply import HostGateway
 from netloom.fabric.l2.apply import BridgeFabric
@@ -50,6 +51,7 @@ def fabric_of(
     udp = UdpFabric(feed_socket=udp_socket)
     rooms: dict[Way, Fabric] = {
         Way.DIRECT: HostGateway(),
+        Way.BGP: LearnedRoutes(),
         Way.VXLAN: VxlanFabric(),
         Way.UDP: udp,
         Way.WIREGUARD: wireguard,
@@ -66,6 +68,8 @@ def fabric_of(
 
 def _ways_of(fabric: FabricKind) -> set[Way]:
     """Every way that the model may choose with this fabric."""
+    if fabric is FabricKind.BGP:
+        return {Way.BGP}
     if fabric is FabricKind.WIREGUARD:
         return {Way.WIREGUARD, Way.BLOCKED}
     tunnel = TUNNELS.get(fabric)

@@ -75,7 +75,7 @@ class ClusterLine(msgspec.Struct, frozen=True):
     nodes: tuple[NodeLine, ...] = ()
     pods: tuple[PodLine, ...] = ()
     fabric: str = ""
-    """What joins the nodes: ``hostgw``, ``l2``, ``vxlan``, ``udp`` or ``wireguard``."""
+    """What joins the nodes: ``hostgw``, ``l2``, ``vxlan``, ``udp``, ``wireguard`` or ``bgp``."""
     families: tuple[str, ...] = ()
     """Of pods and Services, the first one first: ``IPv4``, ``IPv6``."""
     problems: tuple[str, ...] = ()

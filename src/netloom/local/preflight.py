@@ -51,6 +51,11 @@ def check_fabric(fabric: FabricKind) -> None:
             "fabric wireguard: neither this kernel's WireGuard nor the program wireguard-go is there",
             "install it: sudo apt-get install wireguard-go; or choose another fabric",
         )
+    if fabric is FabricKind.BGP and shutil.which("bird") is None:
+        raise Unsupported(
+            "fabric bgp: the program bird is not there",
+            "install it: sudo apt-get install bird2; or choose another fabric",
+        )
     if in_process and not os.access(_TUN, os.R_OK | os.W_OK):
         raise Unsupported(
             f"fabric {fabric.value}: {_TUN} is not there, or not for this user",

@@ -36,7 +36,7 @@ class PeerRoute(msgspec.Struct, frozen=True, gc=False):
     @property
     def is_plain(self) -> bool:
         """Pods' packets travel as they are: the peer's node itself has the way back to the pods of this one, too."""
-        return self.way is Way.DIRECT
+        return self.way.is_plain
 
 
 class PodRange(msgspec.Struct, frozen=True, gc=False):

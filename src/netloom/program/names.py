@@ -86,6 +86,11 @@ def is_own_link(name: str) -> bool:
 STATIC_ROUTE_PROTOCOL = 208
 """Routes of the agent's configuration (``static_routes``)."""
 
+BGP_ROUTE_PROTOCOL = 12
+"""RTPROT_BIRD: routes that were learned by BGP. BIRD 2.0 writes no other number, so ours are those that have the metric, too."""
+BGP_ROUTE_METRIC = 2010
+"""Of these routes; a BIRD of somebody else's keeps to 32 where nobody says otherwise."""
+
 POD_RELAY_PREFIX = "nb"
 """Interface of kind ``ifb`` that what a pod sends waits in where its bandwidth is limited: this and the digits of the pod's link."""
 

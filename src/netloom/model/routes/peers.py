@@ -20,6 +20,7 @@ from netloom.model.routes.ways import (
     KEY_ANNOTATION,
     TUNNELS,
     UNDERLAY_ANNOTATION,
+    FabricKind,
     FabricSettings,
     Way,
     is_near,
@@ -166,7 +167,7 @@ def route_to(cidr: Cidr, node: NodeRanges, source: Source, facts: NodeFacts) -> 
     if via is None:
         wanted = (
             f"the family of {cidr}"
-            if way is Way.DIRECT
+            if way.is_plain
             else f"family {outer_family(facts.addresses).address_type}"
         )
         return Finding(addresses, f"no InternalIP of {wanted}", "let the node report one")
@@ -195,6 +196,8 @@ def _way_to(cidr: Cidr, node: NodeRanges, facts: NodeFacts) -> tuple[Way, Addr |
     of_family = first_of_each_family(node.addresses)
     plain, outer = of_family.get(family_of(cidr)), of_family.get(outer_family(facts.addresses))
     tunnel = TUNNELS.get(facts.fabric)
+    if facts.fabric is FabricKind.BGP:
+        return Way.BGP, plain
     if tunnel is None:
         return Way.DIRECT, plain
     if tunnel is Way.WIREGUARD:

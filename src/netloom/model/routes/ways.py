@@ -38,6 +38,7 @@ class FabricKind(enum.Enum):
     VXLAN = "vxlan"
     UDP = "udp"
     WIREGUARD = "wireguard"
+    BGP = "bgp"
 
 
 class Way(enum.Enum):
@@ -45,6 +46,8 @@ class Way(enum.Enum):
 
     DIRECT = "direct"
     """As they are: the peer's node is the next hop."""
+    BGP = "bgp"
+    """As they are, by whom the routers outside say (BGP)."""
     VXLAN = "vxlan"
     """In VXLAN (RFC 7348)."""
     UDP = "udp"
@@ -53,6 +56,11 @@ class Way(enum.Enum):
     """Encrypted."""
     BLOCKED = "blocked"
     """Not at all: they may travel encrypted only, and the peer has no key."""
+
+    @property
+    def is_plain(self) -> bool:
+        """The underlay sees packets as pods send them."""
+        return self in (Way.DIRECT, Way.BGP)
 
     @property
     def is_tunnel(self) -> bool:

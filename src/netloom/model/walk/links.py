@@ -59,6 +59,8 @@ def _way(route: PeerRoute, facts: NodeFacts) -> str:
         device = ways.device_towards(route.via, facts.underlay.segments)
         by = f"by {device} " if device else ""
         return f"{by}to {route.node} at {route.via}, plain"
+    if route.way is Way.BGP:
+        return f"to {route.node} at {route.via} by whom the routers say (BGP), plain"
     port = facts.tunnel_port or ways.PORTS[route.way]
     at = f"[{route.via}]:{port}" if route.via.version == 6 else f"{route.via}:{port}"
     what = {

@@ -145,6 +145,9 @@ def _misled(route: RouteTo, wanted: PeerRoute | None) -> str:
     if wanted.way is Way.BLOCKED:
         is_right = route.device in ("", "lo")
         return "" if is_right else f"should lead nowhere: {wanted.node} has no key"
+    if wanted.way is Way.BGP:
+        is_right = route.destination == str(wanted.destination)
+        return "" if is_right else f"no router tells the way to {wanted.node}"
     if wanted.way is Way.DIRECT:
         return "" if route.via == str(wanted.via) else f"should go to {wanted.node} at {wanted.via}"
     device = ways.DEVICES[wanted.way]
