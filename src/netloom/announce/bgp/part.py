@@ -21,8 +21,6 @@ from netloom.announce.bgp.board import Board, Entry, refused
 from netloom.announce.bgp.config import password_problem, protocol_of, render
 from netloom.announce.bgp.passwords import Passwords
 from netloom.announce.bgp.told import Told
-from netloom.api.bgp import BGPPeer
-from netloom.api.load_balancers import LoadBalancerPool
 from netloom.api.meta import KubeObject
 from netloom.api.pools import IPBlock, IPPool
 from netloom.clock import Clock
@@ -73,9 +71,7 @@ class BgpPart:
         self._passwords = Passwords(client, self._dirty.set)
         self._board = Board(node=settings.node, client=client, events=events, clock=clock)
         self._told = Told(node=settings.node, events=events)
-        self._peers = self._follow(client, resources.BGP_PEERS, BGPPeer)
-        self._pools = self._follow(client, resources.LOAD_BALANCER_POOLS, LoadBalancerPool)
-        self._watches: list[Reflector[Any]] = [self._peers, self._pools]
+        self._watches: list[Reflector[Any]] = []
         self._ip_pools: Reflector[IPPool] | None = None
         self._blocks: Reflector[IPBlock] | None = None
         if settings.fabric is FabricKind.BGP:
@@ -153,26 +149,28 @@ class BgpPart:
         await self._passwords.synced()
         states = await self._bring(spoken)
         self._sessions = states
-        await self._board.tell(states, self._peers.items)
+        if self._situation is not None:
+            await self._board.tell(states, self._situation.view.bgp_peers)
 
     def _compute(self) -> Speech | None:
         """None until it is known what there is: what a BIRD says that runs already stays until then."""
-        situation = self._situation
-        if situation is None or not situation.fit:
+        situation, own = self._situation, ObjectKey("", self._settings.node)
+        node = None if situation is None else situation.view.nodes.get(own)
+        if situation is None or node is None:
             return None
-        node = situation.view.nodes.get(ObjectKey("", self._settings.node))
-        if node is None:
-            return None
-        outside = Outside(duties=situation.duties, pools=self._pools.items, services=situation.view.services)
+        view = situation.view
+        if own in view.gone and self._speech is None and self._bird.has_run:
+            return None  # whoever comes back has duties in a moment; peers are not told otherwise in between
+        outside = Outside(duties=situation.duties, pools=view.load_balancer_pools, services=view.services)
         fabric = None
         if self._ip_pools is not None and self._blocks is not None:
             fabric = PodNetwork(
                 cluster_cidrs=self._settings.cluster_cidrs,
-                nodes=situation.view.nodes,
+                nodes=view.nodes,
                 pools=self._ip_pools.items,
                 blocks=self._blocks.items,
             )
-        spoken = speech(node, self._peers.items.values(), outside, fabric)
+        spoken = speech(node, view.bgp_peers.values(), outside, fabric)
         self._told.tell(spoken.findings, situation)
         return spoken
 
