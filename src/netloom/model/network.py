@@ -7,7 +7,6 @@ Service means (``services/build.py``), how a kernel is brought to it (dataplane,
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
 
 from netloom.api.core import Namespace, Pod, Service
 from netloom.api.discovery import EndpointSlice
@@ -15,7 +14,9 @@ from netloom.api.pools import IPBlock, IPPool
 from netloom.model.attachments import PlainAttachment
 from netloom.model.claims import Changed, Claims, Seniority, Standing, seniority, settle
 from netloom.model.disputes import GUESTS, address_dispute, frontend_dispute, health_dispute
+from netloom.model.egress.exits import EgressGateways
 from netloom.model.egress.leaving import word_of
+from netloom.model.held import take_over
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.policy.policies import Policies
 from netloom.model.provenance import Finding
@@ -39,8 +40,6 @@ from netloom.model.state import (
 )
 from netloom.units import Addr, Cidr, ObjectKey, Protocol
 
-T = TypeVar("T")
-
 
 class Network:
     """The network of one node, following the cluster.
@@ -63,6 +62,7 @@ class Network:
         self._readings: dict[ObjectKey, ReadSlice] = {}
         """Of Services with several slices: a change of one need not read the thousands of endpoints in the others."""
         self._policies = Policies(facts)
+        self._egress = EgressGateways(facts, self._pods)
         self.refit(facts)
 
     def refit(self, facts: NodeFacts) -> None:
@@ -94,6 +94,7 @@ class Network:
         self._beside.update(self._pools, self._blocks, self._nodes)
         self._keep_findings("blocks", self._beside.findings)
         self._policies.refit(facts)
+        self._egress.refit(facts)
 
     @property
     def state(self) -> NetworkState:
@@ -105,6 +106,7 @@ class Network:
             ranges=dict(self._beside.ranges),
             health_checks=dict(self._health_checks.held),
             policy=self._policies.state,
+            egress=self._egress.state,
             findings=self.findings,
         )
 
@@ -123,6 +125,7 @@ class Network:
             *self._local_pods.findings(),
             *self._health_checks.findings(),
             *self._policies.findings,
+            *self._egress.findings,
         ]
         return tuple(sorted(findings))
 
@@ -134,10 +137,10 @@ class Network:
         for key in self._store_services(changes):
             self._rebuild_service(key, frontends, health_checks)
         spoke = self._hear_namespaces(changes.namespaces)
-        moved = _store(self._pods, changes.pods)
+        moved = take_over(self._pods, changes.pods)
         for key in (*moved, *self._pods_in(spoke, moved)):
             self._rebuild_pod(key, local_pods, frontends)
-        for key in _store(self._attachments, changes.attachments):
+        for key in take_over(self._attachments, changes.attachments):
             self._rebuild_attachment(key, frontends)
         routes, ranges = self._update_routes(changes)
         return Delta(
@@ -153,6 +156,7 @@ class Network:
             ),
             health_checks={port: after for port, _, after in health_checks.items()},
             policy=self._policies.update(changes),
+            egress=self._egress.update(changes),
         )
 
     @staticmethod
@@ -191,7 +195,8 @@ class Network:
         findings.extend(finding for _, ports in asked for finding in ports.findings)
         findings.extend(overlaps(frontends, {key for _, ports in asked for key in ports.given}))
         policy = Policies.compute(view, facts)
-        findings.extend(policy.findings)
+        egress, egress_findings = EgressGateways.compute(view, facts)
+        findings.extend((*policy.findings, *egress_findings))
         return NetworkState(
             frontends=frontends,
             routes={**routes, **beside.routes},
@@ -199,12 +204,13 @@ class Network:
             ranges=beside.ranges,
             health_checks=health_checks,
             policy=policy,
+            egress=egress,
             findings=tuple(sorted(findings)),
         )
 
     def _store_services(self, changes: Changes) -> dict[ObjectKey, None]:
         """Take over Services and slices; returns the keys of Services to rebuild, in order of the changes."""
-        dirty = dict.fromkeys(_store(self._services, changes.services))
+        dirty = dict.fromkeys(take_over(self._services, changes.services))
         for key, slice_ in changes.slices.items():
             old = self._slices.get(key)
             if old == slice_:
@@ -328,9 +334,9 @@ class Network:
         self, changes: Changes
     ) -> tuple[dict[Cidr, PeerRoute | None], dict[Cidr, PodRange | None]]:
         read = {key: None if node is None else read_node(node) for key, node in changes.nodes.items()}
-        nodes = {key: read[key] for key in _store(self._nodes, read)}
-        pools = {key: changes.pools[key] for key in _store(self._pools, changes.pools)}
-        blocks = {key: changes.blocks[key] for key in _store(self._blocks, changes.blocks)}
+        nodes = {key: read[key] for key in take_over(self._nodes, read)}
+        pools = {key: changes.pools[key] for key in take_over(self._pools, changes.pools)}
+        blocks = {key: changes.blocks[key] for key in take_over(self._blocks, changes.blocks)}
         if not (nodes or pools or blocks):
             return {}, {}
         self._routes_before = {}
@@ -362,20 +368,6 @@ class Network:
 
 def _namespace_of(pod: Pod) -> ObjectKey:
     return ObjectKey("", pod.metadata.namespace)
-
-
-def _store(held: dict[ObjectKey, T], changes: Mapping[ObjectKey, T | None]) -> list[ObjectKey]:
-    """Take over objects; returns the keys of those that are not what they were."""
-    different = []
-    for key, value in changes.items():
-        if held.get(key) == value:
-            continue
-        different.append(key)
-        if value is None:
-            del held[key]
-        else:
-            held[key] = value
-    return different
 
 
 def _claims_of(

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import msgspec
 
+from netloom.model.egress.state import EgressDelta, EgressState
 from netloom.model.policy.differences import difference as policy_difference
 from netloom.model.policy.state import PolicyDelta, PolicyState
 from netloom.model.provenance import Finding, Source
@@ -67,6 +68,7 @@ class NetworkState(msgspec.Struct, frozen=True):
     health_checks: Mapping[int, HealthCheck] = {}
     """By ``spec.healthCheckNodePort``."""
     policy: PolicyState = PolicyState()
+    egress: EgressState = EgressState()
     findings: tuple[Finding, ...] = ()
 
 
@@ -81,12 +83,14 @@ class Delta(msgspec.Struct, frozen=True, kw_only=True):
     """Frontends at which flows may live on that would not be made any more; to be looked at after the switch."""
     health_checks: Mapping[int, HealthCheck | None] = {}
     policy: PolicyDelta = PolicyDelta()
+    egress: EgressDelta = EgressDelta()
 
     @property
     def is_empty(self) -> bool:
         """True where nothing has to be done."""
         services = self.frontends or self.flows or self.health_checks
-        return not (services or self.routes or self.local_pods or self.ranges) and self.policy.is_empty
+        places = self.routes or self.local_pods or self.ranges
+        return not (services or places) and self.policy.is_empty and self.egress.is_empty
 
 
 def difference(before: NetworkState, after: NetworkState) -> Delta:
@@ -102,6 +106,12 @@ def difference(before: NetworkState, after: NetworkState) -> Delta:
         ),
         health_checks=changed_values(before.health_checks, after.health_checks),
         policy=policy_difference(before.policy, after.policy),
+        egress=EgressDelta(
+            pods=changed_values(before.egress.pods, after.egress.pods),
+            exits=changed_values(before.egress.exits, after.egress.exits),
+            nodes=None if before.egress.nodes == after.egress.nodes else after.egress.nodes,
+            ends=changed_values(before.egress.ends, after.egress.ends),
+        ),
     )
 
 

@@ -67,11 +67,15 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Holding(msgspec.Struct, frozen=True):
-    """An address, who says so, and the nodes that may have it, sorted; those that are gone are not among them."""
+    """An address, who says so, and the nodes that may have it, sorted."""
 
     address: Addr
     source: Source
     candidates: tuple[str, ...] = ()
+    live: tuple[str, ...] = ()
+    """Those of them that are not gone."""
+    is_taken: bool = False
+    """A node or a pod has it already."""
 
 
 def read_gateway(gateway: EgressGateway) -> Gateway:
@@ -149,9 +153,10 @@ def holdings(
             elif (owner := _owner(address, known)) is not None:
                 problem = f"{address} is of {owner}, so nothing leaves by it"
                 findings.append(Finding(source, problem, "choose an address that nobody has"))
-                found[address] = Holding(address, source)
+                found[address] = Holding(address, source, is_taken=True)
             else:
-                found[address] = Holding(address, source, live)
+                names = tuple(one.name for one in candidates)
+                found[address] = Holding(address, source, names, live)
         if gateway.addresses and not live:
             findings.append(_nobody(gateway, candidates))
     return found, tuple(findings)
@@ -167,8 +172,8 @@ def duties(view: ClusterView) -> tuple[Duty, ...]:
     return tuple(
         Duty(
             address=one.address,
-            candidates=one.candidates,
-            layer2=one.candidates,
+            candidates=one.live,
+            layer2=one.live,
             bgp=False,  # routes to all candidates would bring answers to nodes that do not know the connection
             source=one.source,
         )

@@ -1,0 +1,123 @@
+"""Which pods leave the cluster by which addresses, as one node knows it. Values only.
+
+Not here: how they follow from objects (``exits.py``), what becomes of one packet (``leaving.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TypeVar
+
+import msgspec
+
+from netloom.model.provenance import Source
+from netloom.units import Addr, Cidr, ObjectKey
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+MOST_EXITS = 4094
+"""Addresses of all gateways together; the marks of packets have no room for more."""
+
+
+class Exit(msgspec.Struct, frozen=True):
+    """An address by which pods leave, and the node that has it: empty while nobody may."""
+
+    address: Addr
+    node: str
+    number: int
+    """What it is called in marks and tables of routes: from 1 to ``MOST_EXITS``."""
+    source: Source
+
+
+class PodWay(msgspec.Struct, frozen=True, cache_hash=True):
+    """What one EgressGateway says of a pod's packets in one family."""
+
+    gateway: Source
+    address: Addr
+    source: Source
+    """The field that names the address."""
+    destinations: tuple[Cidr, ...] | None = None
+    """None: all that is outside of the cluster."""
+    excepts: tuple[Cidr, ...] = ()
+    falls_back: bool = False
+    """Whether packets leave by the pod's own node while nobody has the address."""
+
+    def concerns(self, destination: Addr) -> bool:
+        """Whether packets to an address outside leave this way."""
+        if any(destination in cidr for cidr in self.excepts):
+            return False
+        return self.destinations is None or any(destination in cidr for cidr in self.destinations)
+
+
+class EgressPod(msgspec.Struct, frozen=True):
+    """An address of a pod that leaves by gateways, the first that concerns a destination."""
+
+    pod: ObjectKey
+    node: str
+    ways: tuple[PodWay, ...]
+
+
+class TunnelEnd(msgspec.Struct, frozen=True):
+    """A node that packets are exchanged with on their way out: its address among its pods, which every fabric leads to."""
+
+    node: str
+    address: Addr
+
+
+class EgressState(msgspec.Struct, frozen=True):
+    """What of egress gateways concerns one node."""
+
+    pods: Mapping[Addr, EgressPod] = {}
+    """Those of this node; where it may have an address, also those of other nodes that leave by it."""
+    exits: Mapping[Addr, Exit] = {}
+    nodes: frozenset[Addr] = frozenset()
+    """Addresses of nodes: packets to them do not leave the cluster. None where there are no gateways."""
+    ends: Mapping[str, TunnelEnd] = {}
+    """By node."""
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are no gateways."""
+        return not self.exits
+
+
+class EgressDelta(msgspec.Struct, frozen=True):
+    """What an update changed: per key the new value, or None where it is gone."""
+
+    pods: Mapping[Addr, EgressPod | None] = {}
+    exits: Mapping[Addr, Exit | None] = {}
+    nodes: frozenset[Addr] | None = None
+    """All of them, where they are others now."""
+    ends: Mapping[str, TunnelEnd | None] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """True where nothing has to be done."""
+        return not (self.pods or self.exits or self.ends) and self.nodes is None
+
+
+def way_of(state: EgressState, pod: Addr, destination: Addr) -> PodWay | None:
+    """What a gateway says of a packet of a pod to an address outside; None: nothing. Link-local addresses are of the pod's own node."""
+    found = state.pods.get(pod)
+    if found is None or destination in state.nodes or destination.is_link_local:
+        return None
+    return next((way for way in found.ways if way.concerns(destination)), None)
+
+
+def advanced(state: EgressState, delta: EgressDelta) -> EgressState:
+    """The state after a change."""
+    return EgressState(
+        pods=_advanced(state.pods, delta.pods),
+        exits=_advanced(state.exits, delta.exits),
+        nodes=state.nodes if delta.nodes is None else delta.nodes,
+        ends=_advanced(state.ends, delta.ends),
+    )
+
+
+def _advanced(held: Mapping[K, V], changes: Mapping[K, V | None]) -> Mapping[K, V]:
+    if not changes:
+        return held
+    after = {key: value for key, value in held.items() if key not in changes}
+    after.update((key, value) for key, value in changes.items() if value is not None)
+    return after
