@@ -28,6 +28,7 @@ from netloom.model.provenance import Source
 from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.steps import Outcome, Stage, Step
 from netloom.model.walk.targets import read_destination, read_origin
+from netloom.model.walk.urls import Asked
 from netloom.model.walk.walk import walk
 from netloom.units import ObjectKey
 
@@ -112,16 +113,21 @@ def explain(
 
 
 def explain_in(
-    cluster: ClusterModel, source: str, destination: str, *, namespace: str = "default"
+    cluster: ClusterModel,
+    source: str,
+    destination: str,
+    *,
+    namespace: str = "default",
+    asked: Asked | None = None,
 ) -> WhyReport:
-    """As :func:`explain`, in a cluster that has been read already.
+    """As :func:`explain`, in a cluster that has been read already; of a URL ``asked`` is the rest of the request.
 
     Raises:
         UsageError, NotFound: as for :func:`explain`.
     """
     origin = read_origin(source, cluster, namespace)
     here = origin.pod.namespace if origin.pod is not None else namespace
-    result = walk(cluster, origin, read_destination(destination, cluster, here))
+    result = walk(cluster, origin, read_destination(destination, cluster, here, asked))
     ending = result.ending
     return WhyReport(
         source=result.origin,

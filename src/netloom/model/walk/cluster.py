@@ -11,6 +11,7 @@ from functools import cached_property
 from netloom.api.core import Pod, Service
 from netloom.model.claims import seniority
 from netloom.model.facts import facts_of
+from netloom.model.gateways.plan import Plan
 from netloom.model.inputs import Changes, ClusterFacts, ClusterView, NodeFacts
 from netloom.model.names.names import Names
 from netloom.model.names.records import NameSettings, RecordSets
@@ -32,9 +33,11 @@ from netloom.units import Addr, Cidr
 class ClusterModel:
     """A cluster at one moment. What is asked for is computed once and kept; the objects never change."""
 
-    def __init__(self, view: ClusterView, facts: ClusterFacts) -> None:
+    def __init__(self, view: ClusterView, facts: ClusterFacts, plan: Plan | None = None) -> None:
         self.view = view
         self.facts = facts
+        self.plan = plan or Plan()
+        """What gateways do; without any where nobody asks for URLs."""
         self.nodes: dict[str, NodeFacts] = {
             node.metadata.name: facts_of(node, facts)
             for node in sorted(view.nodes.values(), key=lambda n: seniority(n.metadata))
@@ -155,6 +158,19 @@ class ClusterModel:
     def outer_service(self, address: Addr) -> Service | None:
         """The Service that has this LoadBalancer address or external IP; the oldest where several say so."""
         return self._outer_services.get(address)
+
+    def service_at_node_port(self, port: int | None) -> Service | None:
+        """The Service that has this nodePort."""
+        return None if port is None else self._node_ports.get(port)
+
+    @cached_property
+    def _node_ports(self) -> dict[int, Service]:
+        return {
+            port.node_port: service
+            for service in reversed(self._by_age)
+            for port in service.spec.ports
+            if port.node_port
+        }
 
     @cached_property
     def _outer_services(self) -> dict[Addr, Service]:

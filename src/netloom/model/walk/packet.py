@@ -6,6 +6,7 @@ import enum
 
 import msgspec
 
+from netloom.model.walk.urls import Asked, Url
 from netloom.units import Addr, Family, ObjectKey, Protocol, family_of
 
 
@@ -74,7 +75,14 @@ class InternetTarget(msgspec.Struct, frozen=True):
     """Somewhere outside."""
 
 
-Target = PodTarget | ServiceTarget | NodeTarget | NameTarget | AddressTarget | InternetTarget
+class UrlTarget(msgspec.Struct, frozen=True):
+    """A request, which a gateway may answer."""
+
+    url: Url
+    asked: Asked = Asked()
+
+
+Target = PodTarget | ServiceTarget | NodeTarget | NameTarget | AddressTarget | InternetTarget | UrlTarget
 
 
 class Destination(msgspec.Struct, frozen=True):

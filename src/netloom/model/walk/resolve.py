@@ -32,6 +32,7 @@ from netloom.model.walk.packet import (
     Packet,
     PodTarget,
     ServiceTarget,
+    UrlTarget,
 )
 from netloom.model.walk.ports import NamedPort, Port, listed, pick, pod_ports, service_ports, slice_ports
 from netloom.model.walk.steps import Branch, Ending, Outcome, Stage, Step
@@ -57,19 +58,25 @@ def resolve(cluster: ClusterModel, origin: Origin, wanted: Destination) -> tuple
         UsageError: no port can be found, see ``ports.pick``.
     """
     resolver = _Resolver(cluster, origin, wanted)
+    starts: tuple[Start | Branch, ...]
     match wanted.target:
         case AddressTarget(address):
-            return resolver.addresses((address,), ())
+            starts = resolver.addresses((address,), ())
         case NameTarget(name):
-            return resolver.name(name)
+            starts = resolver.name(name)
         case NodeTarget(name):
-            return resolver.node(name)
+            starts = resolver.node(name)
         case PodTarget(key, note):
-            return resolver.pod(cluster.view.pods[key], note)
+            starts = resolver.pod(cluster.view.pods[key], note)
         case ServiceTarget(key):
-            return resolver.service(cluster.view.services[key])
+            starts = resolver.service(cluster.view.services[key])
         case InternetTarget():
-            return resolver.internet()
+            starts = resolver.internet()
+        case UrlTarget(url):
+            # no gateway means it: as any other client would connect
+            host = NameTarget(url.host) if url.address is None else AddressTarget(url.address)
+            starts = resolve(cluster, origin, Destination(wanted.text, host, url.port, Protocol.TCP))
+    return starts
 
 
 class _Resolver:

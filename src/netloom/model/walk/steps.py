@@ -26,6 +26,8 @@ class Stage(enum.Enum):
     ROUTE = "route"
     FABRIC = "fabric"
     POLICY = "policy"
+    GATEWAY = "gateway"
+    """What a gateway does to a request (Ingress, Gateway API)."""
     DELIVERY = "delivery"
     REPLY = "reply"
     """The way of the answers."""

@@ -28,7 +28,9 @@ from netloom.model.walk.packet import (
     PodTarget,
     ServiceTarget,
     Target,
+    UrlTarget,
 )
+from netloom.model.walk.urls import Asked, is_url, read_url
 from netloom.units import Addr, ObjectKey, Protocol, parse_addr
 
 INTERNET = "internet"
@@ -44,9 +46,7 @@ _KINDS = {
 }  # fmt: skip
 _PROTOCOL = re.compile(r"(?P<rest>.+)/(?P<protocol>tcp|udp|sctp)", re.IGNORECASE)
 _PORT_NAME = re.compile(r"(?=.{1,15}$)[a-z0-9]+(-[a-z0-9]+)*")
-_FORMS = (
-    "write namespace/name, svc/name, pod/name, deploy/name, node/name, a DNS name, an address, or internet"
-)
+_FORMS = "write namespace/name, svc/name, pod/name, deploy/name, node/name, a DNS name, an address, a URL, or internet"
 
 
 class Written(msgspec.Struct, frozen=True):
@@ -82,13 +82,19 @@ def read_origin(text: str, cluster: ClusterModel, namespace: str = "default") ->
     return _pod_origin(pod, note, cluster)
 
 
-def read_destination(text: str, cluster: ClusterModel, namespace: str = "default") -> Destination:
+def read_destination(
+    text: str, cluster: ClusterModel, namespace: str = "default", asked: Asked | None = None
+) -> Destination:
     """The receiver; names of objects without a namespace are of ``namespace`` (the sender's, if it is a pod).
+
+    Of a URL ``asked`` is the rest of the request.
 
     Raises:
         UsageError: the text is none of the forms, or its port is no port.
         NotFound: there is no such object.
     """
+    if is_url(text):
+        return Destination(text, UrlTarget(read_url(text), asked or Asked()))
     written = split(text)
     return Destination(
         text, _read_target(text, written.host, cluster, namespace), written.port, written.protocol

@@ -7,10 +7,11 @@ is compared elsewhere (observe/drift).
 from __future__ import annotations
 
 from netloom.model.walk.cluster import ClusterModel
-from netloom.model.walk.packet import Destination, Origin, OriginKind
+from netloom.model.walk.gateways import through_gateway
+from netloom.model.walk.packet import Destination, Origin, OriginKind, UrlTarget
 from netloom.model.walk.path import Paths
 from netloom.model.walk.resolve import Start, resolve
-from netloom.model.walk.steps import Branch, Walk, walk_of
+from netloom.model.walk.steps import Walk, walk_of
 from netloom.model.walk.trail import Trail
 
 
@@ -20,8 +21,12 @@ def walk(cluster: ClusterModel, origin: Origin, destination: Destination) -> Wal
     Raises:
         UsageError: the destination leaves open which port is meant.
     """
+    if isinstance(destination.target, UrlTarget):
+        branches = list(through_gateway(cluster, origin, destination.target))
+        if branches:
+            return walk_of(_described(origin), destination.text, branches)
     paths = Paths(cluster, origin)
-    branches: list[Branch] = []
+    branches = []
     for start in resolve(cluster, origin, destination):
         if isinstance(start, Start):
             branches.extend(paths.send(Trail(start.share, start.packet, steps=start.steps)))

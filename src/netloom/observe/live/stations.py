@@ -12,6 +12,7 @@ from functools import cached_property
 import msgspec
 
 from netloom.api.core import Pod
+from netloom.model.gateways.plan import Plan
 from netloom.model.inputs import ClusterFacts, ClusterView
 from netloom.model.policy.cluster import PolicyCluster
 from netloom.model.policy.judge import Judge, Judgement
@@ -56,8 +57,8 @@ _Note = Callable[[FrontendKey, Frontend | None], None]
 class TracedCluster(ClusterModel):
     """A cluster that notes what a walk asks it."""
 
-    def __init__(self, view: ClusterView, facts: ClusterFacts) -> None:
-        super().__init__(view, facts)
+    def __init__(self, view: ClusterView, facts: ClusterFacts, plan: Plan | None = None) -> None:
+        super().__init__(view, facts, plan)
         self._traced: dict[str, NetworkState] = {}
         self._noted: list[Station] = []
 
