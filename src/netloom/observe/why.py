@@ -8,21 +8,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
 
 import msgspec
 
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
-from netloom.api.meta import KubeObject
 from netloom.api.networking import NetworkPolicy
-from netloom.api.nulls import without_nulls
 from netloom.api.pools import IPBlock, IPPool
-from netloom.errors import NotFound, Untrue
+from netloom.errors import Untrue
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
-from netloom.kube.resources import Resource
 from netloom.model.inputs import ClusterFacts, ClusterView
 from netloom.model.provenance import Source
 from netloom.model.walk.cluster import ClusterModel
@@ -30,15 +26,13 @@ from netloom.model.walk.steps import Outcome, Stage, Step
 from netloom.model.walk.targets import read_destination, read_origin
 from netloom.model.walk.urls import Asked
 from netloom.model.walk.walk import walk
-from netloom.units import ObjectKey
+from netloom.observe.loading import load_kind
 
 _ARRIVES = (Outcome.DELIVERED, Outcome.EXTERNAL)
 _MOST_WHOLE_BRANCHES = 4
 _MOST_BRANCHES = 20
 _MOST_LEFT_OUT = 8
 _WIDEST_TEXT = 80
-
-T = TypeVar("T", bound=KubeObject)
 
 
 class ReportStep(msgspec.Struct, frozen=True):
@@ -86,15 +80,15 @@ async def load_view(client: KubeClient) -> ClusterView:
         Unavailable: the API server does not answer.
     """
     return ClusterView(
-        services=await _load(client, resources.SERVICES, Service),
-        slices=await _load(client, resources.ENDPOINT_SLICES, EndpointSlice),
-        pods=await _load(client, resources.PODS, Pod),
-        nodes=await _load(client, resources.NODES, Node),
-        namespaces=await _load(client, resources.NAMESPACES, Namespace),
-        policies=await _load(client, resources.NETWORK_POLICIES, NetworkPolicy),
-        cluster_policies=await _load(client, resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
-        pools=await _load(client, resources.IP_POOLS, IPPool),
-        blocks=await _load(client, resources.IP_BLOCKS, IPBlock),
+        services=await load_kind(client, resources.SERVICES, Service),
+        slices=await load_kind(client, resources.ENDPOINT_SLICES, EndpointSlice),
+        pods=await load_kind(client, resources.PODS, Pod),
+        nodes=await load_kind(client, resources.NODES, Node),
+        namespaces=await load_kind(client, resources.NAMESPACES, Namespace),
+        policies=await load_kind(client, resources.NETWORK_POLICIES, NetworkPolicy),
+        cluster_policies=await load_kind(client, resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
+        pools=await load_kind(client, resources.IP_POOLS, IPPool),
+        blocks=await load_kind(client, resources.IP_BLOCKS, IPBlock),
     )
 
 
@@ -215,20 +209,3 @@ def _verdict(ended: WhyReport | ReportBranch) -> str:
 
 def _report_steps(steps: tuple[Step, ...]) -> tuple[ReportStep, ...]:
     return tuple(ReportStep(step.stage.value, step.where, step.text, step.sources) for step in steps)
-
-
-async def _load(client: KubeClient, resource: Resource, type_: type[T]) -> dict[ObjectKey, T]:
-    try:
-        items, _ = await client.list(resource)
-    except NotFound:
-        if not resource.is_optional:
-            raise
-        return {}
-    found: dict[ObjectKey, T] = {}
-    for item in items:
-        try:
-            obj = msgspec.convert(without_nulls(item), type_)
-        except msgspec.ValidationError:
-            continue
-        found[obj.key] = obj
-    return found
