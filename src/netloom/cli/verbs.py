@@ -38,6 +38,11 @@ VERBS = (
     Verb("wait", "netloom.cli.wait", "wait until the nodes have a Service or a pod in force"),
     Verb("demo", "netloom.cli.demo", "start a cluster with the example shop and check every path in it"),
     Verb("agent", "netloom.cli.agent", "run the node agent (on a real node)"),
+    Verb(
+        "gateway",
+        "netloom.cli.gateway",
+        "show what the gateways of nodes have in force, or be a node's gateway",
+    ),
     Verb("controller", "netloom.cli.controller", "do what a cluster needs once (on a real cluster)"),
     Verb(
         "speaker", "netloom.cli.speaker", "say who answers for which address outside, or be a node's speaker"

@@ -23,6 +23,8 @@ from netloom.dns import sockets as dns_sockets
 from netloom.dns.main import DnsConfig
 from netloom.fabric.udp import main as udp
 from netloom.fabric.udp.main import UdpConfig
+from netloom.gateway import main as gateway
+from netloom.gateway.config import GatewayConfig
 from netloom.linux import netns
 from netloom.local import control_plane
 from netloom.local.init import Child
@@ -77,6 +79,11 @@ def _node(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -> Ite
     yield Child(
         f"{room.name}-speaker", functools.partial(_exit_code, speaker.run, speaker_config), room.netns
     )
+    gateway_config = _gateway_config(files, room)
+    _write(files.gateway_config, gateway_config)
+    yield Child(
+        f"{room.name}-gateway", functools.partial(_exit_code, gateway.run, gateway_config), room.netns
+    )
     runner_config = str(files.runner_config)
     yield Child(f"{room.name}-standins", functools.partial(standins.main, runner_config), room.netns)
     yield Child(f"{room.name}-runner", functools.partial(runner.main, runner_config), room.netns)
@@ -121,6 +128,16 @@ def _speaker_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom)
         cluster_cidrs=settings.pod_cidrs,
         service_cidrs=settings.service_cidrs,
         directory=str(files.root / "speaker"),
+    )
+
+
+def _gateway_config(files: NodePaths, room: NodeRoom) -> GatewayConfig:
+    return GatewayConfig(
+        node=room.name,
+        kubeconfig=str(files.kubeconfig),
+        addresses=tuple(map(str, room.place.addresses)),
+        directory=str(files.gateway_directory),
+        socket=str(files.gateway_socket),
     )
 
 
