@@ -4,7 +4,8 @@
 
 Comes in: the model classes of the PyPI package ``kubernetes`` (names, types, required fields) and the tables of
 schema_facts.py, schema_words.py, schema_custom.py, schema_networks.py, schema_pools.py, schema_bgp.py,
-schema_load_balancers.py and schema_egress.py. Goes out: src/netloom/local/apiserver/schema.json. No text of the package is copied.
+schema_load_balancers.py, schema_egress.py and schema_definitions.py. Goes out: src/netloom/local/apiserver/schema.json. No text of
+the package is copied.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import schema_bgp as bgp
 import schema_custom as custom
+import schema_definitions as definitions
 import schema_egress as egress
 import schema_facts as facts
 import schema_load_balancers as load_balancers
@@ -25,7 +27,7 @@ import schema_pools as pools
 import schema_words as words
 from kubernetes import client
 
-CUSTOM = (custom, pools, networks, bgp, load_balancers, egress)
+CUSTOM = (custom, pools, networks, bgp, load_balancers, egress, definitions)
 """Kinds that the package does not have, in the order in which they are written."""
 TARGET = Path(__file__).parent.parent / "src/netloom/local/apiserver/schema.json"
 SCALARS = {

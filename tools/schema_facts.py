@@ -24,6 +24,8 @@ KINDS: dict[str, tuple[str, str]] = {
     "Deployment": ("apps/v1", "apps"),
     "ReplicaSet": ("apps/v1", "apps"),
     "NetworkPolicy": ("networking.k8s.io/v1", "networking"),
+    "Ingress": ("networking.k8s.io/v1", "networking"),
+    "IngressClass": ("networking.k8s.io/v1", "networking"),
     "Scale": ("autoscaling/v1", "autoscaling"),
     "Eviction": ("policy/v1", "policy"),
     "DeleteOptions": ("v1", "meta"),

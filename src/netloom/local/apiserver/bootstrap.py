@@ -1,7 +1,7 @@
-"""What every cluster has from the start: the system namespaces, and the ``kubernetes`` Service in ``default``.
+"""What every cluster has from the start: the system namespaces, our classes of gateways and Ingresses, and the ``kubernetes`` Service.
 
 Comes in: an empty or an older store. Goes out: the missing objects, made like any client would make them.
-Source: kube-apiserver creates the same ones.
+Source: kube-apiserver creates the same ones, but for the classes.
 """
 
 from __future__ import annotations
@@ -11,13 +11,26 @@ from typing import Any
 
 import msgspec
 
-from netloom.local.apiserver import kinds
+from netloom.local.apiserver import kinds, strategy
 from netloom.local.apiserver.kinds import Kind
 from netloom.local.apiserver.objects import Objects
 from netloom.local.apiserver.queries import WriteOptions
 from netloom.units import Addr, Cidr
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+CLASS = "netloom"
+"""Name of our GatewayClass, and of our IngressClass."""
+GATEWAY_CLASS = {
+    "metadata": {"name": CLASS},
+    "spec": {
+        "controllerName": "netloom.io/gateway",
+        "description": "Gateways served by HAProxy on every node",
+    },
+}
+INGRESS_CLASS = {
+    "metadata": {"name": CLASS, "annotations": {strategy.DEFAULT_CLASS_ANNOTATION: "true"}},
+    "spec": {"controller": "netloom.io/ingress"},
+}
 _OPTIONS = WriteOptions(manager="kube-apiserver", validation="Ignore")
 
 
@@ -37,6 +50,8 @@ def ensure(objects: Objects, *, cidrs: Sequence[Cidr], advertised: Advertised | 
     """
     for name in NAMESPACES:
         _ensure(objects, kinds.NAMESPACES, "", {"metadata": {"name": name}})
+    _ensure(objects, kinds.GATEWAY_CLASSES, "", GATEWAY_CLASS)
+    _ensure(objects, kinds.INGRESS_CLASSES, "", INGRESS_CLASS)
     if advertised is None:
         return
     labels = {"component": "apiserver", "provider": "kubernetes"}

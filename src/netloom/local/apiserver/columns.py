@@ -11,8 +11,9 @@ from typing import Any
 
 import msgspec
 
-from netloom.local.apiserver import kinds, podcolumns
+from netloom.local.apiserver import edgecolumns, kinds, podcolumns
 from netloom.local.apiserver.ages import age
+from netloom.local.apiserver.definitions import Definition, definition
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kinds import Kind
 
@@ -318,6 +319,12 @@ _SHEETS: dict[str, Sheet] = {
         _columns("Name Desired:integer Current:integer Ready:integer Age Containers+ Images+ Selector+"),
         _replica_set,
     ),
+    kinds.INGRESSES.qualified: Sheet(
+        _columns("Name Class Hosts Address Ports Age"), edgecolumns.ingress_cells
+    ),
+    kinds.INGRESS_CLASSES.qualified: Sheet(
+        _columns("Name Controller Parameters Age"), edgecolumns.ingress_class_cells
+    ),
     kinds.NETWORK_POLICIES.qualified: Sheet(_columns("Name Pod-Selector Age"), _network_policy),
     kinds.CLUSTER_NETWORK_POLICIES.qualified: Sheet(
         _columns("Name Tier Priority Age"), _cluster_network_policy
@@ -343,4 +350,11 @@ _ORDINARY = Sheet(_columns("Name Age"), _ordinary)
 
 def sheet(kind: Kind) -> Sheet:
     """Columns of a kind; name and age where there is nothing more to say."""
+    if defined := definition(kind.gvk):
+        return _defined(defined)
     return _SHEETS.get(kind.qualified, _ORDINARY)
+
+
+def _defined(defined: Definition) -> Sheet:
+    more = (Column(one.name, "string", one.priority) for one in defined.columns)
+    return Sheet((*_columns("Name"), *more), edgecolumns.defined_cells(defined))

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from netloom.api.nulls import without_nulls
+from netloom.local.apiserver.definitions import definition
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.service_updates import is_reached_from_outside
+from netloom.local.apiserver.structural import fill_defaults
 
 Document = dict[str, Any]
 
@@ -28,7 +30,9 @@ def set_defaults(gvk: str, document: Document) -> Document:
     if isinstance(metadata := result.get("metadata"), dict):
         # lists and maps of ObjectMeta that are empty are not there: kubectl diff compares them with what it left out
         result["metadata"] = {name: value for name, value in metadata.items() if value not in ({}, [])}
-    if fill := _KINDS.get(gvk):
+    if defined := definition(gvk):
+        fill_defaults(defined.schema, result)
+    elif fill := _KINDS.get(gvk):
         fill(result)
     return result
 
@@ -277,6 +281,11 @@ def _secret(secret: Document) -> None:
     _fill(secret, {"type": "Opaque"})
 
 
+def _ingress_class(ingress_class: Document) -> None:
+    if parameters := _member(_member(ingress_class, "spec"), "parameters"):
+        _fill(parameters, {"scope": "Cluster"})
+
+
 def _ip_pool(pool: Document) -> None:
     if pool.get("spec"):
         _fill(_object(_object(pool, "spec"), "blockSize"), {"ipv4": 26, "ipv6": 122})
@@ -317,6 +326,7 @@ _KINDS: Mapping[str, Callable[[Document], None]] = {
     "apps/v1/Deployment": _deployment,
     "apps/v1/ReplicaSet": _replica_set,
     "networking.k8s.io/v1/NetworkPolicy": _network_policy,
+    "networking.k8s.io/v1/IngressClass": _ingress_class,
     "netloom.io/v1alpha1/BGPPeer": _bgp_peer,
     "netloom.io/v1alpha1/EgressGateway": _egress_gateway,
     "netloom.io/v1alpha1/IPPool": _ip_pool,

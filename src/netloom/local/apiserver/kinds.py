@@ -1,7 +1,7 @@
 """The kinds that are served: names, scope, verbs, subresources, and which fields a field selector may name.
 
 Pure data. What a kind's fields mean is elsewhere (defaults, validation, columns). Source: Kubernetes API reference 1.34;
-kubernetes-sigs/network-policy-api v0.2.0.
+kubernetes-sigs/network-policy-api v0.2.0; Gateway API 1.5.
 """
 
 from __future__ import annotations
@@ -133,6 +133,15 @@ NETWORK_POLICIES = Kind(
     "networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", "networkpolicy", short_names=("netpol",),
     counts_generations=True,
 )  # fmt: skip
+INGRESSES = Kind(
+    "networking.k8s.io", "v1", "Ingress", "ingresses", "ingress", short_names=("ing",),
+    subresources=(_status("Ingress"),),
+    counts_generations=True,
+)  # fmt: skip
+INGRESS_CLASSES = Kind(
+    "networking.k8s.io", "v1", "IngressClass", "ingressclasses", "ingressclass", namespaced=False,
+    counts_generations=True,
+)  # fmt: skip
 
 CLUSTER_NETWORK_POLICIES = Kind(
     "policy.networking.k8s.io", "v1alpha2", "ClusterNetworkPolicy", "clusternetworkpolicies", "clusternetworkpolicy",
@@ -190,10 +199,41 @@ EGRESS_GATEWAYS = Kind(
 )  # fmt: skip
 """Our own; elsewhere a CustomResourceDefinition (deploy/crds)."""
 
+
+def _gateway(
+    version: str, kind: str, plural: str, *short: str, namespaced: bool = True, status: bool = True
+) -> Kind:
+    return Kind(
+        "gateway.networking.k8s.io", version, kind, plural, kind.lower(), namespaced=namespaced,
+        short_names=short, categories=("gateway-api",),
+        subresources=(_status(kind),) if status else (), counts_generations=True,
+    )  # fmt: skip
+
+
+GATEWAY_CLASSES = _gateway("v1", "GatewayClass", "gatewayclasses", "gc", namespaced=False)
+GATEWAYS = _gateway("v1", "Gateway", "gateways", "gtw")
+LISTENER_SETS = _gateway("v1", "ListenerSet", "listenersets", "lset")
+HTTP_ROUTES = _gateway("v1", "HTTPRoute", "httproutes")
+GRPC_ROUTES = _gateway("v1", "GRPCRoute", "grpcroutes")
+TLS_ROUTES = _gateway("v1", "TLSRoute", "tlsroutes")
+BACKEND_TLS_POLICIES = _gateway("v1", "BackendTLSPolicy", "backendtlspolicies", "btlspolicy")
+REFERENCE_GRANTS = _gateway("v1beta1", "ReferenceGrant", "referencegrants", "refgrant", status=False)
+TCP_ROUTES = _gateway("v1alpha2", "TCPRoute", "tcproutes")
+UDP_ROUTES = _gateway("v1alpha2", "UDPRoute", "udproutes")
+"""Elsewhere CustomResourceDefinitions (kubernetes-sigs/gateway-api, or ours: deploy/crds)."""
+TRAFFIC_POLICIES = Kind(
+    "netloom.io", "v1alpha1", "TrafficPolicy", "trafficpolicies", "trafficpolicy", short_names=("tp",),
+    subresources=(_status("TrafficPolicy"),), counts_generations=True,
+)  # fmt: skip
+"""Our own."""
+
 ALL: tuple[Kind, ...] = (
     CONFIG_MAPS, ENDPOINTS, EVENTS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
-    DEPLOYMENTS, REPLICA_SETS, LEASES, ENDPOINT_SLICES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES,
+    DEPLOYMENTS, REPLICA_SETS, LEASES, ENDPOINT_SLICES, INGRESSES, INGRESS_CLASSES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES,
+    GATEWAY_CLASSES, GATEWAYS, LISTENER_SETS, HTTP_ROUTES, GRPC_ROUTES, TLS_ROUTES, BACKEND_TLS_POLICIES,
+    REFERENCE_GRANTS, TCP_ROUTES, UDP_ROUTES,
     BGP_PEERS, EGRESS_GATEWAYS, IP_BLOCKS, IP_POOLS, LOAD_BALANCER_POOLS, NETWORK_LEASES, NETWORK_POOLS,
+    TRAFFIC_POLICIES,
     NETWORK_ATTACHMENT_DEFINITIONS,
 )  # fmt: skip
 """Every kind; core first, then group by group as discovery lists them."""

@@ -124,6 +124,9 @@ class Objects:
         strategy.strip_for_create(kind, document)
         self._typed(kind, document)
         document = defaults.set_defaults(kind.gvk, document)
+        if kind is kinds.INGRESSES:
+            classes = (record.document() for record in self.store.scan(kinds.INGRESS_CLASSES))
+            strategy.fill_ingress_class(document, classes)
         self._validate(kind, name, document, None)
         if self.store.get(kind, namespace, name) is not None:
             raise status.already_exists(kind, name)

@@ -7,14 +7,19 @@ that clients own (defaults.py), addresses (allocate.py), rules (validate.py). So
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from netloom.local.apiserver import kinds
+from netloom.local.apiserver.definitions import definition
 from netloom.local.apiserver.kinds import Kind
 
+DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
+_CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _SPEC_AND_ANNOTATIONS = (kinds.DEPLOYMENTS,)
 _OWN_FIELDS = frozenset({"apiVersion", "kind", "metadata", "status"})
+_WITHOUT_STATUS = (kinds.CLUSTER_NETWORK_POLICIES,)
+"""Kinds whose status has fields that must be there; so have those that are defined (definitions.py)."""
 _LABELS_THROUGH_STATUS = (kinds.PODS, kinds.NODES, kinds.SERVICES, kinds.NAMESPACES)
 """Kinds whose status subresource also takes labels and annotations, as kubelets and CNI agents rely on."""
 
@@ -45,10 +50,34 @@ def fill_for_create(kind: Kind, document: dict[str, Any]) -> None:
         if "kubernetes" not in finalizers:
             finalizers.append("kubernetes")
         document["status"] = {"phase": "Active"}
-    elif (
-        kind.has_status and kind is not kinds.CLUSTER_NETWORK_POLICIES
-    ):  # conditions are required in its status
+    elif kind is kinds.INGRESSES:
+        document["status"] = {"loadBalancer": {}}
+    elif kind.has_status and kind not in _WITHOUT_STATUS and definition(kind.gvk) is None:
         document.setdefault("status", {})
+
+
+def fill_ingress_class(ingress: dict[str, Any], classes: Iterable[Mapping[str, Any]]) -> None:
+    """Give an Ingress that says no class the default one: the newest of those that say so, of equally old ones the first by name.
+
+    Source: admission plugin DefaultIngressClass.
+    """
+    spec = ingress.get("spec")
+    annotations = ingress["metadata"].get("annotations") or {}
+    if (
+        not isinstance(spec, dict)
+        or spec.get("ingressClassName") is not None
+        or _CLASS_ANNOTATION in annotations
+    ):
+        return
+    marked = [one["metadata"] for one in classes if _is_default(one["metadata"])]
+    marked.sort(key=lambda meta: str(meta["name"]))
+    marked.sort(key=lambda meta: str(meta.get("creationTimestamp")), reverse=True)
+    if marked:
+        spec["ingressClassName"] = marked[0]["name"]
+
+
+def _is_default(metadata: Mapping[str, Any]) -> bool:
+    return (metadata.get("annotations") or {}).get(DEFAULT_CLASS_ANNOTATION) == "true"
 
 
 def restrict(kind: Kind, subresource: str, old: Mapping[str, Any], sent: dict[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,11 @@ import msgspec
 
 from netloom.local.apiserver import (
     kinds,
+    structural,
     validate_bgp,
     validate_cluster_policies,
     validate_egress,
+    validate_ingresses,
     validate_load_balancers,
     validate_names,
     validate_networks,
@@ -26,6 +28,7 @@ from netloom.local.apiserver import (
     validate_services,
     validate_workloads,
 )
+from netloom.local.apiserver.definitions import definition
 from netloom.local.apiserver.fielderrors import FieldError, mapping
 from netloom.local.apiserver.validate_names import Errors
 
@@ -49,6 +52,8 @@ def validate(gvk: str, document: Document, old: Document | None) -> list[FieldEr
     found = list(
         validate_names.metadata(meta, namespaced=gvk not in _CLUSTER_SCOPED, name_problem=name_problem)
     )
+    if defined := definition(gvk):
+        found.extend(structural.errors(defined.schema, document, old))
     if rules := _RULES.get(gvk):
         found.extend(rules(document, old))
     # two rules may see the same fault of the same field
@@ -76,6 +81,8 @@ _RULES: Mapping[str, Callable[[Document, Document | None], Errors]] = {
     "apps/v1/Deployment": validate_workloads.deployment,
     "apps/v1/ReplicaSet": validate_workloads.replica_set,
     "autoscaling/v1/Scale": _alone(validate_workloads.scale),
+    "networking.k8s.io/v1/Ingress": validate_ingresses.ingress,
+    "networking.k8s.io/v1/IngressClass": validate_ingresses.ingress_class,
     "networking.k8s.io/v1/NetworkPolicy": _alone(validate_policies.network_policy),
     "policy.networking.k8s.io/v1alpha2/ClusterNetworkPolicy": _alone(
         validate_cluster_policies.cluster_network_policy

@@ -256,10 +256,12 @@ def test_the_numbers_name_fields_of_the_schema():
                 "core.",
                 "clusterpolicy.",
                 "egress.",
+                "gateways.",
                 "loadbalancers.",
                 "nad.",
                 "networks.",
                 "pools.",
+                "traffic.",
             )
             assert key.startswith(ours), key
 
