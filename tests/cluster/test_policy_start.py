@@ -69,7 +69,8 @@ class Prober:
 
     def facts(self):
         self._process.say("facts\n")
-        return self._process.fact(timeout=60)
+        # a sandbox that was made anew is told of by its name, whenever that is
+        return self._process.fact(lambda told: isinstance(told, dict), timeout=60)
 
     def until(self, wanted, seconds=60):
         """Its facts, as soon as they are so."""

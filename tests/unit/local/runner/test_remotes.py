@@ -10,7 +10,7 @@ from netloom.errors import Unavailable
 from netloom.local.runner.streams import remote as statuses
 from netloom.local.runner.streams import spdy
 from netloom.local.runner.streams import websocket as ws
-from netloom.local.runner.streams.channels import ChannelRemote
+from netloom.local.runner.streams.channels import V4, V5, ChannelRemote
 from netloom.local.runner.streams.remote import Remote, Size, Wish
 from netloom.local.runner.streams.spdy_remote import SpdyRemote
 from netloom.local.runner.streams.spdy_session import MAX_STREAMS, Session, Stream
@@ -198,12 +198,12 @@ class Pipe:
         while data:
             size = data[1]
             assert size < 126
-            yield data[2 : 2 + size] if data[0] == 0x82 else b"close"
+            yield data[2 : 2 + size] if data[0] == 0x82 else {0x88: b"close", 0x89: b"ping"}[data[0]]
             data = data[2 + size :]
 
 
-def channels(pipe: Pipe, wish: Wish) -> Remote:
-    return ChannelRemote(WebSocket(pipe.reader, pipe), wish)  # type: ignore[arg-type] # a pipe is what it needs
+def channels(pipe: Pipe, wish: Wish, protocol: str = V4) -> Remote:
+    return ChannelRemote(WebSocket(pipe.reader, pipe), wish, protocol)  # type: ignore[arg-type] # a pipe is what it needs
 
 
 async def test_exec_channels_over_websocket():
@@ -211,8 +211,11 @@ async def test_exec_channels_over_websocket():
     remote = channels(pipe, EVERYTHING)
     async with asyncio.TaskGroup() as group:
         group.create_task(remote.run())
+        pipe.say(b"", Opcode.PONG)
         await remote.ready()
-        assert list(pipe.heard()) == [b"\x01"], "an empty message on stdout says that the connection stands"
+        assert list(pipe.heard()) == [b"ping", b"\x01"], (
+            "an empty message on stdout says that the connection stands"
+        )
         pipe.say(b"\x00in")
         pipe.say(b'\x04{"Width":80,"Height":24}')
         pipe.say(b"\x04nonsense")
@@ -224,6 +227,22 @@ async def test_exec_channels_over_websocket():
         await remote.write(b"err", error=True)
         await remote.finish(b"{}")
         assert list(pipe.heard()) == [b"\x01out", b"\x02err", b"\x03{}", b"close"]
+        pipe.reader.feed_eof()
+        await remote.inbox.gone.wait()
+
+
+@pytest.mark.parametrize("says", [Opcode.PONG, Opcode.CLOSE])
+async def test_nothing_is_sent_before_the_client_reads(says: Opcode):
+    pipe = Pipe()
+    remote = channels(pipe, EVERYTHING, V5)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(remote.run())
+        starting = group.create_task(remote.ready())
+        await settle()
+        assert not starting.done()
+        assert list(pipe.heard()) == [b"ping"]
+        pipe.say(b"", says)
+        await starting
         pipe.reader.feed_eof()
         await remote.inbox.gone.wait()
 

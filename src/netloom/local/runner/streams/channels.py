@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 
 from netloom.local.runner.streams.remote import Inbox, Wish
@@ -14,19 +15,33 @@ V5 = "v5.channel.k8s.io"
 V4 = "v4.channel.k8s.io"
 PROTOCOLS = (V5, V4)
 
+_PATIENCE_S = 1.0
+"""Seconds for a client to answer a ping; one that answers none gets its output all the same."""
+
 STDIN, STDOUT, STDERR, STATUS, RESIZE, CLOSE = 0, 1, 2, 3, 4, 255
 
 
 class ChannelRemote:
     """A client that speaks one of these subprotocols."""
 
-    def __init__(self, socket: WebSocket, wish: Wish) -> None:
+    def __init__(self, socket: WebSocket, wish: Wish, protocol: str) -> None:
         self.inbox = Inbox()
+        self._is_told = protocol == V4
         self._socket = socket
         self._wish = wish
 
     async def ready(self) -> None:
-        """Tell the client that its connection stands: an empty message on the first channel that it reads."""
+        """Return when the client reads: output that comes before some of them have made their streams is lost to them.
+
+        Clients of version 4 are told that their connection stands, by an empty message on the first channel that they read.
+        """
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._socket.answered()
+        if self._is_told:
+            await self._stands()
+
+    async def _stands(self) -> None:
         first = STDOUT if self._wish.stdout else STDERR if self._wish.stderr else STATUS
         await self._send(first, b"")
 

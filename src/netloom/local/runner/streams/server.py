@@ -193,9 +193,9 @@ async def _upgrade(
     request: Request, wish: Wish, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> Remote:
     if ws.is_upgrade(request):
-        answer, _ = ws.handshake(request, channels.PROTOCOLS)
+        answer, protocol = ws.handshake(request, channels.PROTOCOLS)
         writer.write(answer)
-        return ChannelRemote(WebSocket(reader, writer), wish)
+        return ChannelRemote(WebSocket(reader, writer), wish, protocol)
     writer.write(_spdy_handshake(request, spdy_remote.PROTOCOLS))
     return SpdyRemote(Session(RawBytes(reader, writer)), wish)
 

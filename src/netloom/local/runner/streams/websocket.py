@@ -177,6 +177,7 @@ class WebSocket:
         self._messages = Messages()
         self._ready: list[bytes] = []
         self._closed = False
+        self._answered = asyncio.Event()
 
     async def receive(self) -> bytes | None:
         """The next message, of whichever kind; None when the connection has ended. Pings are answered on the way."""
@@ -206,6 +207,16 @@ class WebSocket:
         self._writer.write(encode(Frame(Opcode.BINARY, payload)))
         await self._writer.drain()
 
+    async def answered(self) -> None:
+        """Ask the client whether it reads, and return when it has said so or has left; somebody else is in ``receive`` meanwhile.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        self._writer.write(encode(Frame(Opcode.PING, b"")))
+        await self._writer.drain()
+        await self._answered.wait()
+
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Say goodbye; nothing is sent after that."""
         if self._closed:
@@ -219,6 +230,7 @@ class WebSocket:
     def _take(self, frame: Frame) -> bool:
         """Handle a frame; False where it ends the connection."""
         if frame.opcode is Opcode.CLOSE:
+            self._answered.set()
             if not self._closed:
                 self._closed = True
                 self._writer.write(encode(Frame(Opcode.CLOSE, frame.payload[:2])))
@@ -226,7 +238,9 @@ class WebSocket:
         if frame.opcode is Opcode.PING:
             if not self._closed:
                 self._writer.write(encode(Frame(Opcode.PONG, frame.payload)))
-        elif frame.opcode is not Opcode.PONG and (message := self._messages.add(frame)) is not None:
+        elif frame.opcode is Opcode.PONG:
+            self._answered.set()
+        elif (message := self._messages.add(frame)) is not None:
             self._ready.append(message)
         return True
 
