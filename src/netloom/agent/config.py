@@ -50,6 +50,8 @@ class AgentConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """How many there are (``workers`` in the configuration of DNS). Policies with domain names need one: only the first is listened to."""
     udp_feed_socket: str = "/run/netloom/udp.sock"
     """The socket of the node's tunnel process, where the fabric is ``udp``."""
+    speaker_socket: str = "/run/netloom/speaker.sock"
+    """The socket of the node's speaker, which knows of dead nodes; there need not be one. Empty: nobody is asked."""
     networks: NetworkSettings = NetworkSettings()
     """Networks of pods beside the cluster's own."""
     address_store: str = "/var/lib/netloom/addresses.db"

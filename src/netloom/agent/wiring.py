@@ -17,6 +17,7 @@ from netloom.agent.config import AgentConfig
 from netloom.agent.drops import DropWatch
 from netloom.agent.fabrics import Work, fabric_of
 from netloom.agent.findings import FindingEvents
+from netloom.agent.gone import GoneNodes
 from netloom.agent.host_findings import host_findings
 from netloom.agent.kernel import KernelReader
 from netloom.agent.networks import NodeNetworks
@@ -110,6 +111,11 @@ class NodeAgent:
             acks=self._acks,
             networks=lambda: None if self._engine is None else askers_networks(self._engine.facts),
             clock=clock,
+        )
+        self._gone = GoneNodes(
+            path=config.speaker_socket,
+            mark=functools.partial(self._pending.mark, "gone"),
+            in_force=self._acks.in_force,
         )
         self._watches = Watches(client, on_change=self._on_change, on_seen=self._pending.seen)
         self._events = EventRecorder(client, "netloom", clock=clock)
@@ -323,6 +329,7 @@ class NodeAgent:
             *self._pods.works,
             self._static_routes,
             *self._rollouts.works,
+            self._gone,
             self._drops,
             self._paths,
             *self._fabric_works,
@@ -354,6 +361,7 @@ class NodeAgent:
         self._own.changed(key, node)
         self._ipam.node_changed(key, node)
         self._notes.node_changed(key, node)
+        self._gone.node_changed(key, node)
         self._rollouts.nodes_changed()
 
     def _say_of_itself(self, facts: NodeFacts) -> None:

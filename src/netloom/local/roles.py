@@ -107,6 +107,7 @@ def _agent_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -
         cni_socket=str(files.cni_socket),
         dns_feed_socket=str(files.dns_socket),
         udp_feed_socket=str(files.udp_socket),
+        speaker_socket=str(files.speaker_socket),
         address_store=str(files.ipam),
         networks=NetworkSettings(
             plugin_dirs=(str(plugin_dir(files.root / "bin", shim_path())), *NetworkSettings().plugin_dirs),
