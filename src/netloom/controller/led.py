@@ -6,8 +6,13 @@ import asyncio
 import functools
 
 from netloom.clock import Clock
+from netloom.controller.lb_addresses import LoadBalancerAddresses
 from netloom.controller.leader import Leader
 from netloom.kube.client import KubeClient
+from netloom.kube.events import EventRecorder
+
+COMPONENT = "netloom-controller"
+"""What events say they come from."""
 
 
 async def run(client: KubeClient, *, identity: str, clock: Clock) -> None:
@@ -24,5 +29,10 @@ async def run(client: KubeClient, *, identity: str, clock: Clock) -> None:
 
 async def _work(client: KubeClient, leader: Leader, clock: Clock) -> None:
     """Everything from its beginning: what a former leader wrote is read anew."""
-    async with asyncio.TaskGroup():
-        del client, leader, clock
+    recorder = EventRecorder(client, COMPONENT, clock=clock)
+    addresses = LoadBalancerAddresses(
+        client, may_write=lambda: leader.is_leading, recorder=recorder, clock=clock
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(recorder.run(), name="events")
+        tasks.create_task(addresses.run(), name="load-balancer-addresses")

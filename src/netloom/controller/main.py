@@ -6,6 +6,8 @@ import asyncio
 import logging
 
 from netloom.clock import SystemClock
+from netloom.controller import led
+from netloom.controller.leader import own_identity
 from netloom.controller.network_leases import NetworkLeaseKeeper
 from netloom.errors import NetloomError
 from netloom.kube.client import KubeClient
@@ -33,6 +35,8 @@ def run(kubeconfig: str, context: str | None) -> int:
 
 
 async def _work(config: ClientConfig) -> None:
-    async with KubeClient(config, user_agent="netloom-controller") as client:
+    clock = SystemClock()
+    async with KubeClient(config, user_agent=led.COMPONENT) as client, asyncio.TaskGroup() as tasks:
         log.info("addresses of pods that are gone with their node are given back from now on")
-        await NetworkLeaseKeeper(client, clock=SystemClock()).run()
+        tasks.create_task(NetworkLeaseKeeper(client, clock=clock).run(), name="network-leases")
+        tasks.create_task(led.run(client, identity=own_identity(), clock=clock), name="led")

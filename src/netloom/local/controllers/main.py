@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from netloom.clock import Clock, SystemClock
+from netloom.controller import led
 from netloom.controller.network_leases import NetworkLeaseKeeper
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
@@ -24,6 +25,9 @@ from netloom.local.scheduler import SchedulerLoop
 from netloom.local.settings import ClusterSettings
 from netloom.units import ObjectKey, parse_cidr
 
+IDENTITY = "netloom-up"
+"""Among those that could lead: process 1 keeps one such process running, and one that follows another need not wait."""
+
 
 class Loops:
     """Every loop over one set of caches; tests look into the queues."""
@@ -31,7 +35,8 @@ class Loops:
     def __init__(
         self, client: KubeClient, pod_cidrs: Sequence[str], *, ca_pem: bytes, clock: Clock | None = None
     ) -> None:
-        clock = clock or SystemClock()
+        self._client = client
+        self._clock = clock = clock or SystemClock()
         self.informers = Informers(client)
         self._recorders = {
             name: EventRecorder(client, name, clock=clock)
@@ -56,6 +61,7 @@ class Loops:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.informers.run(), name="informers")
             group.create_task(self._network_leases.run(), name="network-leases")
+            group.create_task(led.run(self._client, identity=IDENTITY, clock=self._clock), name="led")
             await self.informers.synced()
             for name, recorder in self._recorders.items():
                 group.create_task(recorder.run(), name=f"events-{name}")

@@ -14,7 +14,7 @@ is ours a :class:`Decision`. The status at the API server is the only store, so 
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -228,6 +228,11 @@ class Allocator:
         )
 
     # --- how much there is
+
+    def waiting(self) -> Iterator[tuple[ObjectKey, Decision]]:
+        """Services that lack something, the oldest first, and what is decided about them."""
+        for key in sorted(self._lacking, key=lambda key: self._holders.wishes[key].seniority):
+            yield key, self.decisions[key]
 
     def counts(self) -> dict[str, PoolCount]:
         """By pool, how many addresses are in use, and how many can be given still."""
