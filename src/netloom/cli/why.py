@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import time
 from typing import Any
 
@@ -14,10 +15,13 @@ from netloom.cli.facts import facts_for
 from netloom.cli.output import add_output, emit
 from netloom.cli.session import add_target, client_of
 from netloom.cli.why_live import add_live, look, sockets
+from netloom.clock import SystemClock
 from netloom.errors import NotFound, Untrue, UsageError
 from netloom.kube.client import KubeClient
 from netloom.model.inputs import ClusterView
 from netloom.model.walk.cluster import ClusterModel
+from netloom.model.walk.urls import is_url, read_asked
+from netloom.observe.edge import Edge, load_edge
 from netloom.observe.follow import FollowedCluster
 from netloom.observe.live.run import LiveReport, render
 from netloom.observe.live.stations import TracedCluster
@@ -26,10 +30,12 @@ from netloom.observe.why import WhyReport, explain_in, load_view, render_text
 _EPILOG = """SRC and DST are any of:
   web, shop/web, deploy/web, pod/web-x7k2p, svc/cart, shop/cart:80, cart.shop:http, 10.96.0.20:443/tcp,
   node/node-1, 192.0.2.9, [2001:db8::9]:53/udp, internet
+DST also: https://shop.example/cart?item=1, a request that a gateway may answer (reads Secrets, for the certificates)
 
 for example:
   netloom why shop/web shop/cart:80
   netloom why internet node/node-1:30080
+  netloom why internet https://shop.example/cart --header 'x-canary: always'
   netloom why --live --probe shop/web shop/cart:80      held against the kernels and a real connection
   netloom why --watch shop/web shop/cart:80             asked again with each change
 
@@ -58,6 +64,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-w", "--watch", action="store_true", help="ask again with each change, until interrupted"
     )
+    parser.add_argument("-X", "--method", default="GET", help="of a URL: the request's method (default: GET)")
+    parser.add_argument(
+        "-H",
+        "--header",
+        action="append",
+        default=[],
+        metavar="'NAME: VALUE'",
+        help="of a URL: a header; may be repeated",
+    )
     add_live(parser)
     add_target(parser)
     add_output(parser)
@@ -70,6 +85,8 @@ def run(options: argparse.Namespace) -> int:
         options.live = True
     if options.agent_socket and not options.live:
         raise UsageError("--agent-socket: only with --live", "add --live")
+    if is_url(options.destination) and options.probe:
+        raise UsageError("--probe: makes connections, not requests", "ask for an address and a port")
     asker = _Asker(options)
     try:
         return asyncio.run(asker.watch() if options.watch else asker.once())
@@ -84,11 +101,14 @@ class _Asker:
         self._options = options
         self._facts = facts_for(options)
         self._agents = sockets(options) if options.live else {}
+        self._is_url = is_url(options.destination)
+        self._asked = read_asked(options.method, options.header)
 
     async def once(self) -> int:
         """The exit code."""
         async with client_of(self._options) as client:
-            value, text, code = await self._answer(await load_view(client), client)
+            edge = await load_edge(client) if self._is_url else None
+            value, text, code = await self._answer(await load_view(client), edge, client)
         emit(value, self._options.output, text)
         return code
 
@@ -96,12 +116,12 @@ class _Asker:
         """Until interrupted; an answer that is the same as before is not shown again."""
         last: object = None
         async with client_of(self._options) as client, asyncio.TaskGroup() as tasks:
-            cluster = FollowedCluster(client)
+            cluster = FollowedCluster(client, with_edge=self._is_url)
             tasks.create_task(cluster.run(), name="follow")
             while True:
                 await cluster.changed()
                 try:
-                    value, text, _ = await self._answer(cluster.view, client)
+                    value, text, _ = await self._answer(cluster.view, cluster.edge, client)
                 except NotFound as error:  # gone, and it may come again
                     if last is None:
                         raise
@@ -110,17 +130,23 @@ class _Asker:
                     last = _lasting(value)
                     self._show(value, text)
 
-    async def _answer(self, view: ClusterView, client: KubeClient) -> tuple[Any, str, int]:
+    async def _answer(self, view: ClusterView, edge: Edge | None, client: KubeClient) -> tuple[Any, str, int]:
         """As a value, as text, and the exit code."""
         options = self._options
         facts = self._facts(view)
+        plan = edge.plan(view, SystemClock()) if edge is not None and self._is_url else None
+        ask = functools.partial(
+            explain_in,
+            source=options.source,
+            destination=options.destination,
+            namespace=options.namespace,
+            asked=self._asked,
+        )
         if not options.live:
-            report = explain_in(
-                ClusterModel(view, facts), options.source, options.destination, namespace=options.namespace
-            )
+            report = ask(ClusterModel(view, facts, plan))
             return report, render_text(report), report.exit_code
-        cluster = TracedCluster(view, facts)
-        report = explain_in(cluster, options.source, options.destination, namespace=options.namespace)
+        cluster = TracedCluster(view, facts, plan)
+        report = ask(cluster)
         live = await look(cluster, options, client, self._agents)
         code = report.exit_code if live.is_good else Untrue.exit_code
         return LiveWhy(report, live), f"{render_text(report)}\n{render(live)}", code

@@ -14,6 +14,7 @@ from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.watch import Reflector
 from netloom.model.inputs import ClusterView
+from netloom.observe.edge import KINDS, Edge
 from netloom.units import ObjectKey
 
 
@@ -22,9 +23,10 @@ class FollowedCluster:
 
     Args:
         client: an open client with the right to list and watch.
+        with_edge: what gateways depend on, too.
     """
 
-    def __init__(self, client: KubeClient) -> None:
+    def __init__(self, client: KubeClient, *, with_edge: bool = False) -> None:
         self._changes = asyncio.Event()
         self._kinds: dict[str, Reflector[Any]] = {
             "services": self._follow(client, resources.SERVICES, Service),
@@ -40,6 +42,18 @@ class FollowedCluster:
             "blocks": self._follow(client, resources.IP_BLOCKS, IPBlock),
         }
 
+        self._edge = {
+            one.kind: Reflector(
+                client, one.resource, one.type, on_change=self._note, field_selector=one.fields
+            )
+            for one in (KINDS if with_edge else ())
+        }
+
+    @property
+    def edge(self) -> Edge:
+        """What gateways depend on, as it is known now."""
+        return Edge({name: dict(kind.items) for name, kind in self._edge.items()})
+
     @property
     def view(self) -> ClusterView:
         """The cluster as it is known now."""
@@ -48,12 +62,12 @@ class FollowedCluster:
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            for name, kind in self._kinds.items():
+            for name, kind in (*self._kinds.items(), *self._edge.items()):
                 tasks.create_task(kind.run(), name=f"watch {name}")
 
     async def changed(self) -> None:
         """Return when something is not what it was the last time; the first time, when everything has been read."""
-        for kind in self._kinds.values():
+        for kind in (*self._kinds.values(), *self._edge.values()):
             await kind.synced.wait()
         await self._changes.wait()
         self._changes.clear()

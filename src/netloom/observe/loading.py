@@ -20,14 +20,16 @@ from netloom.units import ObjectKey
 T = TypeVar("T", bound=KubeObject)
 
 
-async def load_kind(client: KubeClient, resource: Resource, type_: type[T]) -> dict[ObjectKey, T]:
-    """All objects of a kind; none where the API server does not have an optional kind.
+async def load_kind(
+    client: KubeClient, resource: Resource, type_: type[T], fields: str = ""
+) -> dict[ObjectKey, T]:
+    """All objects of a kind (``fields``: a field selector); none where the API server does not have an optional kind.
 
     Raises:
         Unavailable: the API server does not answer.
     """
     try:
-        items, _ = await client.list(resource)
+        items, _ = await client.list(resource, field_selector=fields)
     except NotFound:
         if not resource.is_optional:
             raise
