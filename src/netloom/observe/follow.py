@@ -8,12 +8,13 @@ from typing import Any
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
+from netloom.api.load_balancers import LoadBalancerPool
 from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.watch import Reflector
-from netloom.model.inputs import ClusterView
+from netloom.model.announcing.view import AnnounceView
 from netloom.observe.edge import KINDS, Edge
 from netloom.units import ObjectKey
 
@@ -40,6 +41,7 @@ class FollowedCluster:
             ),
             "pools": self._follow(client, resources.IP_POOLS, IPPool),
             "blocks": self._follow(client, resources.IP_BLOCKS, IPBlock),
+            "load_balancer_pools": self._follow(client, resources.LOAD_BALANCER_POOLS, LoadBalancerPool),
         }
 
         self._edge = {
@@ -55,9 +57,9 @@ class FollowedCluster:
         return Edge({name: dict(kind.items) for name, kind in self._edge.items()})
 
     @property
-    def view(self) -> ClusterView:
+    def view(self) -> AnnounceView:
         """The cluster as it is known now."""
-        return ClusterView(**{name: dict(kind.items) for name, kind in self._kinds.items()})
+        return AnnounceView(**{name: dict(kind.items) for name, kind in self._kinds.items()})
 
     async def run(self) -> None:
         """Until cancelled."""

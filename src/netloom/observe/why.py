@@ -14,11 +14,13 @@ import msgspec
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
+from netloom.api.load_balancers import LoadBalancerPool
 from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
 from netloom.errors import Untrue
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
+from netloom.model.announcing.view import AnnounceView
 from netloom.model.inputs import ClusterFacts, ClusterView
 from netloom.model.provenance import Source
 from netloom.model.walk.cluster import ClusterModel
@@ -73,13 +75,13 @@ class WhyReport(msgspec.Struct, frozen=True):
         return 0 if self.verdict in _ARRIVES else Untrue.exit_code
 
 
-async def load_view(client: KubeClient) -> ClusterView:
+async def load_view(client: KubeClient) -> AnnounceView:
     """The cluster now, one list for each kind. An object that cannot be decoded counts as not there, as in ``kube.watch``.
 
     Raises:
         Unavailable: the API server does not answer.
     """
-    return ClusterView(
+    return AnnounceView(
         services=await load_kind(client, resources.SERVICES, Service),
         slices=await load_kind(client, resources.ENDPOINT_SLICES, EndpointSlice),
         pods=await load_kind(client, resources.PODS, Pod),
@@ -89,6 +91,7 @@ async def load_view(client: KubeClient) -> ClusterView:
         cluster_policies=await load_kind(client, resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
         pools=await load_kind(client, resources.IP_POOLS, IPPool),
         blocks=await load_kind(client, resources.IP_BLOCKS, IPBlock),
+        load_balancer_pools=await load_kind(client, resources.LOAD_BALANCER_POOLS, LoadBalancerPool),
     )
 
 

@@ -8,7 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
+import msgspec
+
 from netloom.api.core import Pod, Service
+from netloom.model.announcing.duties import Announcing
+from netloom.model.announcing.gone import GoneNode, is_unready
+from netloom.model.announcing.view import AnnounceView, Duty
 from netloom.model.claims import seniority
 from netloom.model.facts import facts_of
 from netloom.model.gateways.plan import Plan
@@ -158,6 +163,18 @@ class ClusterModel:
     def outer_service(self, address: Addr) -> Service | None:
         """The Service that has this LoadBalancer address or external IP; the oldest where several say so."""
         return self._outer_services.get(address)
+
+    @cached_property
+    def duties(self) -> Mapping[Addr, Duty]:
+        """Addresses outside that nodes answer for; none where the view has no pools. A node that is not ready answers for nothing."""
+        if not isinstance(self.view, AnnounceView):
+            return {}
+        gone = {key: GoneNode(key.name) for key, node in self.view.nodes.items() if is_unready(node)}
+        return Announcing.compute(
+            msgspec.structs.replace(self.view, gone=gone),
+            cluster_cidrs=self.facts.cluster_cidrs,
+            service_cidrs=self.facts.service_cidrs,
+        ).duties
 
     def service_at_node_port(self, port: int | None) -> Service | None:
         """The Service that has this nodePort."""

@@ -19,6 +19,7 @@ from netloom.model.provenance import Source, source_of
 from netloom.model.routes.ways import Way
 from netloom.model.services.frontends import FrontendAction, FrontendKey, FrontendKind
 from netloom.model.services.labels import opt_out
+from netloom.model.walk.announced import answering
 from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.frontends import Frontends, own_address, serves_node_ports
 from netloom.model.walk.host_ports import is_served, to_pod
@@ -106,6 +107,11 @@ class Paths:
             yield trail.ends(Outcome.UNREACHABLE, reason, "use one of its ports", (subject.at("spec.ports"),))
             return
         doors, trail = _healthy_doors(cluster, trail, key, doors)
+        answered = answering(cluster.duties.get(packet.destination), trail, doors)
+        if isinstance(answered, Branch):
+            yield answered
+            return
+        doors, trail = answered
         ways = {
             name: list(
                 self._on_node(

@@ -16,6 +16,8 @@ class Stage(enum.Enum):
     """Part of the network that a step belongs to, in the order that a packet meets them."""
 
     NAME = "name"
+    ANNOUNCE = "announce"
+    """Who of the nodes is told to have an address outside."""
     SERVICE = "service"
     LEFT_OUT = "left out"
     """An endpoint that is none of the Service's backends."""
