@@ -29,6 +29,8 @@ from netloom.api.gateway import (
     TLSRoute,
     UDPRoute,
 )
+from netloom.api.ingress import Ingress, IngressClass
+from netloom.api.traffic import TrafficPolicy
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.resources import Resource
@@ -54,6 +56,8 @@ class Followed(msgspec.Struct, frozen=True):
 FIRST = (
     Followed("classes", resources.GATEWAY_CLASSES, GatewayClass),
     Followed("gateways", resources.GATEWAYS, Gateway),
+    Followed("ingress_classes", resources.INGRESS_CLASSES, IngressClass),
+    Followed("ingresses", resources.INGRESSES, Ingress),
 )
 REST = (
     Followed("listener_sets", resources.LISTENER_SETS, ListenerSet),
@@ -64,6 +68,7 @@ REST = (
     Followed("udp_routes", resources.UDP_ROUTES, UDPRoute),
     Followed("grants", resources.REFERENCE_GRANTS, ReferenceGrant),
     Followed("backend_tls", resources.BACKEND_TLS_POLICIES, BackendTLSPolicy),
+    Followed("traffic", resources.TRAFFIC_POLICIES, TrafficPolicy),
     Followed("services", resources.SERVICES, Service),
     Followed("slices", resources.ENDPOINT_SLICES, EndpointSlice),
     Followed("namespaces", resources.NAMESPACES, Namespace),

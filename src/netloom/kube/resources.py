@@ -52,6 +52,8 @@ LEASES = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=Tru
 ENDPOINT_SLICES = Resource("discovery.k8s.io", "v1", "endpointslices", "EndpointSlice", namespaced=True)
 DEPLOYMENTS = Resource("apps", "v1", "deployments", "Deployment", namespaced=True)
 REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", namespaced=True)
+INGRESSES = Resource("networking.k8s.io", "v1", "ingresses", "Ingress", namespaced=True)
+INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False)
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", namespaced=True)
 CLUSTER_NETWORK_POLICIES = Resource(
     "policy.networking.k8s.io",
@@ -117,6 +119,9 @@ GATEWAY_API = (
 LOAD_BALANCER_POOLS = Resource(
     "netloom.io", "v1alpha1", "loadbalancerpools", "LoadBalancerPool", namespaced=False, is_optional=True
 )
+TRAFFIC_POLICIES = Resource(
+    "netloom.io", "v1alpha1", "trafficpolicies", "TrafficPolicy", namespaced=True, is_optional=True
+)
 
 ALL = (
     NAMESPACES,
@@ -132,6 +137,8 @@ ALL = (
     LEASES,
     DEPLOYMENTS,
     REPLICA_SETS,
+    INGRESSES,
+    INGRESS_CLASSES,
     NETWORK_POLICIES,
     CLUSTER_NETWORK_POLICIES,
     IP_POOLS,
@@ -142,5 +149,7 @@ ALL = (
     BGP_PEERS,
     LOAD_BALANCER_POOLS,
     EGRESS_GATEWAYS,
+    TRAFFIC_POLICIES,
+    *GATEWAY_API,
 )
 """Every kind of the embedded cluster; emptying a namespace goes over the namespaced ones."""

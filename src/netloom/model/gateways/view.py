@@ -23,6 +23,8 @@ from netloom.api.gateway import (
     TLSRoute,
     UDPRoute,
 )
+from netloom.api.ingress import Ingress, IngressClass
+from netloom.api.traffic import TrafficPolicy
 from netloom.units import ObjectKey
 
 
@@ -39,9 +41,9 @@ class GatewayView(msgspec.Struct, frozen=True, kw_only=True):
     udp_routes: Mapping[ObjectKey, UDPRoute] = {}
     grants: Mapping[ObjectKey, ReferenceGrant] = {}
     backend_tls: Mapping[ObjectKey, BackendTLSPolicy] = {}
-    ingresses: Mapping[ObjectKey, object] = {}
-    ingress_classes: Mapping[ObjectKey, object] = {}
-    traffic: Mapping[ObjectKey, object] = {}
+    ingresses: Mapping[ObjectKey, Ingress] = {}
+    ingress_classes: Mapping[ObjectKey, IngressClass] = {}
+    traffic: Mapping[ObjectKey, TrafficPolicy] = {}
     services: Mapping[ObjectKey, Service] = {}
     slices: Mapping[ObjectKey, EndpointSlice] = {}
     namespaces: Mapping[ObjectKey, Namespace] = {}
@@ -64,9 +66,9 @@ class GatewayChanges(msgspec.Struct, frozen=True, kw_only=True):
     udp_routes: Mapping[ObjectKey, UDPRoute | None] = {}
     grants: Mapping[ObjectKey, ReferenceGrant | None] = {}
     backend_tls: Mapping[ObjectKey, BackendTLSPolicy | None] = {}
-    ingresses: Mapping[ObjectKey, object | None] = {}
-    ingress_classes: Mapping[ObjectKey, object | None] = {}
-    traffic: Mapping[ObjectKey, object | None] = {}
+    ingresses: Mapping[ObjectKey, Ingress | None] = {}
+    ingress_classes: Mapping[ObjectKey, IngressClass | None] = {}
+    traffic: Mapping[ObjectKey, TrafficPolicy | None] = {}
     services: Mapping[ObjectKey, Service | None] = {}
     slices: Mapping[ObjectKey, EndpointSlice | None] = {}
     namespaces: Mapping[ObjectKey, Namespace | None] = {}
