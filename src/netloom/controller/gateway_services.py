@@ -15,16 +15,24 @@ import msgspec
 
 from netloom.api.core import Node, Service
 from netloom.api.discovery import SERVICE_NAME_LABEL
-from netloom.api.gateway import CLASS_LABEL, GATEWAY_LABEL
+from netloom.api.gateway import CLASS_LABEL, GATEWAY_LABEL, Gateway, GatewaySpec, read_spec
+from netloom.api.meta import KubeObject
+from netloom.kube.resources import GATEWAYS
+from netloom.model.gateways.entrances import INGRESS, INGRESS_PORTS, service_of_gateway
 from netloom.model.gateways.plan import Door, Plan
 from netloom.units import Addr, Family, ObjectKey, Protocol, family_of, parse_addr
 
 MANAGED_BY_LABEL = "endpointslice.kubernetes.io/managed-by"
 MANAGER = "gateway.netloom.io"
+OWN_LABEL = "netloom.io/entrance"
+"""On our Services; its value is ``gateway`` or ``ingress``."""
+EXCLUDED_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
+"""A node with it gets nothing from outside (well-known label), so no gateway need be there."""
 ADDRESSES_ANNOTATION = "netloom.io/load-balancer-addresses"
 MOST_ENDPOINTS = 1000
 """Of one slice (discovery/v1)."""
 Body = dict[str, Any]
+_PROTOCOLS = ("HTTP", "HTTPS", "TLS", "TCP", "UDP")
 
 
 class Entrance(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,42 +60,46 @@ class NodePlace(msgspec.Struct, frozen=True, order=True):
     is_ready: bool = True
 
 
-def entrance_of(
-    gateway: ObjectKey,
-    service: ObjectKey,
-    *,
-    uid: str,
-    class_name: str,
-    doors: Iterable[Door],
-    spec: Mapping[str, Any],
-) -> Entrance:
-    """What a Gateway needs.
+def entrance_of(gateway: Gateway, doors: Iterable[Door]) -> Entrance:
+    """What a Gateway of ours needs: a port for each of its listeners, whether it works or not, so that the address stays while it is mended.
 
     Args:
-        gateway: its key.
-        service: the key of its Service.
-        uid: of the Gateway, which owns the Service.
-        class_name: of its GatewayClass.
-        doors: of the plan, those of this Gateway.
-        spec: as it is written; what is no text in its labels, annotations and addresses is left out.
+        gateway: as it is written.
+        doors: of the plan, those of this Gateway; listeners of ListenerSets are among them.
     """
-    infrastructure = _mapping(spec.get("infrastructure"))
-    own = {GATEWAY_LABEL: gateway.name, CLASS_LABEL: class_name}
+    spec = read_spec(gateway, GatewaySpec).value
+    written = (
+        (one.port, Protocol.UDP if one.protocol == "UDP" else Protocol.TCP)
+        for one in spec.listeners
+        if one.protocol in _PROTOCOLS and 0 < one.port < 65536
+    )
+    ports = {*written, *((door.port, door.protocol) for door in doors)}
+    own = {GATEWAY_LABEL: gateway.metadata.name, CLASS_LABEL: spec.gateway_class_name}
     return Entrance(
-        service=service,
-        gateway=gateway,
-        ports=_ports(doors),
-        labels={**_texts(infrastructure.get("labels")), **own},
-        annotations=_texts(infrastructure.get("annotations")),
-        addresses=_wished(spec.get("addresses")),
+        service=service_of_gateway(gateway.key, spec.gateway_class_name),
+        gateway=gateway.key,
+        ports=tuple(sorted(ports, key=lambda one: (one[0], one[1].value))),
+        labels={**spec.infrastructure.labels, **own, OWN_LABEL: "gateway"},
+        annotations=spec.infrastructure.annotations,
+        addresses=tuple(one.value for one in spec.addresses if one.type == "IPAddress" and one.value),
         owner={
-            "apiVersion": "gateway.networking.k8s.io/v1",
-            "kind": "Gateway",
-            "name": gateway.name,
-            "uid": uid,
+            "apiVersion": GATEWAYS.api_version,
+            "kind": GATEWAYS.kind,
+            "name": gateway.metadata.name,
+            "uid": gateway.metadata.uid,
             "controller": True,
             "blockOwnerDeletion": False,
         },
+    )
+
+
+def ingress_entrance() -> Entrance:
+    """What all Ingresses together need."""
+    return Entrance(
+        service=INGRESS,
+        gateway=INGRESS,
+        ports=tuple((port, Protocol.TCP) for port in INGRESS_PORTS),
+        labels={OWN_LABEL: "ingress"},
     )
 
 
@@ -172,9 +184,19 @@ def places(nodes: Iterable[Node], doors: Mapping[str, frozenset[int]]) -> tuple[
         sorted(
             NodePlace(node.metadata.name, addresses_of(node), doors[node.metadata.name], node.is_ready)
             for node in nodes
-            if node.metadata.name in doors and node.metadata.deletion_timestamp is None
+            if node.metadata.name in doors and serves(node)
         )
     )
+
+
+def is_own(made: KubeObject) -> bool:
+    """Whether we made this Service or EndpointSlice."""
+    return OWN_LABEL in made.metadata.labels
+
+
+def serves(node: Node) -> bool:
+    """Whether a gateway is to be on this node."""
+    return node.metadata.deletion_timestamp is None and EXCLUDED_LABEL not in node.metadata.labels
 
 
 def addresses_of(node: Node) -> tuple[Addr, ...]:
@@ -184,12 +206,6 @@ def addresses_of(node: Node) -> tuple[Addr, ...]:
         if one.type == "InternalIP" and (address := parse_addr(one.address)) is not None:
             found.setdefault(family_of(address), address)
     return tuple(found.values())
-
-
-def _ports(doors: Iterable[Door]) -> tuple[tuple[int, Protocol], ...]:
-    return tuple(
-        sorted({(door.port, door.protocol) for door in doors}, key=lambda one: (one[0], one[1].value))
-    )
 
 
 def _slices(
@@ -275,22 +291,3 @@ def _udp_endpoints(door: Door | None, plan: Plan, family: Family) -> dict[int, l
                 body["nodeName"] = one.node
             found.setdefault(one.port, []).append(body)
     return found
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _texts(value: object) -> dict[str, str]:
-    return {key: text for key, text in _mapping(value).items() if isinstance(text, str)}
-
-
-def _wished(value: object) -> tuple[str, ...]:
-    """Gateway ``spec.addresses``: those that are IP addresses."""
-    found = []
-    for one in value if isinstance(value, list) else ():
-        address = _mapping(one)
-        text = address.get("value")
-        if address.get("type", "IPAddress") == "IPAddress" and isinstance(text, str) and text:
-            found.append(text)
-    return tuple(found)

@@ -23,7 +23,8 @@ _OWN_CONDITIONS = frozenset(
     }
 )  # fmt: skip
 """Types that the specification gives to the controller of the object itself: those that we do not say any more are gone."""
-_SHARED = {"parents": "parentRef", "ancestors": "ancestorRef"}
+SHARED = {"parents": "parentRef", "ancestors": "ancestorRef"}
+"""Lists that several controllers have entries in, and by what an entry is known beside its controller."""
 
 
 def changes(
@@ -49,8 +50,8 @@ def changes(
 def _field(field: str, before: Any, value: Any, now: str, controllers: Collection[str]) -> Any:  # noqa: ANN401 - any JSON
     if field == "conditions":
         return _conditions(before or (), value, now)
-    if field in _SHARED:
-        return _entries(before or (), value, _SHARED[field], now, controllers)
+    if field in SHARED:
+        return _entries(before or (), value, SHARED[field], now, controllers)
     if field == "listeners":
         return _listeners(before or (), value, now)
     return value

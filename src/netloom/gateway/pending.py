@@ -88,13 +88,17 @@ class Pending:
         self._some.clear()
         return taken
 
-    async def take(self, patience_s: float) -> Taken:
-        """Everything marked since the last take, once there is something or the patience is over."""
+    async def some(self, patience_s: float) -> None:
+        """Return when there is something to take, or the patience is over."""
         try:
             async with asyncio.timeout(patience_s):
                 await self._some.wait()
         except TimeoutError:
             pass
+
+    async def take(self, patience_s: float) -> Taken:
+        """Everything marked since the last take, once there is something or the patience is over."""
+        await self.some(patience_s)
         return self.take_now()
 
 

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 
-from netloom.clock import Clock, rfc3339
+from netloom.clock import Clock, micro_time
 from netloom.errors import AlreadyExists, NetloomError, NotFound
 from netloom.gateway import in_force
 from netloom.gateway.in_force import Told
@@ -89,7 +89,7 @@ class Publisher:
         uid, told = self._uid(), self._told()
         if not uid or (uid, told) == self._written:
             return False
-        renewed = f"{rfc3339(self._clock.wall())[:-1]}.000000Z"
+        renewed = micro_time(self._clock.wall())
         body = in_force.body(self._node, uid, told, kinds=self._kinds, renewed=renewed)
         key = in_force.key_of(self._node)
         try:

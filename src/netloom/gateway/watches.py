@@ -51,24 +51,26 @@ class Followed(msgspec.Struct, frozen=True):
     type: type[Any]
     fields: str = ""
     """Field selector."""
+    has_status: bool = False
+    """Whether we say something in its status."""
 
 
 FIRST = (
-    Followed("classes", resources.GATEWAY_CLASSES, GatewayClass),
-    Followed("gateways", resources.GATEWAYS, Gateway),
+    Followed("classes", resources.GATEWAY_CLASSES, GatewayClass, has_status=True),
+    Followed("gateways", resources.GATEWAYS, Gateway, has_status=True),
     Followed("ingress_classes", resources.INGRESS_CLASSES, IngressClass),
-    Followed("ingresses", resources.INGRESSES, Ingress),
+    Followed("ingresses", resources.INGRESSES, Ingress, has_status=True),
 )
 REST = (
-    Followed("listener_sets", resources.LISTENER_SETS, ListenerSet),
-    Followed("http_routes", resources.HTTP_ROUTES, HTTPRoute),
-    Followed("grpc_routes", resources.GRPC_ROUTES, GRPCRoute),
-    Followed("tls_routes", resources.TLS_ROUTES, TLSRoute),
-    Followed("tcp_routes", resources.TCP_ROUTES, TCPRoute),
-    Followed("udp_routes", resources.UDP_ROUTES, UDPRoute),
+    Followed("listener_sets", resources.LISTENER_SETS, ListenerSet, has_status=True),
+    Followed("http_routes", resources.HTTP_ROUTES, HTTPRoute, has_status=True),
+    Followed("grpc_routes", resources.GRPC_ROUTES, GRPCRoute, has_status=True),
+    Followed("tls_routes", resources.TLS_ROUTES, TLSRoute, has_status=True),
+    Followed("tcp_routes", resources.TCP_ROUTES, TCPRoute, has_status=True),
+    Followed("udp_routes", resources.UDP_ROUTES, UDPRoute, has_status=True),
     Followed("grants", resources.REFERENCE_GRANTS, ReferenceGrant),
-    Followed("backend_tls", resources.BACKEND_TLS_POLICIES, BackendTLSPolicy),
-    Followed("traffic", resources.TRAFFIC_POLICIES, TrafficPolicy),
+    Followed("backend_tls", resources.BACKEND_TLS_POLICIES, BackendTLSPolicy, has_status=True),
+    Followed("traffic", resources.TRAFFIC_POLICIES, TrafficPolicy, has_status=True),
     Followed("services", resources.SERVICES, Service),
     Followed("slices", resources.ENDPOINT_SLICES, EndpointSlice),
     Followed("namespaces", resources.NAMESPACES, Namespace),
@@ -86,11 +88,18 @@ class Watches:
         client: of the API.
         on_change: hears of every difference.
         on_seen: hears up to which resourceVersion every event of a kind has been told.
+        on_synced: hears when everything has been read once.
     """
 
     def __init__(
-        self, client: KubeClient, *, on_change: OnChange, on_seen: Callable[[str, str], None]
+        self,
+        client: KubeClient,
+        *,
+        on_change: OnChange,
+        on_seen: Callable[[str, str], None],
+        on_synced: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_synced = on_synced
         self._client = client
         self._on_change = on_change
         self._on_seen = on_seen
@@ -110,6 +119,7 @@ class Watches:
             await self._wanted.wait()
             await self._start(tasks, REST)
             self.synced.set()
+            self._on_synced()
 
     async def first_synced(self) -> None:
         """Return when the kinds of the first round have been read once."""
