@@ -73,6 +73,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     def header(self, name: str) -> str | None:
         """Values of the header, joined as RFC 9110 section 5.3 has it; None where it is absent."""
+        if name == "host":
+            return self.host
         found = [value for given, value in self.headers if given.lower() == name]
         return ", ".join(found) if found else None
 

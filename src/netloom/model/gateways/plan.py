@@ -179,6 +179,8 @@ class Traffic(msgspec.Struct, frozen=True, gc=False):
     outliers: Outliers | None = None
     body_bytes: int | None = None
     """Largest body of a request."""
+    session_cookie: str = ""
+    """Name of a cookie that keeps a client with its endpoint: the pools of the rule have it, too."""
 
 
 class Rule(msgspec.Struct, frozen=True, gc=False):
