@@ -9,6 +9,11 @@ _PART = re.compile(r"([0-9]{1,5})(ms|h|m|s)")
 _MILLISECONDS = {"h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 
 
+def is_duration(text: str) -> bool:
+    """Whether the text is a duration at all."""
+    return _WHOLE.match(text) is not None
+
+
 def milliseconds(text: str) -> int:
     """Length of a duration in milliseconds; what is none is none: 0, as an absent one."""
     if not _WHOLE.match(text):

@@ -157,6 +157,14 @@ class Timeouts(_Spec, frozen=True):
     backend_request: str | None = None
 
 
+class Retry(_Spec, frozen=True):
+    """HTTPRouteRetry; ``backoff`` is a duration."""
+
+    codes: tuple[int, ...] = ()
+    attempts: int | None = None
+    backoff: str | None = None
+
+
 class HTTPRule(_Spec, frozen=True):
     """HTTPRouteRule."""
 
@@ -165,6 +173,7 @@ class HTTPRule(_Spec, frozen=True):
     filters: tuple[Filter, ...] = ()
     backend_refs: tuple[BackendRef, ...] = ()
     timeouts: Timeouts | None = None
+    retry: Retry | None = None
 
 
 class GRPCRule(_Spec, frozen=True):

@@ -14,6 +14,7 @@ import msgspec
 from netloom.api.nulls import without_nulls
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 _MOST = 64
 """Fields of one document that are read as absent before nothing of it is believed."""
@@ -28,10 +29,10 @@ class Unread(msgspec.Struct, frozen=True, order=True, gc=False):
     problem: str
 
 
-class Reading(msgspec.Struct, Generic[T], frozen=True):
+class Reading(msgspec.Struct, Generic[T_co], frozen=True):
     """What a document says."""
 
-    value: T
+    value: T_co
     unread: tuple[Unread, ...] = ()
 
     def under(self, field: str) -> tuple[Unread, ...]:

@@ -50,6 +50,11 @@ class PoolWish(msgspec.Struct, frozen=True, gc=False):
     """The Service's port."""
     use: PoolUse = PoolUse()
 
+    @property
+    def transport(self) -> str:
+        """Protocol of the Service's port."""
+        return "UDP" if self.use.protocol is PoolProtocol.UDP else "TCP"
+
 
 _PLAIN = PoolUse()
 
@@ -82,13 +87,15 @@ class PoolRefs:
         """Key of the pool of this port in this use; it will be in the plan. ``port_of`` says whether there is such a port."""
         key = f"{service.namespace}/{service.name}/{port}{use.words}"
         if key not in self._wishes:
-            self._wishes[key] = PoolWish(key, service, port, self._source(service, port), use)
+            protocol = "UDP" if use.protocol is PoolProtocol.UDP else "TCP"
+            self._wishes[key] = PoolWish(key, service, port, self._source(service, port, protocol), use)
         return key
 
-    def _source(self, service: ObjectKey, port: int) -> Source:
+    def _source(self, service: ObjectKey, port: int, protocol: str) -> Source:
         found = self._services.get(service)
         if found is None:
             return Source("Service", service.namespace, service.name)
-        index = next((i for i, one in enumerate(found.spec.ports) if one.port == port), None)
+        wanted = (port, protocol)
+        index = next((i for i, p in enumerate(found.spec.ports) if (p.port, p.protocol) == wanted), None)
         field = "spec.ports" if index is None else f"spec.ports[{index}]"
         return source_of("Service", found.metadata, field)
