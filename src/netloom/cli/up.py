@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from netloom.cli.output import Progress, add_output, emit
-from netloom.cli.up_options import add_fabric, add_nodes_and_families, settings_from
+from netloom.cli.up_options import add_fabric, add_nodes_and_families, add_outside, settings_from
 from netloom.clock import SystemClock
 from netloom.errors import InvalidObject, NetloomError, Unavailable
 from netloom.kube.client import KubeClient
@@ -67,6 +67,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long to wait (default: %(default)s)",
     )
+    add_outside(parser)
     add_fabric(parser)
     add_output(parser)
     parser.epilog = _EPILOG

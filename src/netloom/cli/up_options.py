@@ -8,7 +8,16 @@ from pathlib import Path
 
 from netloom.cli.output import add_cluster
 from netloom.errors import UsageError
-from netloom.local.ranges import DEFAULTS, FAMILY_FLAG, FAMILY_WORDS, POD, SERVICE, UNDERLAY, completed
+from netloom.local.ranges import (
+    DEFAULTS,
+    FAMILY_FLAG,
+    FAMILY_WORDS,
+    LOAD_BALANCERS,
+    POD,
+    SERVICE,
+    UNDERLAY,
+    completed,
+)
 from netloom.local.settings import ClusterSettings, checked
 from netloom.model.routes.ways import FabricKind
 from netloom.units import Family
@@ -31,6 +40,25 @@ def add_nodes_and_families(parser: argparse.ArgumentParser) -> None:
         help="spread the nodes over so many zones, zone-a, zone-b ... (default: no zones)",
     )
     add_families(parser)
+
+
+def add_outside(parser: argparse.ArgumentParser) -> None:
+    """The way in from outside."""
+    group = parser.add_argument_group("from outside")
+    group.add_argument(
+        LOAD_BALANCERS,
+        action="append",
+        default=[],
+        metavar="CIDR[,CIDR]|none",
+        help="addresses for Services of type LoadBalancer (default: the last ones of the underlay, which nodes answer for)",
+    )
+    group.add_argument(
+        "--publish",
+        action="append",
+        default=[],
+        metavar="[ADDRESS:]PORT:NAMESPACE/SERVICE:PORT",
+        help="a port of this host, on 127.0.0.1 unless said otherwise, that leads to a Service's LoadBalancer address; may be repeated",
+    )
 
 
 def add_families(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +158,8 @@ def settings_from(options: argparse.Namespace) -> ClusterSettings:
             api_port=getattr(options, "api_port", defaults.api_port),
             dns_upstreams=tuple(getattr(options, "dns_upstream", defaults.dns_upstreams)),
             corefile=_corefile(getattr(options, "corefile", defaults.corefile)),
+            load_balancer_pool=_load_balancer_pool(getattr(options, "load_balancer_pool", [])),
+            published=tuple(getattr(options, "publish", defaults.published)),
             fabric=FabricKind(options.fabric),
             direct=options.direct,
             tunnel_port=options.tunnel_port,
@@ -140,6 +170,13 @@ def settings_from(options: argparse.Namespace) -> ClusterSettings:
             router_mtu=options.router_mtu,
         )
     )
+
+
+def _load_balancer_pool(texts: Sequence[str]) -> tuple[str, ...] | None:
+    if not texts:
+        return None
+    ranges = _split(texts)
+    return () if ranges == ("none",) else ranges
 
 
 def _corefile(text: str) -> str:

@@ -22,6 +22,8 @@ VERBS = (
     Verb("status", "netloom.cli.status", "show clusters, their nodes and pods"),
     Verb("kubeconfig", "netloom.cli.kubeconfig", "print a cluster's kubeconfig, or the path to it"),
     Verb("exec", "netloom.cli.exec", "run a program inside a pod"),
+    Verb("client", "netloom.cli.client", "run a program outside of a cluster, on its underlay"),
+    Verb("publish", "netloom.cli.publish", "open a port of this host that leads to a Service"),
     Verb("why", "netloom.cli.why", "say what happens to a packet, and which object and field is responsible"),
     Verb(
         "plan", "netloom.cli.plan", "say who would gain or lose reachability by a change, before it is made"

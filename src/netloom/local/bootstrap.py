@@ -1,4 +1,4 @@
-"""What a fresh cluster has besides what the API server makes by itself. In: addresses; out: Service kube-system/kube-dns.
+"""What a fresh cluster has besides what the API server makes by itself. In: addresses; out: Service kube-system/kube-dns, LoadBalancerPool default.
 
 May be repeated: what is there and right is not written, what differs is put right. Not here: the first namespaces and Service
 `kubernetes` (apiserver/bootstrap.py), what every namespace gets (controllers/namespace.py), nodes (runners register them).
@@ -6,25 +6,28 @@ May be repeated: what is there and right is not written, what differs is put rig
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 from netloom.errors import AlreadyExists
 from netloom.kube.client import KubeClient
-from netloom.kube.resources import SERVICES
+from netloom.kube.resources import LOAD_BALANCER_POOLS, SERVICES
 from netloom.units import Addr, ObjectKey
 
 DNS = ObjectKey("kube-system", "kube-dns")
+POOL = "default"
 
 
-async def bootstrap(client: KubeClient, *, dns: Sequence[Addr]) -> None:
-    """Make Service kube-system/kube-dns.
+async def bootstrap(client: KubeClient, *, dns: Sequence[Addr], load_balancers: Sequence[str] = ()) -> None:
+    """Make Service kube-system/kube-dns and LoadBalancerPool default.
 
     It has no selector and no endpoints: each node's own DNS server answers its addresses.
 
     Args:
         client: with full rights.
         dns: its ClusterIPs, one a family.
+        load_balancers: ranges of the pool; none: no pool. A pool of that name that is there stays as it is.
 
     Raises:
         InvalidObject: the addresses are not of the Service range, or taken.
@@ -36,6 +39,22 @@ async def bootstrap(client: KubeClient, *, dns: Sequence[Addr]) -> None:
         there = await client.get(SERVICES, DNS)
         if there["spec"].get("ports") != body["spec"]["ports"]:
             await client.patch(SERVICES, DNS, {"spec": {"ports": body["spec"]["ports"]}})
+    if load_balancers:
+        with contextlib.suppress(AlreadyExists):
+            await client.create(LOAD_BALANCER_POOLS, load_balancer_pool(load_balancers))
+
+
+def load_balancer_pool(ranges: Sequence[str]) -> dict[str, Any]:
+    """The pool from which Services of type LoadBalancer get addresses without asking."""
+    return {
+        "apiVersion": LOAD_BALANCER_POOLS.api_version,
+        "kind": LOAD_BALANCER_POOLS.kind,
+        "metadata": {"name": POOL},
+        "spec": {
+            "cidrs": [text for text in ranges if "/" in text],
+            "ranges": [text for text in ranges if "/" not in text],
+        },
+    }
 
 
 def dns_service(addresses: Sequence[Addr]) -> dict[str, Any]:

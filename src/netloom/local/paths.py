@@ -48,6 +48,8 @@ class ClusterPaths:
         self.log = root / "log"
         self.store = root / "store.db"
         self.api_socket = root / "api.sock"
+        self.outside_config = root / "client.json"
+        self.outside_socket = root / "client.sock"
         self.pki = root / "pki"
         self.kubeconfig = root / "kubeconfig"
 

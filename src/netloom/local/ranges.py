@@ -15,6 +15,7 @@ from netloom.errors import UsageError
 from netloom.units import Cidr, Family, family_of
 
 POD, SERVICE, UNDERLAY = "--pod-cidr", "--service-cidr", "--underlay-cidr"
+LOAD_BALANCERS = "--load-balancer-pool"
 FAMILY_FLAG = "--ip-family"
 
 DEFAULTS: Mapping[str, Mapping[Family, str]] = {
@@ -93,6 +94,17 @@ def read(flag: str, texts: Sequence[str]) -> tuple[Wish, ...]:
                 f"{flag} {one.cidr},{other.cidr}: two ranges of {family_of(one.cidr).address_type}",
                 "give one of each family at most",
             )
+    return wishes
+
+
+def read_many(flag: str, texts: Sequence[str]) -> tuple[Wish, ...]:
+    """The ranges of a flag that may have several of a family.
+
+    Raises:
+        UsageError: one is no range, cannot be used, or overlaps with another.
+    """
+    wishes = tuple(Wish(flag, _cidr(flag, text)) for text in texts)
+    check_apart(wishes)
     return wishes
 
 

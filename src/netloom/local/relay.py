@@ -86,12 +86,13 @@ class DnsRelay:
                     continue
                 with contextlib.closing(up_writer), contextlib.suppress(OSError):
                     async with asyncio.timeout(IDLE_S), asyncio.TaskGroup() as group:
-                        group.create_task(_copy(reader, up_writer))
-                        group.create_task(_copy(up_reader, writer))
+                        group.create_task(carry(reader, up_writer))
+                        group.create_task(carry(up_reader, writer))
                 return
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Bytes one way until their end, which is passed on; the other way stays open."""
     with contextlib.suppress(ConnectionError):
         while data := await reader.read(MAX_MESSAGE):
             writer.write(data)

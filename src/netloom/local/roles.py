@@ -28,6 +28,8 @@ from netloom.gateway.config import GatewayConfig
 from netloom.linux import netns
 from netloom.local import control_plane
 from netloom.local.init import Child
+from netloom.local.outside import main as outside_main
+from netloom.local.outside.main import Opened, OutsideConfig
 from netloom.local.paths import ClusterPaths, NodePaths
 from netloom.local.plugins import plugin_dir
 from netloom.local.preflight import shim_path
@@ -39,6 +41,13 @@ from netloom.local.underlay import NODE_DEVICE, NodeRoom
 from netloom.model.routes.ways import FabricKind
 
 
+class OutsideRoom(msgspec.Struct, frozen=True):
+    """The client outside, and what is published by it."""
+
+    netns: int
+    opened: Opened
+
+
 def children_of(
     *,
     paths: ClusterPaths,
@@ -46,15 +55,31 @@ def children_of(
     rooms: Sequence[NodeRoom],
     listeners: control_plane.Listeners,
     clock: Clock,
+    outside: OutsideRoom | None = None,
 ) -> tuple[Child, ...]:
     """Everything that process 1 keeps running, the API server first."""
     children = [
         Child("apiserver", functools.partial(control_plane.serve_api, paths, settings, listeners, clock)),
         Child("controllers", functools.partial(control_plane.serve_controllers, paths, settings)),
     ]
+    if outside is not None:
+        children.append(_client(paths, settings, outside))
     for room in rooms:
         children += _node(paths, settings, room)
     return tuple(children)
+
+
+def _client(paths: ClusterPaths, settings: ClusterSettings, room: OutsideRoom) -> Child:
+    config = OutsideConfig(
+        socket=str(paths.outside_socket),
+        api_socket=str(paths.api_socket),
+        resolvers=tuple(
+            map(str, settings.outside.gateways if not settings.outside.is_behind else settings.gateways)
+        ),
+        hidden_dirs=(str(paths.root.parent),),
+    )
+    _write(paths.outside_config, config)
+    return Child("client", functools.partial(outside_main.run, config, room.opened), room.netns)
 
 
 def _node(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -> Iterator[Child]:

@@ -8,12 +8,15 @@ from __future__ import annotations
 import ipaddress
 import re
 import string
+from collections.abc import Sequence
 
 import msgspec
 
 from netloom.errors import UsageError
 from netloom.local import ranges
-from netloom.local.ranges import DEFAULTS, POD, SERVICE, UNDERLAY, Wish
+from netloom.local.outside.place import Outside, outside_of, spare_ranges
+from netloom.local.outside.publication import Publication, read_publication
+from netloom.local.ranges import DEFAULTS, LOAD_BALANCERS, POD, SERVICE, UNDERLAY, Wish
 from netloom.local.segments import Place, Segment, least_part, part, place_of, segments_of
 from netloom.model.inputs import ClusterFacts
 from netloom.model.routes.ways import DEFAULT_MTU, MIN_MTU, TUNNELS, FabricKind, Way, overhead
@@ -61,6 +64,10 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Networks of nodes; a router joins them where there are several."""
     underlay_mtu: int = DEFAULT_MTU
     """MTU of the nodes' own interfaces, bytes."""
+    load_balancer_pool: tuple[str, ...] | None = None
+    """Ranges from which Services of type LoadBalancer get addresses; None: the last addresses of the underlay; none: there is no such pool."""
+    published: tuple[str, ...] = ()
+    """Ports of the host that lead to LoadBalancer addresses: ``127.0.0.1:8080:shop/web:80``."""
     router_mtu: int = 0
     """MTU of the ways through the router, bytes; 0: as ``underlay_mtu``. Nodes learn of a smaller one by packets too big only."""
 
@@ -107,6 +114,24 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
         return place_of(self.underlay, index, self.nodes)
 
     @property
+    def outside(self) -> Outside:
+        """Where the client outside of the cluster is."""
+        texts = (*self.pod_cidrs, *self.service_cidrs, *self.underlay_cidrs, *(self.load_balancer_pool or ()))
+        return outside_of(self.underlay, [ipaddress.ip_network(text) for text in texts])
+
+    @property
+    def load_balancer_ranges(self) -> tuple[str, ...]:
+        """Addresses for Services of type LoadBalancer, as CIDRs and ``first-last``."""
+        if self.load_balancer_pool is not None:
+            return self.load_balancer_pool
+        return spare_ranges(self.underlay, self.nodes)
+
+    @property
+    def publications(self) -> tuple[Publication, ...]:
+        """Of ``published``, read."""
+        return tuple(map(read_publication, self.published))
+
+    @property
     def kubernetes_addresses(self) -> tuple[Addr, ...]:
         """ClusterIP of the ``kubernetes`` Service in each family: the first address of the range, as upstream."""
         return tuple(ipaddress.ip_network(c).network_address + 1 for c in self.service_cidrs)
@@ -143,7 +168,15 @@ def checked(settings: ClusterSettings) -> ClusterSettings:
     _check_fabric(settings)
     for upstream in settings.dns_upstreams:
         parse_upstream(upstream)
+    _check_published(settings.publications)
     return settings
+
+
+def _check_published(publications: Sequence[Publication]) -> None:
+    for number, one in enumerate(publications):
+        for other in publications[:number]:
+            if (one.host, one.port) == (other.host, other.port):
+                raise UsageError(f"--publish: {one.place} is published twice", "choose another port")
 
 
 def parse_upstream(text: str) -> tuple[str, int]:
@@ -191,6 +224,29 @@ def _check_ranges(settings: ClusterSettings) -> None:
     for wish in underlay:
         _check_room(wish, settings)
     ranges.check_apart([*pods, *services, *underlay])
+    _check_load_balancers(settings, [*pods, *services])
+
+
+def _check_load_balancers(settings: ClusterSettings, others: list[Wish]) -> None:
+    if not settings.load_balancer_pool:
+        return
+    wishes = ranges.read_many(LOAD_BALANCERS, settings.load_balancer_pool)
+    ranges.check_apart([*others, *wishes])
+    places = [settings.place(index) for index in range(settings.nodes)]
+    machines = {
+        address: name
+        for name, place in zip(settings.node_names, places, strict=True)
+        for address in place.addresses
+    }
+    machines |= {address: "the router" for segment in settings.underlay for address in segment.gateways}
+    machines |= {interface.ip: "the client outside" for interface in settings.outside.interfaces}
+    for wish in wishes:
+        for address, who in machines.items():
+            if address.version == wish.cidr.version and address in wish.cidr:
+                raise UsageError(
+                    f"{wish}: has {address}, which is the address of {who}",
+                    f"choose another, or leave {LOAD_BALANCERS} away: then it is {', '.join(spare_ranges(settings.underlay, settings.nodes))}",
+                )
 
 
 def _check_room(wish: Wish, settings: ClusterSettings) -> None:

@@ -30,11 +30,13 @@ from netloom.local.control_plane import Listeners, take_up
 from netloom.local.fabric_needs import check_fabric
 from netloom.local.init import Init, log_to
 from netloom.local.lock import Lock
+from netloom.local.outside.listeners import opened
+from netloom.local.outside.main import Opened
 from netloom.local.paths import ClusterPaths
 from netloom.local.relay import DnsRelay, Upstream, host_resolvers
-from netloom.local.roles import children_of
+from netloom.local.roles import OutsideRoom, children_of
 from netloom.local.settings import ClusterSettings, parse_upstream
-from netloom.local.underlay import lay
+from netloom.local.underlay import lay, lay_outside
 from netloom.units import Addr, Family, family_of
 
 log = logging.getLogger(__name__)
@@ -65,31 +67,33 @@ def supervise(*, paths: ClusterPaths, settings: ClusterSettings, clock: Clock, t
         The exit code.
     """
     try:
-        api = _listen(settings.api_port)
-        port = api.getsockname()[1]
-        pki(paths, settings, port=port, now=clock.wall())
-        tell(Told("listening", f"{API_HOST}:{port}"))
-        ours, theirs = socket.socketpair()
-        lifeline = os.pipe()
-        supervisor = os.getpid()
-        middle = os.fork()
-        if middle == 0:
-            ours.close()
-            os.close(lifeline[1])
-            inside = _Inside(
-                paths=paths,
-                settings=settings,
-                clock=clock,
-                tell=tell,
-                api=api,
-                relay=theirs,
-                lifeline=lifeline[0],
-            )
-            _middle(supervisor, inside)
-        theirs.close()
-        api.close()
-        os.close(lifeline[0])
-        paths.pid.write_text(str(os.getpid()))
+        with opened(settings.publications) as published:
+            api = _listen(settings.api_port)
+            port = api.getsockname()[1]
+            pki(paths, settings, port=port, now=clock.wall())
+            tell(Told("listening", f"{API_HOST}:{port}"))
+            ours, theirs = socket.socketpair()
+            lifeline = os.pipe()
+            supervisor = os.getpid()
+            middle = os.fork()
+            if middle == 0:
+                ours.close()
+                os.close(lifeline[1])
+                inside = _Inside(
+                    paths=paths,
+                    settings=settings,
+                    clock=clock,
+                    tell=tell,
+                    api=api,
+                    published=published,
+                    relay=theirs,
+                    lifeline=lifeline[0],
+                )
+                _middle(supervisor, inside)
+            theirs.close()
+            api.close()
+            os.close(lifeline[0])
+            paths.pid.write_text(str(os.getpid()))
     except NetloomError as error:
         tell(Told("failed", error.problem, error.hint, error.exit_code))
         return error.exit_code
@@ -165,6 +169,8 @@ class _Inside(msgspec.Struct, frozen=True, kw_only=True):
     clock: Clock
     tell: Tell
     api: socket.socket
+    published: Opened
+    """What leads from the host to Services."""
     relay: socket.socket
     """Takes the DNS sockets to the supervisor."""
     lifeline: int
@@ -219,7 +225,7 @@ def _first(inside: _Inside) -> None:
         mount("proc", "/proc", "proc")
         check_fabric(inside.settings.fabric)
         take_up(paths, inside.clock)
-        rooms = lay(inside.settings)
+        rooms, outside = lay(inside.settings), lay_outside(inside.settings)
         tell(Told("network"))
         underlay = _bind_underlay(inside.settings)
         _hand_over(inside.relay, underlay.dns)
@@ -229,6 +235,7 @@ def _first(inside: _Inside) -> None:
             rooms=rooms,
             listeners=Listeners(inside.api, underlay.api, _unix_listener(paths.api_socket)),
             clock=inside.clock,
+            outside=OutsideRoom(outside, inside.published),
         )
         init = Init(children=children, log_directory=paths.log, clock=inside.clock)
         tell(Told("started"))

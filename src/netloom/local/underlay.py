@@ -26,6 +26,8 @@ from netloom.units import Addr, Cidr
 
 BRIDGE = "underlay"
 NODE_DEVICE = "eth0"
+OUTSIDE = "client"
+"""The client's end in the cluster's namespace."""
 
 _ROUTER_SETTINGS = (
     Setting("net/ipv4/ip_forward", "1"),
@@ -57,6 +59,28 @@ def lay(settings: ClusterSettings) -> tuple[NodeRoom, ...]:
         if settings.segments > 1:
             sysctl.write(_ROUTER_SETTINGS)
         return tuple(_node(cluster, settings, index, name) for index, name in enumerate(settings.node_names))
+
+
+def lay_outside(settings: ClusterSettings) -> int:
+    """Make the client outside of the cluster, on the segment or behind the router; the descriptor of its namespace.
+
+    Raises:
+        KernelError: the kernel refused a link, an address or a route.
+    """
+    netns, outside = new_netns(), settings.outside
+    with Rtnl() as cluster:
+        cluster.add_veth(OUTSIDE, peer=NODE_DEVICE, peer_netns_fd=netns, mtu=settings.underlay_mtu)
+        if outside.is_behind:
+            _give(cluster, OUTSIDE, outside.segment.router_interfaces)
+        else:
+            cluster.set_master(OUTSIDE, bridge_of(settings, outside.segment))
+            cluster.set_up(OUTSIDE)
+    with Rtnl(netns) as client:
+        client.set_up("lo")
+        _give(client, NODE_DEVICE, outside.interfaces)
+        for gateway in outside.gateways:
+            client.replace_route(_default(gateway))
+    return netns
 
 
 def bridge_of(settings: ClusterSettings, segment: Segment) -> str:

@@ -80,5 +80,5 @@ async def run(client_config: ClientConfig, settings: ClusterSettings) -> None:
         Unavailable: the API server does not answer at the start; later it may come and go.
     """
     async with KubeClient(client_config, user_agent="netloom-controllers") as client:
-        await bootstrap(client, dns=settings.dns_addresses)
+        await bootstrap(client, dns=settings.dns_addresses, load_balancers=settings.load_balancer_ranges)
         await Loops(client, settings.pod_cidrs, ca_pem=client_config.ca_data).run()

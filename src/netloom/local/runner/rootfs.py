@@ -27,6 +27,8 @@ class PodView(msgspec.Struct, frozen=True):
     hosts: str
     hidden: tuple[str, ...] = ()
     """Directories that are shown empty."""
+    shares_tmp: bool = False
+    """The place for temporary files is the host's, read-only, too."""
 
 
 def prepare(view: PodView) -> None:
@@ -41,7 +43,7 @@ def prepare(view: PodView) -> None:
         if Path(directory).is_dir():
             mounts.mount("tmpfs", directory, "tmpfs", flags=mounts.MS_RDONLY, data="size=4k,mode=755")
     for place, options in _TMPFS:
-        if Path(place).is_dir():
+        if Path(place).is_dir() and not (view.shares_tmp and place == "/tmp"):  # noqa: S108 - as above
             mounts.mount("tmpfs", place, "tmpfs", flags=mounts.MS_NOSUID | mounts.MS_NODEV, data=options)
     Path(_KEEP).mkdir(parents=True)
     files = {"resolv.conf": view.resolv_conf, "hosts": view.hosts, "hostname": f"{view.hostname}\n"}
