@@ -6,6 +6,7 @@ import asyncio
 import functools
 
 from netloom.clock import Clock
+from netloom.controller.gateways import GatewayController
 from netloom.controller.lb_addresses import LoadBalancerAddresses
 from netloom.controller.leader import Leader
 from netloom.kube.client import KubeClient
@@ -33,6 +34,8 @@ async def _work(client: KubeClient, leader: Leader, clock: Clock) -> None:
     addresses = LoadBalancerAddresses(
         client, may_write=lambda: leader.is_leading, recorder=recorder, clock=clock
     )
+    gateways = GatewayController(client, may_write=lambda: leader.is_leading, recorder=recorder, clock=clock)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(recorder.run(), name="events")
+        tasks.create_task(gateways.run(), name="gateways")
         tasks.create_task(addresses.run(), name="load-balancer-addresses")
