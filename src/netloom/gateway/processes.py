@@ -1,0 +1,161 @@
+"""HAProxy as a process: started with our sockets, known to answer before it is relied on, told to finish when another has taken over.
+
+Comes in: a directory with its files, descriptors of listening sockets. Goes out: a ``Running`` process with its runtime socket. Not here: when
+(``engine.py``), what is in the files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import signal
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+
+from netloom.errors import InvalidObject, Unavailable
+from netloom.gateway.haproxy.told import CONFIG, socket_name
+from netloom.gateway.runtime import Runtime
+from netloom.linux import unix_sockets
+from netloom.linux.process import Command, Process, spawn
+
+_START_S = 30.0
+_REFUSED = re.compile(r"parsing \[[^\]:]*:(\d+)\]")
+_FILE = re.compile(r"(?:certs|lists|authorities|keys|maps)/[\w.-]+")
+
+
+class Refused(InvalidObject):
+    """HAProxy takes nothing of this configuration.
+
+    Args:
+        text: what it says.
+    """
+
+    def __init__(self, text: str) -> None:
+        alerts = [line for line in text.splitlines() if "[ALERT]" in line] or text.splitlines()
+        self.lines = tuple(int(number) for line in alerts for number in _REFUSED.findall(line))
+        self.files = tuple(name for line in alerts for name in _FILE.findall(line))
+        super().__init__("HAProxy", "", f"takes nothing of its configuration: {' | '.join(alerts[:4])[:600]}")
+
+
+class HaproxyProcess:
+    """One HAProxy that answers.
+
+    Args:
+        process: of it.
+        runtime: its socket.
+        path: of that socket.
+    """
+
+    def __init__(self, process: Process, runtime: Runtime, path: Path) -> None:
+        self._process = process
+        self._path = path
+        self.runtime = runtime
+
+    @property
+    def pid(self) -> int:
+        """Its number."""
+        return self._process.pid
+
+    async def wait(self) -> int:
+        """Return when it has ended, with how it did."""
+        return await self._process.wait()
+
+    def finish(self) -> None:
+        """It takes no new connections, and ends when those that it has are over."""
+        self.runtime.close()
+        self._process.kill(signal.SIGUSR1)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def close(self) -> None:
+        """Kill it where it still runs, and take away its socket."""
+        self.runtime.close()
+        self._process.close()
+        self._path.unlink(missing_ok=True)
+
+
+async def start(
+    program: str, directory: Path, number: int, doors: Mapping[int, tuple[int, ...]], log: int
+) -> HaproxyProcess:
+    """Start a HAProxy with the files of a directory; it answers when this returns.
+
+    Args:
+        program: its path or name.
+        directory: where it runs.
+        number: of the process, among those of this directory.
+        doors: descriptors of listening sockets by port.
+        log: descriptor that requests are told to.
+
+    Raises:
+        Refused: it does not take its configuration.
+        Unavailable: it does not answer in time.
+        NotFound: there is no such program.
+    """
+    path = directory / f"haproxy-{number}.sock"
+    said = os.memfd_create("haproxy")
+    with contextlib.ExitStack() as undo:
+        undo.callback(os.close, said)
+        # the socket is ours, too: who connects waits until the process reads, and nobody has to look whether it is there
+        listener = unix_sockets.listen(path, what="runtime socket", backlog=16)
+        undo.callback(listener.close)
+        env, passed = _handed(doors, listener)
+        process = await spawn(
+            Command(
+                argv=(program, "-db", "-f", CONFIG),
+                env=env | {"INNER": inner(directory, number)},
+                cwd=str(directory),
+                stdout=log,
+                # kept: what it says before it answers tells why it does not
+                stderr=said,
+                pass_fds=passed,
+            )
+        )
+        made = HaproxyProcess(process, Runtime(path), path)
+        with contextlib.ExitStack() as rescue:
+            rescue.callback(made.close)
+            await _answering(made, said)
+            rescue.pop_all()
+        return made
+
+
+def _handed(
+    doors: Mapping[int, tuple[int, ...]], listener: socket.socket
+) -> tuple[dict[str, str], tuple[int, ...]]:
+    """Environment and descriptors of a process."""
+    env = {"PATH": os.environ.get("PATH", ""), "CLI": str(listener.fileno())}
+    passed = [listener.fileno()]
+    for port, descriptors in doors.items():
+        for index, descriptor in enumerate(descriptors):
+            env[socket_name(port, index)] = str(descriptor)
+            passed.append(descriptor)
+    return env, tuple(passed)
+
+
+def inner(directory: Path, number: int) -> str:
+    """Name of the abstract socket on which a process hears its own copies and questions."""
+    return f"netloom-{os.getpid()}-{abs(hash(str(directory))) % 10**9}-{number}"
+
+
+async def _answering(made: HaproxyProcess, said: int) -> None:
+    """Return when it answers; raise what it said where it ends before."""
+
+    async def ended() -> None:
+        code = await made.wait()
+        text = os.pread(said, 1 << 16, 0).decode(errors="replace")
+        raise Refused(text if "[ALERT]" in text else f"ended with {code}: {text[-400:]}")
+
+    try:
+        async with asyncio.timeout(_START_S), asyncio.TaskGroup() as tasks:
+            watching = tasks.create_task(ended())
+            await made.runtime.ask(["show version"])
+            watching.cancel()
+    except TimeoutError as error:
+        raise Unavailable(f"HAProxy does not answer within {_START_S:g} s after its start") from error
+    except BaseExceptionGroup as group:
+        refused = group.subgroup(Refused)
+        raise (refused or group).exceptions[0] from None
