@@ -29,6 +29,9 @@ _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(os.uname().machine, 155)
 _SYS_MOUNT_SETATTR = 442
 """The same number on every architecture (Linux 5.12)."""
 
+_SYS_PIDFD_GETFD = 438
+"""The same number on every architecture (Linux 5.6)."""
+
 # use_errno: the thread's own errno is saved at the call, before Python can disturb it.
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -93,6 +96,15 @@ def pivot_root(new_root: str, put_old: str) -> None:
     """Make a mount the root, and put the old root at another place below it."""
     result = _libc.syscall(ctypes.c_long(_SYS_PIVOT_ROOT), os.fsencode(new_root), os.fsencode(put_old))
     _checked(result, f"pivot_root to {new_root}")
+
+
+def pidfd_getfd(pidfd: int, fd: int) -> int:
+    """A duplicate of another process's descriptor; the same right is needed as to trace it."""
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_PIDFD_GETFD), ctypes.c_int(pidfd), ctypes.c_int(fd), ctypes.c_uint(0)
+    )
+    _checked(result, f"pidfd_getfd of descriptor {fd}", "the process belongs to somebody else")
+    return int(result)
 
 
 def die_with_parent(parent: int) -> None:
