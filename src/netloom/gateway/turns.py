@@ -46,7 +46,7 @@ class Turns:
     Args:
         node: this node's name.
         pending: what changed.
-        engine: gives the engine, which is started where it does not run; only asked when there is something for it to do.
+        engine: what puts plans in force; given nothing until there is a door.
         on_turn: called after each turn.
         clock: the time.
     """
@@ -56,7 +56,7 @@ class Turns:
         *,
         node: str,
         pending: Pending,
-        engine: Callable[[], Applier],
+        engine: Applier,
         on_turn: Callable[[], None],
         clock: Clock,
     ) -> None:
@@ -114,7 +114,7 @@ class Turns:
         if plan is not self._plan and (plan.doors or self._is_used):
             self._is_used = True
             try:
-                applied = await self._engine().apply(plan)
+                applied = await self._engine.apply(plan)
             except NetloomError as error:
                 self._fail(str(error))
                 return

@@ -16,7 +16,7 @@ from netloom.api.core import Node
 from netloom.clock import Clock
 from netloom.gateway.config import GatewayConfig
 from netloom.gateway.engine import Engine
-from netloom.gateway.in_force import Told
+from netloom.gateway.kept import KeptEngine
 from netloom.gateway.pending import KINDS, Pending
 from netloom.gateway.publish import Publisher
 from netloom.gateway.report import GatewayReport
@@ -43,8 +43,7 @@ class NodeGateway:
         self._addresses = config.listen_at()
         self._known = asyncio.Event()
         self._uid = ""
-        self._engine: Engine | None = None
-        self._engine_wanted = asyncio.Event()
+        self._engine = KeptEngine(lambda: Engine(Path(config.directory), self._addresses, clock))
         self._node = Reflector(
             client, NODES, Node, on_change=self._node_changed, field_selector=f"metadata.name={config.node}"
         )
@@ -52,7 +51,7 @@ class NodeGateway:
         self._turns = Turns(
             node=config.node,
             pending=self._pending,
-            engine=self._started,
+            engine=self._engine,
             on_turn=lambda: self._publisher.look(),  # noqa: PLW0108 - it is made later
             clock=clock,
         )
@@ -61,7 +60,7 @@ class NodeGateway:
             client=client,
             node=config.node,
             uid=lambda: self._uid,
-            told=self._told,
+            told=lambda: self._turns.told,
             kinds=KINDS,
             clock=clock,
         )
@@ -88,20 +87,8 @@ class NodeGateway:
             tasks.create_task(self._node.run(), name="own node")
             await self._known.wait()
             tasks.create_task(self._publisher.run(), name="in force")
-            tasks.create_task(self._drive(), name="engine")
+            tasks.create_task(self._engine.run(), name="engine")
             await self._turns.run()
-
-    async def _drive(self) -> None:
-        """Run the engine from the moment it is wanted."""
-        await self._engine_wanted.wait()
-        assert self._engine is not None  # noqa: S101 - the event says so
-        await self._engine.run()
-
-    def _started(self) -> Engine:
-        if self._engine is None:
-            self._engine = Engine(Path(self._config.directory), self._addresses, self._clock)
-            self._engine_wanted.set()
-        return self._engine
 
     def report(self) -> GatewayReport:
         """What there is to see for ``netloom gateway status``."""
@@ -109,15 +96,12 @@ class NodeGateway:
             return GatewayReport(node=self._config.node, state="idle")
         return self._turns.report()
 
-    def _told(self) -> Told:
-        return self._turns.told
-
     def _page(self) -> tuple[str, str]:
         samples = [
             gauge("netloom_build_info", "1; the label has the version.", 1, version=__version__),
             *self._turns.samples(),
             *self._publisher.samples(),
-            *(() if self._engine is None else self._engine.samples()),
+            *self._engine.samples(),
         ]
         return CONTENT_TYPE, render(samples)
 

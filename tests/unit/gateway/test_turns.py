@@ -73,7 +73,7 @@ def world(monkeypatch):
     turns = Turns(
         node="node-1",
         pending=pending,
-        engine=lambda: engine,
+        engine=engine,
         on_turn=lambda: told.append(turns.told),
         clock=clock,
     )
