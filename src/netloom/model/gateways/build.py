@@ -21,6 +21,7 @@ from netloom.model.gateways.ingress_part import IngressPart
 from netloom.model.gateways.plan import Plan
 from netloom.model.gateways.pool_state import PoolState
 from netloom.model.gateways.route_state import RouteState
+from netloom.model.gateways.traffic_part import TrafficPart
 from netloom.model.gateways.view import GatewayChanges, GatewayView
 from netloom.model.provenance import Finding
 
@@ -39,6 +40,7 @@ class Gateways:
         self._gateways = GatewayState(self._estate)
         self._routes = RouteState(self._estate, self._gateways)
         self._ingress = IngressPart(self._estate)
+        self._traffic = TrafficPart(self._estate)
         self._pools = PoolState(self._estate)
         self._statuses: dict[StatusKey, dict[str, Any]] = {}
         self._findings: dict[object, tuple[Finding, ...]] = {}
@@ -82,6 +84,7 @@ class Gateways:
                 *self._routes.statuses(routes.keys),
                 *self._routes.policy_statuses(),
                 *ingress.statuses,
+                *self._traffic.update(touched),
             )
         )
         is_found = self._find(

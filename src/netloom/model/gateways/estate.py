@@ -19,8 +19,10 @@ from netloom.api.gateway import (
     Written,
 )
 from netloom.api.meta import KubeObject
+from netloom.api.traffic import TrafficPolicy
 from netloom.model.gateways.grants import Grants
 from netloom.model.gateways.routes import RouteKey
+from netloom.model.gateways.traffic import TrafficPolicies
 from netloom.model.gateways.view import GatewayChanges, GatewayView
 from netloom.units import ObjectKey
 
@@ -35,7 +37,8 @@ ROUTES = {
 _KINDS = tuple(kind for kind in GatewayView.__struct_fields__ if kind != "now")
 
 Touched = dict[str, set[ObjectKey]]
-"""By field of the view; ``endpoints`` has the Services of slices, ``now`` is there when time went on."""
+"""By field of the view; ``endpoints`` has the Services of slices, ``now`` is there when time went on,
+``policies`` when what TrafficPolicies say may be something else."""
 
 
 class Estate:
@@ -53,8 +56,10 @@ class Estate:
         self.namespaces: dict[ObjectKey, Namespace] = {}
         self.secrets: dict[ObjectKey, Secret] = {}
         self.config_maps: dict[ObjectKey, ConfigMap] = {}
+        self.traffic: dict[ObjectKey, TrafficPolicy] = {}
         self.kinds: dict[str, dict[ObjectKey, Any]] = {kind: getattr(self, kind, {}) for kind in _KINDS}
         self.granted = Grants(())
+        self.policies = TrafficPolicies({}, {}, self.granted)
         self.slices_of: dict[ObjectKey, dict[ObjectKey, EndpointSlice]] = {}
         """By Service."""
 
@@ -85,7 +90,21 @@ class Estate:
                 touched[kind] = keys
         if "grants" in touched:
             self.granted = Grants(self.grants.values())
+        if self._moves_policies(touched):
+            self.policies = TrafficPolicies(self.traffic, self.secrets, self.granted)
+            touched["policies"] = set()
         return touched
+
+    def _moves_policies(self, touched: Touched) -> bool:
+        """Whether what TrafficPolicies say may be something else now."""
+        if "traffic" in touched:
+            return True
+        policies = self.policies
+        return bool(self.traffic) and (
+            "grants" in touched
+            or not policies.secrets.isdisjoint(touched.get("secrets", ()))
+            or not policies.services.isdisjoint(touched.get("services", ()))
+        )
 
     def route(self, key: RouteKey) -> Route | None:
         """A route of any kind."""

@@ -25,7 +25,6 @@ from netloom.model.gateways.route_status import policy_status, route_status
 from netloom.model.gateways.routes import Around, ReadRoute, RouteKey, read_route
 from netloom.model.gateways.stream_routes import read_stream_route
 from netloom.model.gateways.tables import Table
-from netloom.model.gateways.traffic_lookup import NoTraffic, TrafficLookup
 from netloom.model.provenance import Finding
 from netloom.units import ObjectKey
 
@@ -52,7 +51,7 @@ class RouteState:
         self._wishes: dict[RouteKey, Mapping[str, PoolWish]] = {}
         self.tables: dict[ListenerId, Table] = {}
         self._policies = BackendPolicies({}, {}, {})
-        self._traffic: TrafficLookup = NoTraffic()
+        self._targeted: set[RouteKey] = set()
         self._by_service: dict[ObjectKey, set[RouteKey]] = {}
         self._by_parent: dict[tuple[str, ObjectKey], set[RouteKey]] = {}
         self._by_namespace: dict[str, set[RouteKey]] = {}
@@ -133,6 +132,8 @@ class RouteState:
             }
         for service in services:
             found |= self._by_service.get(service, set())
+        if "policies" in touched:
+            found |= self._under_policies()
         if "grants" in touched:
             namespaces = {key.namespace for key in touched["grants"]}
             found |= {
@@ -143,6 +144,20 @@ class RouteState:
                 if key.key.namespace != service.namespace
             }
         return found
+
+    def _under_policies(self) -> set[RouteKey]:
+        """Routes that TrafficPolicies are for, or were; those that name one in a filter, too."""
+        before = self._targeted
+        policies = self._estate.policies
+        self._targeted = {
+            RouteKey(kind, key) for kind in ("HTTPRoute", "GRPCRoute") for key in policies.targets(kind)
+        }
+        naming = {
+            key
+            for key, read in self._reads.items()
+            if any(one.rule.traffic.source is not None or one.rule.fault for one in read.rules)
+        }
+        return before | self._targeted | naming
 
     def _move_policies(self, touched: Touched) -> bool:
         policies = self._policies
@@ -160,7 +175,7 @@ class RouteState:
         given = self._estate.route(key)
         before = self._reads.get(key)
         estate = self._estate
-        around = Around(estate.services, estate.granted, self._policies, self._traffic)
+        around = Around(estate.services, estate.granted, self._policies, estate.policies)
         if given is None:
             after = None
         elif isinstance(given, HTTPRoute | GRPCRoute):
