@@ -53,8 +53,6 @@ class Backends:
         self, services: Mapping[ObjectKey, Service], grants: Grants, policies: BackendPolicies
     ) -> None:
         self.pools = PoolRefs(services)
-        self.services: set[ObjectKey] = set()
-        """Every Service that was asked for."""
         self._services = services
         self._grants = grants
         self._policies = policies
@@ -67,7 +65,7 @@ class Backends:
                 trouble=Trouble(field, INVALID_KIND, f"{kind} is no kind of backend; use a Service")
             )
         key = ObjectKey(reference.namespace or referrer.namespace, reference.name)
-        self.services.add(key)
+        self.pools.asked.add(key)
         transport = "UDP" if use.protocol is PoolProtocol.UDP else "TCP"
         port: ServicePort | Trouble
         if not self._grants.allows(referrer, "", "Service", key.namespace, key.name):

@@ -65,6 +65,8 @@ class PoolRefs:
     def __init__(self, services: Mapping[ObjectKey, Service]) -> None:
         self._services = services
         self._wishes: dict[str, PoolWish] = {}
+        self.asked: set[ObjectKey] = set()
+        """Every Service that was asked for, there or not: when one of them changes, whoever asked must ask again."""
 
     @property
     def wishes(self) -> Mapping[str, PoolWish]:
@@ -73,6 +75,7 @@ class PoolRefs:
 
     def port_of(self, service: ObjectKey, port: int | str, protocol: str = "TCP") -> ServicePort | str:
         """The port of this number or name, or what is wrong, in words (no such Service, no such port, ExternalName)."""
+        self.asked.add(service)
         found = self._services.get(service)
         if found is None:
             return f"Service {service} is not there"
@@ -85,6 +88,7 @@ class PoolRefs:
 
     def key(self, service: ObjectKey, port: int, use: PoolUse = _PLAIN) -> str:
         """Key of the pool of this port in this use; it will be in the plan. ``port_of`` says whether there is such a port."""
+        self.asked.add(service)
         key = f"{service.namespace}/{service.name}/{port}{use.words}"
         if key not in self._wishes:
             protocol = "UDP" if use.protocol is PoolProtocol.UDP else "TCP"

@@ -183,7 +183,7 @@ class _Reader:
             unresolved=tuple(self._unresolved),
             notes=tuple(notes),
             wishes=self._backends.pools.wishes,
-            services=frozenset(self._backends.services),
+            services=frozenset(self._backends.pools.asked),
         )
 
     def _rule(self, index: int, rule: HTTPRule | GRPCRule) -> list[Trouble]:
@@ -215,7 +215,7 @@ class _Reader:
         """The rule without its match."""
         field = f"spec.rules[{index}]"
         traffic, fault = self._policies(rule.name)
-        use = Use(self._protocol, outliers=traffic.outliers)
+        use = Use(self._protocol, traffic.session_cookie, traffic.outliers)
         filters = FilterReader(self._referrer, self._backends, self._traffic, use)
         done = (
             filters.of_rule(rule.filters, (m.match.path_kind for m in matches), field)
@@ -224,7 +224,7 @@ class _Reader:
         )
         if done.traffic is not None:
             traffic = self._traffic.joined(done.traffic, traffic)
-            use = Use(self._protocol, outliers=traffic.outliers)
+            use = Use(self._protocol, traffic.session_cookie, traffic.outliers)
         invalid += done.invalid
         self._unresolved += done.unresolved
         shares = tuple(self._shares(rule.backend_refs, filters, use, field, invalid))

@@ -52,7 +52,7 @@ def read_stream_route(route: TLSRoute | TCPRoute | UDPRoute, around: Around) -> 
         unresolved=tuple(dict.fromkeys(unresolved)),
         notes=tuple(notes),
         wishes=backends.pools.wishes,
-        services=frozenset(backends.services),
+        services=frozenset(backends.pools.asked),
     )
 
 
