@@ -376,7 +376,11 @@ def daemonize(paths: ClusterPaths, settings: ClusterSettings, clock: Clock, lock
 
 
 def _detach(paths: ClusterPaths) -> None:
-    """Let go of the terminal: no input, and output into the log."""
+    """Let go of the terminal and of whatever else the caller's caller left open: no input, and output into the log."""
+    for number in map(int, os.listdir("/proc/self/fd")):
+        with contextlib.suppress(OSError):  # that of the directory itself
+            if number > 2 and os.get_inheritable(number):  # ours are not: a lock of a shell would be held on
+                os.close(number)
     paths.log.mkdir(mode=0o700, exist_ok=True)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
