@@ -13,9 +13,9 @@ from netloom.model.gateways.view import GatewayView
 from netloom.model.inputs import ClusterView
 from netloom.observe.loading import load_kind
 
-_FROM_CLUSTER = ("services", "slices", "namespaces")
+FROM_CLUSTER = ("services", "slices", "namespaces")
 """Kinds that a view of the cluster has already."""
-KINDS = tuple(one for one in (*FIRST, *REST) if one.kind not in _FROM_CLUSTER)
+KINDS = tuple(one for one in (*FIRST, *REST) if one.kind not in FROM_CLUSTER)
 """Those that are read besides."""
 
 
@@ -27,7 +27,7 @@ class Edge:
 
     def plan(self, view: ClusterView, clock: Clock) -> Plan:
         """What gateways do in this cluster now."""
-        of_cluster = {name: getattr(view, name) for name in _FROM_CLUSTER}
+        of_cluster = {name: getattr(view, name) for name in FROM_CLUSTER}
         return compute(GatewayView(**of_cluster, **self._kinds, now=clock.wall())).plan
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from netloom.api.bgp import BGPPeer
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
@@ -42,6 +43,7 @@ class FollowedCluster:
             "pools": self._follow(client, resources.IP_POOLS, IPPool),
             "blocks": self._follow(client, resources.IP_BLOCKS, IPBlock),
             "load_balancer_pools": self._follow(client, resources.LOAD_BALANCER_POOLS, LoadBalancerPool),
+            "bgp_peers": self._follow(client, resources.BGP_PEERS, BGPPeer),
         }
 
         self._edge = {

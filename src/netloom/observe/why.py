@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from netloom.api.bgp import BGPPeer
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
@@ -92,6 +93,7 @@ async def load_view(client: KubeClient) -> AnnounceView:
         pools=await load_kind(client, resources.IP_POOLS, IPPool),
         blocks=await load_kind(client, resources.IP_BLOCKS, IPBlock),
         load_balancer_pools=await load_kind(client, resources.LOAD_BALANCER_POOLS, LoadBalancerPool),
+        bgp_peers=await load_kind(client, resources.BGP_PEERS, BGPPeer),
     )
 
 

@@ -166,15 +166,21 @@ class ClusterModel:
 
     @cached_property
     def duties(self) -> Mapping[Addr, Duty]:
-        """Addresses outside that nodes answer for; none where the view has no pools. A node that is not ready answers for nothing."""
+        """Addresses outside that nodes answer for; none where the view has no pools.
+
+        A node that is not ready answers for nothing, and nothing is announced by BGP where there is no peer.
+        """
         if not isinstance(self.view, AnnounceView):
             return {}
         gone = {key: GoneNode(key.name) for key, node in self.view.nodes.items() if is_unready(node)}
-        return Announcing.compute(
+        found = Announcing.compute(
             msgspec.structs.replace(self.view, gone=gone),
             cluster_cidrs=self.facts.cluster_cidrs,
             service_cidrs=self.facts.service_cidrs,
         ).duties
+        if self.view.bgp_peers:
+            return found
+        return {address: msgspec.structs.replace(duty, bgp=False) for address, duty in found.items()}
 
     def service_at_node_port(self, port: int | None) -> Service | None:
         """The Service that has this nodePort."""

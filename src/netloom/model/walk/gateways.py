@@ -146,10 +146,10 @@ class _GatewayPaths:
         if packet is None or node is None or packet.port != door.node_port:
             yield branch
             return
-        # that a process may listen there is said of any port of a node: here it is known which
-        steps = tuple(step for step in branch.steps if step.stage is not Stage.DELIVERY)
-        client = packet.source if packet.source is not None else "the client's own address"
-        text = f"the gateway listens at {endpoint_text(packet.destination, packet.port)}; it sees source {client}"
+        # that a process may listen there is said of any port of a node: here it is known which, and the answer is its own
+        steps = tuple(step for step in branch.steps if step.stage not in (Stage.DELIVERY, Stage.REPLY))
+        client = "the client's own address" if packet.source is None else f"source {packet.source}"
+        text = f"the gateway listens at {endpoint_text(packet.destination, packet.port)}; it sees {client}"
         trail = Trail(branch.share, packet, node, (*steps, Step(Stage.GATEWAY, node, text, (door.source,))))
         onward = inside(trail, found.decision, found.request, self._plan)
         if isinstance(onward, Branch):

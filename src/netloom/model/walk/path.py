@@ -123,7 +123,8 @@ class Paths:
         results = {tuple(sorted(map(_result, branches))) for branches in ways.values()}
         if len(results) == 1:
             first = doors[0]
-            same = f"{packet.destination} leads to a node, and each does the same: here {first}"
+            where = first if len(doors) == 1 else f"a node, and each does the same: here {first}"
+            same = f"{packet.destination} leads to {where}"
             yield from self._on_node(trail.then(Stage.ROUTE, same).at(first))
             return
         share = Fraction(1, len(doors))

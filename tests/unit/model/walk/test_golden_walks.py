@@ -15,10 +15,14 @@ import pytest
 
 from netloom.errors import NetloomError
 from netloom.model.egress.settings import Egress, StaticRoute
+from netloom.model.gateways.build import compute
 from netloom.model.inputs import ClusterFacts
 from netloom.model.routes.ways import FabricKind
-from netloom.observe.why import explain, render_text
+from netloom.model.walk.cluster import ClusterModel
+from netloom.model.walk.urls import read_asked
+from netloom.observe.why import explain_in, render_text
 from netloom.testing.builders import load_view
+from netloom.testing.edge import announce_view, edge_view
 
 GOLDEN = Path(__file__).parents[3] / "golden" / "walk"
 FACTS = ClusterFacts(
@@ -37,19 +41,23 @@ SETTINGS = {
     **{f"fabric-{kind.value}": {"fabric": kind} for kind in FabricKind},
 }
 """What a case says of its cluster beside FACTS."""
+NOW = 1_800_000_000.0
+"""In 2027."""
 CASES = sorted(path.parent.name for path in GOLDEN.glob("*/in.yaml"))
 
 
 def answers(case: str, asked: str) -> str:
     nodes = load_view((GOLDEN / "nodes.yaml").read_text())
-    view = load_view((GOLDEN / case / "in.yaml").read_text())
+    view = announce_view((GOLDEN / case / "in.yaml").read_text())
     view = msgspec.structs.replace(view, nodes={**nodes.nodes, **view.nodes})
     facts = msgspec.structs.replace(FACTS, **SETTINGS.get(case, {}))
+    plan = compute(edge_view(view, (GOLDEN / case / "in.yaml").read_text(), NOW)).plan
     blocks = []
     for question in re.findall(r"^\$ why (.+)$", asked, re.MULTILINE):
-        source, destination = question.split()
+        source, destination, *more = question.split()
+        asked = read_asked("GET", [text for text in more if text != "-H"])
         try:
-            report = explain(view, facts, source, destination)
+            report = explain_in(ClusterModel(view, facts, plan), source, destination, asked=asked)
         except NetloomError as error:
             text, code = f"error: {error}\n", error.exit_code
         else:
