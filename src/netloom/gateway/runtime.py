@@ -13,7 +13,8 @@ from pathlib import Path
 from netloom.errors import InvalidObject, Unavailable
 
 _PROMPT = b"\n> "
-_SEVERE = re.compile(r"^\[([0-4])\]:\s*(.*)", re.MULTILINE)
+_SEVERE = re.compile(r"^\[([0-4])\]:\s*+(?!(?:IP|port) changed from |no need to change )(.*)", re.MULTILINE)
+"""What a server's address was before is told as a warning, though it is done as it was asked."""
 _PATIENCE_S = 10.0
 _AT_ONCE = 200
 """Commands that are written before their answers are read."""
