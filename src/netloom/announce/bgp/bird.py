@@ -31,6 +31,10 @@ _TRY_AGAIN_S = 0.02
 _SHUT_DOWN_S = 2.0
 _LEAST_LIFE_S = 1.0
 """One that has ended sooner is not started again at once."""
+_SETTLED_S = 3.0
+"""After their sessions are up peers have told all that they know: they gather it for up to a second."""
+_RECOVERED_S = 20.0
+"""After this they are not waited for any more."""
 _MOST_COMPLAINT = 2000
 
 
@@ -77,6 +81,8 @@ class Bird:
         self._process: Process | None = None
         self._text = ""
         self._started = -math.inf
+        self._recovers_since: float | None = None
+        self._up_since: float | None = None
 
     @property
     def is_running(self) -> bool:
@@ -88,8 +94,12 @@ class Bird:
         """Whether this node has a configuration already: of this speaker, or of one before it."""
         return self._config.exists()
 
-    async def bring(self, text: str) -> None:
+    async def bring(self, text: str, recovery: str) -> None:
         """Have it run with this configuration; nothing is done where it does.
+
+        Args:
+            text: the configuration.
+            recovery: the one that it has instead after it has come back, until its peers have told what they know.
 
         Raises:
             NotFound: the program is not installed.
@@ -101,9 +111,13 @@ class Bird:
             with contextlib.suppress(Unavailable):
                 self._control = await Control.connect(self._socket, self._ended)
                 self._text = ""  # of a former speaker's: what it has in force is not known
+        is_first = not self.has_run
+        if self._control is None and not is_first:
+            self._recovers_since = asyncio.get_running_loop().time()
+        if self._recovers_since is not None:
+            text = recovery
         if self._control is not None and text == self._text:
             return
-        is_first = not self.has_run
         _write(self._config, text)
         if self._control is None:
             await self._start(is_first=is_first)
@@ -124,7 +138,18 @@ class Bird:
             name, session = _read(line.text)
             if session is not None:
                 found[name] = session
+        self._note(all_up=all(session.is_up for session in found.values()))
         return found
+
+    def _note(self, *, all_up: bool) -> None:
+        """Whether what the peers know is known by now; the next ``bring`` then has the whole configuration."""
+        if self._recovers_since is None:
+            return
+        now = asyncio.get_running_loop().time()
+        self._up_since = (self._up_since or now) if all_up else None
+        is_settled = self._up_since is not None and now - self._up_since >= _SETTLED_S
+        if is_settled or now - self._recovers_since >= _RECOVERED_S:
+            self._recovers_since = self._up_since = None
 
     async def leave(self) -> None:
         """A planned end: peers that can keep our routes until we are back (``config.RESTART_S``), the others drop them. Never fails."""

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from netloom.errors import UsageError
-from netloom.model.announcing.bgp import Announced, Speech
+from netloom.model.announcing.bgp import Advertised, Speech
 from netloom.model.announcing.bgp_peers import Peer
 from netloom.program.names import BGP_ROUTE_METRIC
 from netloom.units import Cidr, Family, family_of
@@ -51,13 +51,17 @@ def protocol_of(peer: str) -> str:
     return f"{_PEER}{hashlib.sha256(peer.encode()).hexdigest()[:16]}"
 
 
-def render(speech: Speech, *, passwords: Mapping[str, str], log: Path | None = None) -> str:
+def render(
+    speech: Speech, *, passwords: Mapping[str, str], log: Path | None = None, is_recovering: bool = False
+) -> str:
     """The configuration file.
 
     Args:
         speech: what there is to say.
         passwords: of those peers that have one, by the BGPPeer's name; who should have one and has none here is left out.
         log: where BIRD tells what it does; None: on its standard error.
+        is_recovering: for one that has just come back: the kernel keeps what it has until the peers have told what they know. BIRD waits for
+            that by itself only where a peer promises to say when it has done (FRR's helper does not).
 
     Raises:
         UsageError: a password or a path that cannot be written in BIRD's language.
@@ -72,7 +76,8 @@ def render(speech: Speech, *, passwords: Mapping[str, str], log: Path | None = N
     families = sorted({f for peer in speech.peers for f in peer.families}, key=lambda family: family.bits)
     for family in families:
         lines += _announced(family, speech)
-        lines += _learned(family, [cidr for cidr in speech.learned if family_of(cidr) is family])
+        ranges = [cidr for cidr in speech.learned if family_of(cidr) is family]
+        lines += _learned(family, ranges, is_recovering=is_recovering)
     for peer in speech.peers:
         password = passwords.get(peer.name, "")
         if peer.password is None or password:
@@ -104,7 +109,7 @@ def _announced(family: Family, speech: Speech) -> Iterator[str]:
     yield "}"
 
 
-def _attributes(one: Announced) -> str:
+def _attributes(one: Advertised) -> str:
     said = [f"bgp_community.add(({high},{low}));" for high, low in one.communities]
     said += [f"bgp_large_community.add(({a},{b},{c}));" for a, b, c in one.large_communities]
     if one.local_pref is not None:
@@ -112,7 +117,7 @@ def _attributes(one: Announced) -> str:
     return f" {{ {' '.join(said)} }}" if said else ""
 
 
-def _learned(family: Family, ranges: list[Cidr]) -> Iterator[str]:
+def _learned(family: Family, ranges: list[Cidr], *, is_recovering: bool) -> Iterator[str]:
     """The filter of what peers say, and the way into the kernel; what others have put there is never touched (``learn`` is off)."""
     channel = _CHANNELS[family]
     if not ranges:
@@ -123,6 +128,8 @@ def _learned(family: Family, ranges: list[Cidr]) -> Iterator[str]:
     yield "}"
     yield f"protocol direct 'direct:{channel}' {{ {channel}; }}"
     yield f"protocol kernel 'kernel:{channel}' {{"
+    if is_recovering:
+        yield "  disabled;"
     yield f"  {channel} {{ import none; export where source = RTS_BGP; }};"
     yield f"  metric {BGP_ROUTE_METRIC};"
     yield "  merge paths yes limit 16;"

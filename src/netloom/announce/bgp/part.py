@@ -191,7 +191,11 @@ class BgpPart:
             else:
                 passwords[peer.name] = text
         try:
-            await self._bird.bring(render(spoken, passwords=passwords, log=self._bird.log))
+            texts = [
+                render(spoken, passwords=passwords, log=self._bird.log, is_recovering=recovering)
+                for recovering in (False, True)
+            ]
+            await self._bird.bring(texts[0], texts[1])
             live = await self._bird.sessions()
         except NetloomError as error:
             self._fault(error)

@@ -36,7 +36,7 @@ from netloom.model.routes.peers import NodeRanges, read_node
 from netloom.units import Addr, Cidr, ObjectKey
 
 
-class Announced(msgspec.Struct, frozen=True, kw_only=True):
+class Advertised(msgspec.Struct, frozen=True, kw_only=True):
     """One prefix, and what its route carries. ``local_pref`` is for peers of the own system only; None: the router's own."""
 
     prefix: Cidr
@@ -51,7 +51,7 @@ class Speech(msgspec.Struct, frozen=True, kw_only=True):
 
     router_id: ipaddress.IPv4Address
     peers: tuple[Peer, ...] = ()
-    announced: tuple[Announced, ...] = ()
+    announced: tuple[Advertised, ...] = ()
     learned: tuple[Cidr, ...] = ()
     """Routes into these are taken from the peers and go into the kernel; none: nothing is learned."""
     findings: tuple[Finding, ...] = ()
@@ -96,7 +96,7 @@ def speech(
     learned: tuple[Cidr, ...] = ()
     if fabric is not None:
         for cidr, source in own_ranges(node, fabric).items():
-            found[cidr] = Announced(prefix=cidr, sources=(source,))
+            found[cidr] = Advertised(prefix=cidr, sources=(source,))
         learned = _learned(fabric)
     return Speech(
         router_id=router_id(read_node(node)),
@@ -139,9 +139,9 @@ def _learned(fabric: PodNetwork) -> tuple[Cidr, ...]:
     return tuple(sorted(ranges, key=_rank))
 
 
-def _services(node: str, outside: Outside, findings: list[Finding]) -> dict[Cidr, Announced]:
+def _services(node: str, outside: Outside, findings: list[Finding]) -> dict[Cidr, Advertised]:
     """The prefixes for the duties of this node; several that come to the same one are one, with what any of them carries."""
-    found: dict[Cidr, Announced] = {}
+    found: dict[Cidr, Advertised] = {}
     pools = [outside.pools[key] for key in sorted(outside.pools)]
     for address in sorted(outside.duties, key=lambda one: (one.version, int(one))):
         duty = outside.duties[address]
@@ -156,8 +156,8 @@ def _services(node: str, outside: Outside, findings: list[Finding]) -> dict[Cidr
 
 def _announced(
     duty: Duty, pool: LoadBalancerPool | None, users: Sequence[Service | None], findings: list[Finding]
-) -> Announced:
-    one = Announced(prefix=ipaddress.ip_network(duty.address), sources=(duty.source,))
+) -> Advertised:
+    one = Advertised(prefix=ipaddress.ip_network(duty.address), sources=(duty.source,))
     if pool is not None:
         one = _of_pool(one, duty.address, pool, findings)
     for service in users:
@@ -166,7 +166,7 @@ def _announced(
     return one
 
 
-def _of_pool(one: Announced, address: Addr, pool: LoadBalancerPool, findings: list[Finding]) -> Announced:
+def _of_pool(one: Advertised, address: Addr, pool: LoadBalancerPool, findings: list[Finding]) -> Advertised:
     subject, bgp = source_of("LoadBalancerPool", pool.metadata), pool.spec.bgp
     short: list[Community] = []
     large: list[LargeCommunity] = []
@@ -177,7 +177,7 @@ def _of_pool(one: Announced, address: Addr, pool: LoadBalancerPool, findings: li
     if preference is not None and not 0 <= preference <= MOST_LOCAL_PREF:
         findings.append(_no_preference(subject.at("spec.bgp.localPref"), str(preference)))
         preference = None
-    return Announced(
+    return Advertised(
         prefix=_aggregate(address, pool, subject, findings),
         communities=tuple(sorted(set(short))),
         large_communities=tuple(sorted(set(large))),
@@ -207,7 +207,7 @@ def _aggregate(address: Addr, pool: LoadBalancerPool, subject: Source, findings:
     return alone
 
 
-def _of_service(one: Announced, service: Service, findings: list[Finding]) -> Announced:
+def _of_service(one: Advertised, service: Service, findings: list[Finding]) -> Advertised:
     """What a Service says itself counts in place of what its pool says."""
     subject, said = source_of("Service", service.metadata), service.metadata.annotations
     if COMMUNITIES_ANNOTATION in said:
@@ -232,9 +232,9 @@ def _of_service(one: Announced, service: Service, findings: list[Finding]) -> An
     return one
 
 
-def _merged(one: Announced, other: Announced) -> Announced:
+def _merged(one: Advertised, other: Advertised) -> Advertised:
     preferences = [p for p in (one.local_pref, other.local_pref) if p is not None]
-    return Announced(
+    return Advertised(
         prefix=one.prefix,
         communities=tuple(sorted({*one.communities, *other.communities})),
         large_communities=tuple(sorted({*one.large_communities, *other.large_communities})),
