@@ -180,7 +180,7 @@ def share_lines(rule: str) -> Iterator[str]:
     """A choice by weight: a bucket by chance, and the lane that has it."""
     weighted = "{ var(txn.to) -m beg w }"
     yield f"{rule} set-var(txn.w) var(txn.to),field(1,\\x20) if {weighted}"
-    yield f"{rule} set-var(txn.n) var(txn.w),map_str_int({SHARES}) if {weighted}"
+    yield f"{rule} set-var(txn.n) var(txn.w),map_str({SHARES}) if {weighted}"
     yield f"{rule} set-var(txn.r) rand,mod(txn.n) if {weighted}"
     yield f"{rule} set-var(txn.way) var(txn.w),concat(/,txn.r),map_str({SHARES}) if {weighted}"
 
