@@ -334,7 +334,7 @@ def _head(length: int, kind: int, *, plain: bool = False) -> bytes:
     return struct.pack("=HH", length, kind if plain else kind | NLA_F_NESTED)
 
 
-_HOST_ORDER = (Field.SLOT, Field.LABEL)
+_HOST_ORDER = (Field.SLOT, Field.LABEL, Field.MARK)
 """Numbers in the host's order, as ``numgen`` and ``meta`` leave them in their registers; all else is in network order."""
 
 
@@ -343,6 +343,7 @@ def _layout(fields: tuple[Field, ...], family: Family) -> struct.Struct:
     parts = {
         Field.SLOT: "4s",
         Field.LABEL: "4s",
+        Field.MARK: "4s",
         Field.ADDRESS: address,
         Field.SOURCE_RANGE: address,
         Field.PROTOCOL: "B3x",

@@ -55,7 +55,7 @@ _IFLA_IFALIAS, _IFLA_AF_SPEC, _IFLA_NET_NS_FD, _IFLA_EXT_MASK, _IFLA_LINK_NETNSI
 _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 2
 _IFLA_INET6_ADDR_GEN_MODE = 8
 _IFLA_INET_CONF = 1
-_DEVCONF = {"forwarding": 1, "arp_ignore": 19}
+_DEVCONF = {"forwarding": 1, "rp_filter": 8, "arp_ignore": 19}
 """Numbers of IPv4 settings (IPV4_DEVCONF_*, linux/ip.h)."""
 _I32 = struct.Struct("=i")
 _IN6_ADDR_GEN_MODE_NONE = 1

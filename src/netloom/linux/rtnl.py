@@ -16,10 +16,12 @@ from netloom.linux.netlink import NETLINK_ROUTE, Message, NetlinkSocket, Request
 from netloom.linux.netlink_client import NetlinkClient
 from netloom.program.links import Bridge, BridgePort, Interface, Link, LinkAddress, Veth, Vxlan
 from netloom.program.neighbours import ForwardingEntry, Neighbour
-from netloom.program.routes import Route
+from netloom.program.routes import MarkRule, Route
 from netloom.units import Addr, Family
 
-_DELETIONS = frozenset({rtmsg.RTM_DELLINK, rtmsg.RTM_DELADDR, rtmsg.RTM_DELROUTE, rtmsg.RTM_DELNEIGH})
+_DELETIONS = frozenset(
+    {rtmsg.RTM_DELLINK, rtmsg.RTM_DELADDR, rtmsg.RTM_DELROUTE, rtmsg.RTM_DELNEIGH, rtrule.RTM_DELRULE}
+)
 _GONE = frozenset({errno.ENODEV, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL})
 
 
@@ -226,6 +228,18 @@ class Rtnl(NetlinkClient):
         """Rules for the packets of one address: the address, packed, and the table that they ask."""
         found = map(rtrule.read_source_rule, self._netlink.dump(rtrule.dump_rules(family)))
         return {rule for rule in found if rule is not None}
+
+    def mark_rules(self, family: Family) -> set[MarkRule]:
+        """Rules for the packets with one mark."""
+        found = map(rtrule.read_mark_rule, self._netlink.dump(rtrule.dump_rules(family)))
+        return {rule for rule in found if rule is not None}
+
+    def change_mark_rules(
+        self, family: Family, *, add: Iterable[MarkRule] = (), delete: Iterable[MarkRule] = ()
+    ) -> None:
+        """Make rules, then take others away; no error for those that are gone."""
+        requests = [rtrule.new_mark_rule(family, rule) for rule in add]
+        self.batch_tolerating_gone([*requests, *(rtrule.delete_mark_rule(family, rule) for rule in delete)])
 
     # --- neighbours
 

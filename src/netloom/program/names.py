@@ -56,6 +56,33 @@ WIREGUARD_LINK = FABRIC_LINK_PREFIX + "wireguard"
 BRIDGE_LINK = FABRIC_LINK_PREFIX + "bridge"
 """The bridge of a node's pods, where they are on one."""
 
+EGRESS_LINK = "netloom-egress"
+"""The interface between nodes for what leaves by another node's address. Its name does not begin as those of pods and fabrics do: what comes
+out of it has sources outside, or pods that no route of this node leads to."""
+
+EGRESS_PORT = 8286
+EGRESS_VNI = 4097
+"""Its UDP port and VXLAN number, other than those of any fabric."""
+
+EGRESS_ROUTE_PROTOCOL = 209
+"""Routes and rules for what leaves by another node's address."""
+
+EGRESS_RULE_PRIORITY = 2010
+"""Of the rules that ask the tables of these routes, by mark."""
+
+EGRESS_MARKS = 0x4E450000
+"""What marks of these packets begin with; the lower 12 bits are the number of an address to leave by. Whole marks are compared, and they are
+taken off before a packet leaves the node. A table of routes has the number of its mark."""
+EGRESS_MARKS_MASK = 0xFFFFF000
+EGRESS_ANSWERS = EGRESS_MARKS | 0xFFF
+"""Mark of answers from outside, on their way back to the node of the pod."""
+
+
+def exit_mark(number: int) -> int:
+    """Mark and table of routes of an address to leave by."""
+    return EGRESS_MARKS | number
+
+
 HOST_SIDE_MAC = "ee:ee:ee:ee:ee:ee"
 """MAC of the host side of every pod: the pod's permanent neighbour entry needs no look-up. Locally administered."""
 
@@ -80,7 +107,9 @@ def is_pod_link(name: str) -> bool:
 
 def is_own_link(name: str) -> bool:
     """True for an interface that netloom made on a node: a pod's, its limits', or one of a fabric (``nl-vxlan``, ``nl-bridge`` ...)."""
-    return is_pod_link(name) or is_pod_relay(name) or name.startswith(FABRIC_LINK_PREFIX)
+    return (
+        is_pod_link(name) or is_pod_relay(name) or name.startswith(FABRIC_LINK_PREFIX) or name == EGRESS_LINK
+    )
 
 
 STATIC_ROUTE_PROTOCOL = 208
@@ -142,6 +171,29 @@ NFT_UDP_TABLE = "netloom-udp"
 NFT_WIREGUARD_TABLE = "netloom-wireguard"
 """The table of each family that a tunnel has for itself: the address that the node's own packets have inside, and where packets
 may travel encrypted only, what drops the others."""
+NFT_EGRESS_TABLE = "netloom-egress"
+"""The table of each family for what leaves by gateways; it is there as long as there are such."""
+NFT_EGRESS_PODS = "pods"
+"""Map from a pod that leaves by gateways to what they say of it, as a mark for a moment."""
+NFT_EGRESS_WAYS = "ways"
+"""Map from that and a destination to the mark of the address to leave by."""
+NFT_EGRESS_SOURCES = "sources"
+"""Map from mark to address, of addresses that this node has; ``held`` are their marks, ``held-addresses`` they themselves."""
+NFT_EGRESS_HELD = "held"
+NFT_EGRESS_HELD_ADDRESSES = "held-addresses"
+NFT_EGRESS_REMOTE = "remote"
+"""Pods of other nodes that leave here."""
+NFT_EGRESS_INSIDE = "inside"
+"""Ranges of the cluster."""
+NFT_EGRESS_ENDS = "ends"
+"""Other nodes' ends of the tunnels."""
+NFT_EGRESS_CHOOSE = "choose"
+NFT_EGRESS_CHOSEN = "chosen"
+NFT_EGRESS_LEAVING = "leaving"
+NFT_EGRESS_NONE = "none"
+NFT_EGRESS_TRANSLATE = "translate"
+NFT_EGRESS_SENT = "sent"
+NFT_EGRESS_ARRIVALS = "arrivals"
 NFT_TUNNEL_SOURCE = "source"
 NFT_ONLY_INSIDE_IN = "only-inside-in"
 NFT_ONLY_INSIDE_OUT = "only-inside-out"

@@ -33,6 +33,8 @@ class Field(enum.Enum):
     LABEL = "label"
     """A number in the packet's priority, which nft writes as ``major:minor`` in hexadecimal: where our rules note things for
     each other."""
+    MARK = "mark"
+    """The packet's mark."""
     ADDRESS = "address"
     SOURCE_RANGE = "source range"
     """From and to a source address, both included: the last part of an interval set's key."""
@@ -305,6 +307,7 @@ def _range(atom: Atom) -> str:
 _ATOMS: dict[Field, Callable[[Atom], str]] = {
     Field.SLOT: str,
     Field.LABEL: _label,
+    Field.MARK: lambda atom: f"{atom:#010x}" if isinstance(atom, int) else repr(atom),
     Field.ADDRESS: _address,
     Field.SOURCE_RANGE: _range,
     Field.PROTOCOL: _protocol,
@@ -320,6 +323,7 @@ def _typeof(family: Family, fields: tuple[Field, ...]) -> str:
     words = {
         Field.SLOT: "numgen random mod 65536",
         Field.LABEL: "meta priority",
+        Field.MARK: "meta mark",
         Field.ADDRESS: f"{family.value} daddr",
         Field.SOURCE_RANGE: f"{family.value} saddr",
         Field.PROTOCOL: "meta l4proto",

@@ -33,6 +33,18 @@ class RouteKind(enum.IntEnum):
     """Dropped, and the sender is told (ICMP host unreachable)."""
 
 
+class MarkRule(msgspec.Struct, frozen=True, order=True):
+    """A rule of routing policy: packets with this very mark are routed by a table; as ``ip rule add fwmark`` makes them."""
+
+    mark: int
+    table: int
+    priority: int
+    protocol: int
+
+    def __str__(self) -> str:
+        return f"{self.priority}: fwmark {self.mark:#x} lookup {self.table}"
+
+
 class Route(msgspec.Struct, frozen=True, kw_only=True):
     """One route of one table: a unicast route, or one that says that nobody is to be reached.
 

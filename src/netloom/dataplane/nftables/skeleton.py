@@ -361,6 +361,7 @@ def _postrouting(node: Layout) -> Iterator[Rule]:
 def _leaving(node: Layout) -> Iterator[Rule]:
     # in the order of model.egress.leaving
     ip = node.family.value
+    yield f'oifname "{names.EGRESS_LINK}" return', "by the address of another node, which that one gives"
     yield f"{ip} daddr @{POD_RANGES.name} return", "pods with an address of a pool"
     yield f"{ip} daddr @{PEERS.name} return", "nodes that have a way back to pods"
     for setting, cidr in node.no_masquerade:

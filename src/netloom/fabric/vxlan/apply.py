@@ -5,19 +5,17 @@ Implements ``fabric/face.py``. Not here: what there should be (``compile``).
 
 from __future__ import annotations
 
-import errno
 import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from netloom.errors import KernelError
 from netloom.fabric.vxlan.compile import Compiled, PeerProgram, Tunnel, compile_peers, compile_tunnel
+from netloom.fabric.vxlan_device import bring_up
 from netloom.linux import netns, rtmsg, rtmsg_overlay
-from netloom.linux.netlink import NETLINK_ROUTE, NetlinkSocket, Request, u32
+from netloom.linux.netlink import Request
 from netloom.linux.rtnl import Rtnl
 from netloom.model.inputs import NodeFacts
 from netloom.model.state import PeerRoute
-from netloom.program.links import Vxlan
 from netloom.program.names import VXLAN_LINK, VXLAN_ROUTE_PROTOCOL
 from netloom.program.neighbours import ForwardingEntry, Neighbour
 from netloom.program.routes import Route
@@ -64,7 +62,7 @@ class VxlanFabric:
         compiled = _told(compile_peers(peers, tunnel))
         wanted = list(compiled.programs.values())
         with Rtnl(self._netns_fd) as rtnl:
-            index = _bring_up(rtnl, tunnel, self._netns_fd)
+            index = bring_up(rtnl, tunnel.device, tunnel.addresses, self._netns_fd)
             entries = {p.entry: None for p in wanted}
             neighbours = {p.neighbour: None for p in wanted}
             routes = {p.route: None for p in wanted}
@@ -155,58 +153,6 @@ class VxlanFabric:
         self._tunnel = None
         self._in_force = {}
         self._users = Counter()
-
-
-def _bring_up(rtnl: Rtnl, tunnel: Tunnel, netns_fd: int | None) -> int:
-    """The interface as it should be, and up; its number."""
-    wanted = tunnel.device
-    live = rtnl.find_vxlan(wanted.name)
-    if live is None or not _is_same(live, wanted):
-        rtnl.delete_link(wanted.name)
-        _make(rtnl, wanted)
-        live = wanted
-    index = rtnl.index(wanted.name)
-    link = rtnl.find_link(wanted.name)
-    requests: list[Request] = []
-    if live.mac != wanted.mac:
-        mac = bytes.fromhex(wanted.mac.replace(":", ""))
-        requests.append(rtmsg.set_link(index, f"MAC of {wanted.name}", address=mac))
-    if live.mtu != wanted.mtu:
-        requests.append(rtmsg.set_link(index, f"mtu {wanted.mtu} on {wanted.name}", mtu=u32(wanted.mtu)))
-    if link is None or not link.up:
-        note = f"netloom vxlan {wanted.vni}, port {wanted.port}".encode()
-        requests.append(rtmsg.quieten_link(index, wanted.name))
-        requests.append(rtmsg.set_link(index, f"set {wanted.name} up", up=True, alias=note))
-    present = {a.interface for a in rtnl.addresses(wanted.name)}
-    missing = [a for a in tunnel.addresses if a not in present]
-    requests += [rtmsg.new_address(index, a, wanted.name) for a in missing]
-    requests += [
-        rtmsg.delete_address(index, a, wanted.name)
-        for a in present
-        if a not in tunnel.addresses and not a.is_link_local
-    ]
-    with NetlinkSocket(NETLINK_ROUTE, netns_fd=netns_fd, groups=(rtmsg.RTNLGRP_IPV6_ROUTE,)) as notices:
-        rtnl.batch_tolerating_gone(requests)
-        rtnl.wait_local([a.ip for a in missing], notices)
-    return index
-
-
-def _make(rtnl: Rtnl, wanted: Vxlan) -> None:
-    try:
-        rtnl.batch([rtmsg_overlay.new_vxlan(wanted)])
-    except KernelError as error:
-        if error.errno == errno.EEXIST:
-            hint = f"another VXLAN interface of this node has VNI {wanted.vni} at port {wanted.port}; choose another vni or tunnel_port"
-            raise KernelError(error.operation, error.errno, "is taken", hint) from error
-        if error.errno == errno.EOPNOTSUPP:
-            hint = "load the kernel's vxlan module, or choose another fabric"
-            raise KernelError(error.operation, error.errno, "this kernel has no VXLAN", hint) from error
-        raise
-
-
-def _is_same(live: Vxlan, wanted: Vxlan) -> bool:
-    """But for what can be changed in place."""
-    return (live.vni, live.local, live.port) == (wanted.vni, wanted.local, wanted.port)
 
 
 def _is_replaced(route: Route, destinations: set[Cidr]) -> bool:

@@ -5,13 +5,14 @@ Not here: how they follow from objects (``exits.py``), what becomes of one packe
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
 
 from netloom.model.provenance import Source
-from netloom.units import Addr, Cidr, ObjectKey
+from netloom.units import Addr, Cidr, Family, ObjectKey, family_of
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -97,10 +98,19 @@ class EgressDelta(msgspec.Struct, frozen=True):
         return not (self.pods or self.exits or self.ends) and self.nodes is None
 
 
+NEAR: Mapping[Family, tuple[Cidr, ...]] = {
+    Family.V4: (ipaddress.ip_network("169.254.0.0/16"), ipaddress.ip_network("224.0.0.0/4")),
+    Family.V6: (ipaddress.ip_network("fe80::/10"), ipaddress.ip_network("ff00::/8")),
+}
+"""Link-local addresses, which every node has its own behind, and groups: no matter of gateways."""
+
+
 def way_of(state: EgressState, pod: Addr, destination: Addr) -> PodWay | None:
-    """What a gateway says of a packet of a pod to an address outside; None: nothing. Link-local addresses are of the pod's own node."""
+    """What a gateway says of a packet of a pod to an address outside; None: nothing."""
     found = state.pods.get(pod)
-    if found is None or destination in state.nodes or destination.is_link_local:
+    if found is None or destination in state.nodes:
+        return None
+    if any(destination in cidr for cidr in NEAR[family_of(destination)]):
         return None
     return next((way for way in found.ways if way.concerns(destination)), None)
 
