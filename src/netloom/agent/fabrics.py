@@ -1,4 +1,4 @@
-"""Which rooms build the fabric of this node. In: settings of cluster and node. Out: a fabric. Not here: which peer goes which way (the model)."""
+"""Which rooms build the fabric of this node, and its ways out. In: settings of cluster and node. Out: a fabric. Not here: which peer goes which way (the model)."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Protocol
 import msgspec
 
 from netloom.fabric.bgp.apply import LearnedRoutes
+from netloom.fabric.egress.apply import EgressPaths
+from netloom.fabric.egress.ender import EgressEnder
 from netloom.fabric.face import Fabric
 from netloom.fabric.hostgw.apply import HostGateway
 from netloom.fabric.l2.apply import BridgeFabric
@@ -33,6 +35,7 @@ class Fabrics(msgspec.Struct, frozen=True):
     """The fabric of a node, and what of it must run."""
 
     fabric: MeasuredFabric
+    ways_out: EgressPaths
     works: tuple[Work, ...] = ()
 
 
@@ -58,12 +61,17 @@ def fabric_of(
         Way.BLOCKED: BlockedPeers(),
     }
     ways = _ways_of(cluster.fabric)
-    works = tuple(work for way, work in ((Way.UDP, udp), (Way.WIREGUARD, wireguard)) if way in ways)
+    ender = EgressEnder()
+    tunnels = (work for way, work in ((Way.UDP, udp), (Way.WIREGUARD, wireguard)) if way in ways)
+    works: tuple[Work, ...] = (*tunnels, ender)
+    exits = EgressPaths(ender=ender)
     used = {way: room for way, room in rooms.items() if way in ways}
     retired = [room for way, room in rooms.items() if way not in ways]
     if cluster.fabric is FabricKind.L2 or cluster.stretched:
-        return Fabrics(MeasuredFabric(BridgeFabric(FabricOfWays(used, retired=tuple(retired)))), works)
-    return Fabrics(MeasuredFabric(FabricOfWays(used, retired=(*retired, BridgeFabric()))), works)
+        bridged = BridgeFabric(FabricOfWays(used, retired=tuple(retired)))
+        return Fabrics(MeasuredFabric(bridged), exits, works)
+    joined = FabricOfWays(used, retired=(*retired, BridgeFabric()))
+    return Fabrics(MeasuredFabric(joined), exits, works)
 
 
 def _ways_of(fabric: FabricKind) -> set[Way]:

@@ -42,6 +42,7 @@ _TOLD: Mapping[str, tuple[Resource, str]] = {
     "EndpointSlice": (resources.ENDPOINT_SLICES, "EndpointSliceNotRead"),
     "IPPool": (resources.IP_POOLS, "PoolNotRead"),
     "IPBlock": (resources.IP_BLOCKS, "BlockNotRead"),
+    "EgressGateway": (resources.EGRESS_GATEWAYS, "GatewayNotRead"),
     "Pod": (resources.PODS, "PodNotRead"),
 }
 """By kind: its resource, and the reason of Events about fields that cannot be used as written."""

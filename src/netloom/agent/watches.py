@@ -9,6 +9,7 @@ from typing import Any
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
+from netloom.api.egress import EgressGateway
 from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
 from netloom.kube import resources
@@ -48,6 +49,7 @@ class Watches:
             self._follow("cluster_policies", resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
             self._follow("pools", resources.IP_POOLS, IPPool),
             self._follow("blocks", resources.IP_BLOCKS, IPBlock),
+            self._follow("egress_gateways", resources.EGRESS_GATEWAYS, EgressGateway),
             self.nodes,
         )
 

@@ -98,6 +98,7 @@ class NodeAgent:
             publish=functools.partial(self._notes.say, KEY_ANNOTATION),
         )
         self._fabric, self._fabric_works = fabrics.fabric, fabrics.works
+        self._ways_out = fabrics.ways_out
         self._pods = PodParts(
             config=config,
             mark=self._pending.mark,
@@ -314,6 +315,7 @@ class NodeAgent:
             acks=self._acks,
             clock=self._clock,
             report=self._findings.take,
+            ways_out=self._ways_out,
             others=(self._servers, self._paths.prober, self._names.domains),
             on_turn=lambda began: self._health.in_force(began=began),
         )

@@ -48,6 +48,16 @@ class Others(Protocol):
         """This has come in force; must not block and must not fail."""
 
 
+class WaysOut(Protocol):
+    """Who leads what leaves by other nodes' addresses; one task at a time, told before the plane is."""
+
+    async def start(self, state: NetworkState, facts: NodeFacts) -> None:
+        """Bring the kernel to this; KernelError."""
+
+    async def apply(self, delta: Delta) -> None:
+        """Put a change in force; KernelError."""
+
+
 class Engine:
     """Keeps one node's kernel equal to the model."""
 
@@ -62,6 +72,7 @@ class Engine:
         clock: Clock,
         report: Callable[[Iterable[Finding]], None],
         others: tuple[Others, ...] = (),
+        ways_out: WaysOut | None = None,
         on_turn: Callable[[float], None] = lambda _: None,
     ) -> None:
         """``on_turn`` is called after each turn that succeeded, with the monotonic time at which it began."""
@@ -74,6 +85,7 @@ class Engine:
         self._clock = clock
         self._report = report
         self._others = others
+        self._ways_out = ways_out
         self._on_turn = on_turn
         self._new_facts: NodeFacts | None = None
         self._known_findings: tuple[Finding, ...] = ()
@@ -167,6 +179,8 @@ class Engine:
             if delta.routes:
                 await self._fabric.apply(delta.routes)
             if not delta.is_empty:
+                if self._ways_out is not None:
+                    await self._ways_out.apply(delta)
                 await self._plane.apply(delta)
         except KernelError as error:
             log.warning("a change was refused, comparing everything: %s", error)
@@ -180,6 +194,8 @@ class Engine:
     async def _apply_all(self) -> None:
         state = self._network.state
         await self._fabric.start(state.routes, self._facts)
+        if self._ways_out is not None:
+            await self._ways_out.start(state, self._facts)
         await self._plane.start(state, self._facts)
         for other in self._others:
             other.start(state, self._facts)

@@ -9,6 +9,7 @@ from netloom.api.bgp import BGPPeer
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
+from netloom.api.egress import EgressGateway
 from netloom.api.load_balancers import LoadBalancerPool
 from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
@@ -42,6 +43,7 @@ class FollowedCluster:
             ),
             "pools": self._follow(client, resources.IP_POOLS, IPPool),
             "blocks": self._follow(client, resources.IP_BLOCKS, IPBlock),
+            "egress_gateways": self._follow(client, resources.EGRESS_GATEWAYS, EgressGateway),
             "load_balancer_pools": self._follow(client, resources.LOAD_BALANCER_POOLS, LoadBalancerPool),
             "bgp_peers": self._follow(client, resources.BGP_PEERS, BGPPeer),
         }

@@ -15,6 +15,7 @@ from netloom.api.bgp import BGPPeer
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service
 from netloom.api.discovery import EndpointSlice
+from netloom.api.egress import EgressGateway
 from netloom.api.load_balancers import LoadBalancerPool
 from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
@@ -92,6 +93,7 @@ async def load_view(client: KubeClient) -> AnnounceView:
         cluster_policies=await load_kind(client, resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
         pools=await load_kind(client, resources.IP_POOLS, IPPool),
         blocks=await load_kind(client, resources.IP_BLOCKS, IPBlock),
+        egress_gateways=await load_kind(client, resources.EGRESS_GATEWAYS, EgressGateway),
         load_balancer_pools=await load_kind(client, resources.LOAD_BALANCER_POOLS, LoadBalancerPool),
         bgp_peers=await load_kind(client, resources.BGP_PEERS, BGPPeer),
     )

@@ -15,6 +15,7 @@ import msgspec
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, Service, ServicePort
 from netloom.api.discovery import EndpointSlice
+from netloom.api.egress import EgressGateway
 from netloom.api.meta import KubeObject, ObjectMeta
 from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
@@ -80,6 +81,7 @@ class Estate(msgspec.Struct, frozen=True):
             policies=self.of(NetworkPolicy),
             cluster_policies=self.of(ClusterNetworkPolicy),
             pools=self.of(IPPool),
+            egress_gateways=self.of(EgressGateway),
             blocks=self.of(IPBlock),
         )
 

@@ -7,6 +7,7 @@ import msgspec
 from netloom.api.cluster_policy import ClusterNetworkPolicy
 from netloom.api.core import Namespace, Node, Pod, PodSpec, Service
 from netloom.api.discovery import EndpointSlice
+from netloom.api.egress import EgressGateway
 from netloom.api.meta import KubeObject, ObjectMeta
 from netloom.api.networking import NetworkPolicy
 from netloom.api.pools import IPBlock, IPPool
@@ -84,6 +85,7 @@ KINDS = (
     Kind(_CLUSTER_POLICIES, ClusterNetworkPolicy, is_optional=True),
     Kind(resources.IP_POOLS, IPPool, is_optional=True),
     Kind(resources.IP_BLOCKS, IPBlock, is_optional=True),
+    Kind(resources.EGRESS_GATEWAYS, EgressGateway, is_optional=True),
     _workload("apps", "deployments", "Deployment"),
     _workload("apps", "replicasets", "ReplicaSet"),
     _workload("apps", "statefulsets", "StatefulSet"),
