@@ -10,12 +10,13 @@ import msgspec
 
 from netloom.agent.path_mtu.findings import PathReport
 from netloom.agent.path_mtu.prober import PathsReport
-from netloom.api.core import Node, Pod
+from netloom.api.core import Node, Pod, Service
+from netloom.api.nulls import without_nulls
 from netloom.cli.output import add_output, emit, table
 from netloom.errors import NetloomError
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import load
-from netloom.kube.resources import NODES, PODS
+from netloom.kube.resources import NODES, PODS, SERVICES
 from netloom.linux.questions import ask, socket_beside
 from netloom.local import cluster, ready
 from netloom.local.lock import is_running
@@ -23,6 +24,7 @@ from netloom.local.paths import ClusterPaths, cluster_paths
 from netloom.local.settings import ClusterSettings, cluster_facts
 from netloom.model.facts import facts_of
 from netloom.model.inputs import ClusterFacts
+from netloom.model.load_balancers.status import CONDITION as LB_CONDITION
 from netloom.model.routes.peers import peer_routes, read_node
 from netloom.model.routes.ways import (
     UNDERLAY_ANNOTATION,
@@ -66,6 +68,18 @@ class PodLine(msgspec.Struct, frozen=True):
     node: str
 
 
+class BalancerLine(msgspec.Struct, frozen=True):
+    """One Service of type LoadBalancer."""
+
+    namespace: str
+    name: str
+    addresses: tuple[str, ...]
+    ports: tuple[str, ...]
+    """As ``80/TCP``."""
+    problem: str = ""
+    """Why it lacks an address."""
+
+
 class ClusterLine(msgspec.Struct, frozen=True):
     """One cluster."""
 
@@ -74,6 +88,8 @@ class ClusterLine(msgspec.Struct, frozen=True):
     api_server: str = ""
     nodes: tuple[NodeLine, ...] = ()
     pods: tuple[PodLine, ...] = ()
+    load_balancers: tuple[BalancerLine, ...] = ()
+    """Services of type LoadBalancer."""
     fabric: str = ""
     """What joins the nodes: ``hostgw``, ``l2``, ``vxlan``, ``udp``, ``wireguard`` or ``bgp``."""
     families: tuple[str, ...] = ()
@@ -105,6 +121,7 @@ async def _look(name: str) -> ClusterLine:
     async with KubeClient(config) as client:
         nodes = [msgspec.convert(n, Node) for n in (await client.list(NODES))[0]]
         pods = [msgspec.convert(p, Pod) for p in (await client.list(PODS))[0]]
+        services = [msgspec.convert(without_nulls(s), Service) for s in (await client.list(SERVICES))[0]]
     measured = await asyncio.gather(*(_paths(paths, node.metadata.name) for node in nodes))
     lines = [_node(node, pods, settings) for node in nodes]
     return ClusterLine(
@@ -115,6 +132,7 @@ async def _look(name: str) -> ClusterLine:
             msgspec.structs.replace(line, paths=found) for line, found in zip(lines, measured, strict=True)
         ),
         pods=tuple(pod_line(pod) for pod in pods),
+        load_balancers=tuple(balancer_line(s) for s in services if s.spec.type == "LoadBalancer"),
         fabric=settings.fabric.value,
         families=settings.families,
         problems=unreached(nodes, cluster_facts(settings)),
@@ -159,6 +177,19 @@ def pod_line(pod: Pod) -> PodLine:
     return PodLine(meta.namespace, meta.name, pod.is_ready, status.phase, status.pod_ip, pod.spec.node_name)
 
 
+def balancer_line(service: Service) -> BalancerLine:
+    """What is shown of a Service of type LoadBalancer."""
+    conditions = {one.type: one for one in service.status.conditions}
+    condition = conditions.get(LB_CONDITION)
+    return BalancerLine(
+        namespace=service.metadata.namespace,
+        name=service.metadata.name,
+        addresses=tuple(one.ip or one.hostname for one in service.status.load_balancer.ingress),
+        ports=tuple(f"{port.port}/{port.protocol}" for port in service.spec.ports),
+        problem=condition.message if condition is not None and condition.status == "False" else "",
+    )
+
+
 def node_table(nodes: tuple[NodeLine, ...]) -> str:
     """Nodes for people."""
     rows = (
@@ -185,6 +216,15 @@ def pod_table(pods: tuple[PodLine, ...]) -> str:
     return table(("POD", "STATUS", "ADDRESS", "NODE"), rows)
 
 
+def balancer_table(balancers: tuple[BalancerLine, ...]) -> str:
+    """Services of type LoadBalancer for people."""
+    rows = (
+        (f"{b.namespace}/{b.name}", ",".join(b.addresses) or "-", ",".join(b.ports), b.problem)
+        for b in balancers
+    )
+    return table(("LOAD BALANCER", "ADDRESS", "PORTS", "LACKS"), rows)
+
+
 def _caution(line: ClusterLine) -> str:
     """What whoever looks should know about a fabric."""
     return " (a fallback: slow)" if line.fabric == FabricKind.UDP.value else ""
@@ -200,6 +240,8 @@ def _text(line: ClusterLine) -> str:
     ]
     if line.pods:
         parts.append(pod_table(line.pods))
+    if line.load_balancers:
+        parts.append(balancer_table(line.load_balancers))
     if line.problems:
         shown = [f"  {problem}" for problem in line.problems[:MOST_PROBLEMS]]
         more = len(line.problems) - len(shown)

@@ -73,9 +73,7 @@ def _client(paths: ClusterPaths, settings: ClusterSettings, room: OutsideRoom) -
     config = OutsideConfig(
         socket=str(paths.outside_socket),
         api_socket=str(paths.api_socket),
-        resolvers=tuple(
-            map(str, settings.outside.gateways if not settings.outside.is_behind else settings.gateways)
-        ),
+        resolvers=tuple(map(str, settings.gateways)),
         hidden_dirs=(str(paths.root.parent),),
     )
     _write(paths.outside_config, config)

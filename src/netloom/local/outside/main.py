@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from netloom.errors import NetloomError, UsageError
+from netloom.errors import NetloomError, NotFound, UsageError
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import ClientConfig
 from netloom.linux import process
@@ -42,6 +42,8 @@ from netloom.local.runner.rootfs import PodView
 log = logging.getLogger(__name__)
 
 _STREAMS = 3
+_NOT_FOUND = 127
+"""Exit code of shells for a program that is not there."""
 _BACKLOG = 64
 
 
@@ -110,6 +112,8 @@ class _Outside:
                 answer = await self._do(data, descriptors, connection)
             except (msgspec.DecodeError, OSError) as error:
                 answer = Failed(f"the place outside: {error}")
+            except NotFound as error:
+                answer = Failed(error.problem, error.hint, _NOT_FOUND)
             except NetloomError as error:
                 answer = Failed(error.problem, error.hint, error.exit_code)
             finally:
