@@ -161,7 +161,9 @@ async def world(count: int = 2, *, asn: int = 64513, extra: str = "") -> AsyncIt
 
 async def eventually(holds: Callable[[], Awaitable[bool]], within_s: float = 15.0) -> None:
     async with asyncio.timeout(within_s):
-        while not await holds():
+        while True:
+            if await holds():
+                return
             await asyncio.sleep(0.03)
 
 

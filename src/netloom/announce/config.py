@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from netloom.errors import UsageError
+from netloom.model.routes.ways import FabricKind
 
 
 class SpeakerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,7 +34,9 @@ class SpeakerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     metrics_address: str = "127.0.0.1:10263"
     """Where ``/metrics`` is answered. Empty: nowhere."""
     directory: str = "/run/netloom/speaker"
-    """For files and sockets of programs that the speaker runs."""
+    """For files and sockets of programs that the speaker runs; what is there should be gone after the node has started anew."""
+    fabric: FabricKind = FabricKind.HOSTGW
+    """What joins the nodes; where it is ``bgp``, the ways to other nodes' pods are learned here."""
 
 
 def load(path: str) -> SpeakerConfig:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from netloom.announce.answering import Answerer
 from netloom.announce.authority import Authority
+from netloom.announce.bgp.part import BgpPart, BgpSettings
 from netloom.announce.cluster import Cluster
 from netloom.announce.config import SpeakerConfig
 from netloom.announce.layer2 import Layer2
@@ -27,6 +29,7 @@ from netloom.kube.events import EventRecorder
 from netloom.kube.kubeconfig import in_cluster, load
 from netloom.linux.questions import QuestionServer
 from netloom.metrics import render
+from netloom.units import parse_cidr
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +70,18 @@ class Speaker:
             on_moved=self._exchange.tell_all,
             report=lambda finding: self._reports.tell(finding, "AddressConflict"),
         )
-        self._parts: tuple[Part, ...] = (self._layer2,)
+        self._bgp = BgpPart(
+            settings=BgpSettings(
+                node=config.node,
+                directory=Path(config.directory),
+                cluster_cidrs=tuple(c for t in config.cluster_cidrs if (c := parse_cidr(t)) is not None),
+                fabric=config.fabric,
+            ),
+            client=client,
+            events=self._events,
+            clock=clock,
+        )
+        self._parts: tuple[Part, ...] = (self._layer2, self._bgp)
         self._gone = GoneFeed(self._agent_is_there)
         self._questions = QuestionServer(
             config.socket, self._answers(), followed={QUESTION: self._gone.follow}

@@ -29,6 +29,7 @@ class NodePaths:
         self.udp_socket = root / "udp.sock"
         self.speaker_config = root / "speaker.json"
         self.speaker_socket = root / "speaker.sock"
+        self.bgp = root / "bgp"
         self.gateway_config = root / "gateway.json"
         self.gateway_socket = root / "gateway.sock"
         self.gateway_directory = root / "gateway"
@@ -52,6 +53,7 @@ class ClusterPaths:
         self.outside_socket = root / "client.sock"
         self.pki = root / "pki"
         self.kubeconfig = root / "kubeconfig"
+        self.switch = root / "switch"
 
     def node(self, name: str) -> NodePaths:
         """Files of one node."""

@@ -7,6 +7,7 @@ the warm process, so that no child pays for them.
 from __future__ import annotations
 
 import functools
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from netloom.fabric.udp.main import UdpConfig
 from netloom.gateway import main as gateway
 from netloom.gateway.config import GatewayConfig
 from netloom.linux import netns
-from netloom.local import control_plane
+from netloom.local import control_plane, switch
 from netloom.local.init import Child
 from netloom.local.outside import main as outside_main
 from netloom.local.outside.main import Opened, OutsideConfig
@@ -64,6 +65,9 @@ def children_of(
     ]
     if outside is not None:
         children.append(_client(paths, settings, outside))
+    if switch.is_wanted(settings):
+        shutil.rmtree(paths.switch, ignore_errors=True)  # what peers and kernel had in a former run is gone
+        children.append(Child("switch", functools.partial(switch.serve, settings, paths.switch)))
     for room in rooms:
         children += _node(paths, settings, room)
     return tuple(children)
@@ -99,6 +103,7 @@ def _node(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -> Ite
         yield Child(f"{room.name}-udp", functools.partial(_exit_code, udp.run, udp_config), room.netns)
     speaker_config = _speaker_config(files, settings, room)
     _write(files.speaker_config, speaker_config)
+    shutil.rmtree(files.bgp, ignore_errors=True)
     yield Child(
         f"{room.name}-speaker", functools.partial(_exit_code, speaker.run, speaker_config), room.netns
     )
@@ -151,7 +156,8 @@ def _speaker_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom)
         socket=str(files.speaker_socket),
         cluster_cidrs=settings.pod_cidrs,
         service_cidrs=settings.service_cidrs,
-        directory=str(files.root / "speaker"),
+        directory=str(files.bgp),
+        fabric=settings.fabric,
     )
 
 

@@ -20,6 +20,7 @@ from netloom.linux.netns import new_netns
 from netloom.linux.rtnl import Rtnl
 from netloom.local.segments import Interface, Place, Segment
 from netloom.local.settings import ClusterSettings
+from netloom.model.routes.ways import FabricKind
 from netloom.program.routes import Route
 from netloom.program.sysctl import Setting
 from netloom.units import Addr, Cidr
@@ -32,6 +33,9 @@ OUTSIDE = "client"
 _ROUTER_SETTINGS = (
     Setting("net/ipv4/ip_forward", "1"),
     Setting("net/ipv6/conf/all/forwarding", "1", optional=True),
+    # Of several ways to an address each connection takes one, as switches do it.
+    Setting("net/ipv4/fib_multipath_hash_policy", "1", optional=True),
+    Setting("net/ipv6/fib_multipath_hash_policy", "1", optional=True),
 )
 _EVERYTHING: dict[int, Cidr] = {4: ipaddress.ip_network("0.0.0.0/0"), 6: ipaddress.ip_network("::/0")}
 _LINK_LOCAL = ipaddress.IPv6Network("fe80::/64")
@@ -56,7 +60,7 @@ def lay(settings: ClusterSettings) -> tuple[NodeRoom, ...]:
         cluster.set_up("lo")
         for segment in settings.underlay:
             _segment(cluster, settings, segment)
-        if settings.segments > 1:
+        if settings.segments > 1 or settings.fabric is FabricKind.BGP:
             sysctl.write(_ROUTER_SETTINGS)
         return tuple(_node(cluster, settings, index, name) for index, name in enumerate(settings.node_names))
 

@@ -1,13 +1,13 @@
-"""A switch of the data centre for tests: FRR's bgpd, zebra and bfdd in a namespace, with directories of their own. In: configuration.
-Out: what they know, as vtysh tells it.
+"""A switch of the data centre for tests: FRR's bgpd, zebra and bfdd in a namespace, with directories of their own.
 
-Another program than ours speaks for the other side. Nothing of the machine's own FRR is touched. Not here: topologies.
+In: configuration. Out: what they know, as vtysh tells it. Another program than ours speaks for the other side. Nothing of the machine's own FRR is touched. Not here: topologies.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -71,8 +71,12 @@ class FrrSwitch:
         }
 
     async def _until_listens(self, path: Path) -> None:
-        async with asyncio.timeout(_START_S):
-            while not path.exists():
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _START_S
+        with socket.socket(socket.AF_UNIX) as probe:
+            while probe.connect_ex(str(path)):
+                if loop.time() > deadline:
+                    raise TimeoutError(f"zebra does not listen at {path}")
                 await asyncio.sleep(0.01)
 
     def _have_groups(self) -> None:

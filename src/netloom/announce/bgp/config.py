@@ -67,7 +67,7 @@ def render(
         UsageError: a password or a path that cannot be written in BIRD's language.
     """
     lines = [
-        _log(log),
+        log_line(log),
         f"router id {speech.router_id};",
         f"graceful restart wait {_RECOVERY_S};",
         "protocol device { }",
@@ -85,7 +85,12 @@ def render(
     return "\n".join(lines) + "\n"
 
 
-def _log(log: Path | None) -> str:
+def log_line(log: Path | None) -> str:
+    """Where BIRD logs; None: on its standard error.
+
+    Raises:
+        UsageError: a path that cannot be written in BIRD's language.
+    """
     what = "{ info, remote, warning, error, auth, fatal, bug }"
     if log is None:
         return f"log stderr {what};"

@@ -20,7 +20,7 @@ from netloom.announce.bgp.bird import Bird, Session
 from netloom.announce.bgp.board import Board, Entry, refused
 from netloom.announce.bgp.config import password_problem, protocol_of, render
 from netloom.announce.bgp.passwords import Passwords
-from netloom.announce.bgp.told import Told
+from netloom.announce.reports import Reports
 from netloom.api.meta import KubeObject
 from netloom.api.pools import IPBlock, IPPool
 from netloom.clock import Clock
@@ -70,7 +70,7 @@ class BgpPart:
         self._bird = Bird(settings.directory, on_end=self._dirty.set)
         self._passwords = Passwords(client, self._dirty.set)
         self._board = Board(node=settings.node, client=client, events=events, clock=clock)
-        self._told = Told(node=settings.node, events=events)
+        self._reports = Reports(events)
         self._watches: list[Reflector[Any]] = []
         self._ip_pools: Reflector[IPPool] | None = None
         self._blocks: Reflector[IPBlock] | None = None
@@ -170,8 +170,9 @@ class BgpPart:
                 pools=self._ip_pools.items,
                 blocks=self._blocks.items,
             )
+        live = {key.name for key in view.nodes if key not in view.gone}
         spoken = speech(node, view.bgp_peers.values(), outside, fabric)
-        self._told.tell(spoken.findings, situation)
+        self._reports.take(spoken.findings, teller=min(live, default="") == own.name)
         return spoken
 
     async def _bring(self, spoken: Speech) -> dict[str, Session]:

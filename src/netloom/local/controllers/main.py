@@ -11,6 +11,7 @@ from netloom.controller.network_leases import NetworkLeaseKeeper
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
 from netloom.kube.kubeconfig import ClientConfig
+from netloom.local import switch
 from netloom.local.bootstrap import bootstrap
 from netloom.local.controllers.deployment import DeploymentLoop
 from netloom.local.controllers.endpoints import EndpointsLoop
@@ -81,4 +82,6 @@ async def run(client_config: ClientConfig, settings: ClusterSettings) -> None:
     """
     async with KubeClient(client_config, user_agent="netloom-controllers") as client:
         await bootstrap(client, dns=settings.dns_addresses, load_balancers=settings.load_balancer_ranges)
+        if switch.is_wanted(settings):
+            await switch.make_peers(client, settings)
         await Loops(client, settings.pod_cidrs, ca_pem=client_config.ca_data).run()
