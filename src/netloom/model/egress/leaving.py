@@ -3,8 +3,9 @@
 Comes in: what a node is and knows, a pod's address, a destination. Goes out: whether the node's address becomes the source, and the field
 or setting that says so. This is the one place that knows the rule; the dataplane's rules stand in its order.
 
-Nobody outside has a way back to a pod, so the node's address takes the place of the pod's, unless one of these says otherwise:
-the destination is of the cluster (a pod, a Service, a node that has a way back); the agent's configuration (``masquerade``,
+A pod that an EgressGateway selects leaves by that one's address wherever the gateway concerns the destination, whatever the rest of this
+says. Of all others: nobody outside has a way back to a pod, so the node's address takes the place of the pod's, unless one of these says
+otherwise: the destination is of the cluster (a pod, a Service, a node that has a way back); the agent's configuration (``masquerade``,
 ``no_masquerade``); the pod, or its namespace (annotation ``netloom.io/masquerade: "false"``; the pod's own word counts before).
 What the node itself sends has the node's address anyway, and is never touched.
 """
@@ -17,6 +18,7 @@ import msgspec
 
 from netloom.api.core import Namespace, Pod
 from netloom.model.egress.settings import StaticRoute
+from netloom.model.egress.state import Exit, way_of
 from netloom.model.inputs import NodeFacts
 from netloom.model.provenance import Finding, Source, source_of
 from netloom.model.state import NetworkState, PodRange
@@ -35,6 +37,8 @@ class Leaving(msgspec.Struct, frozen=True):
     masquerade: bool
     text: str
     sources: tuple[Source, ...] = ()
+    exit: Exit | None = None
+    """The address of a gateway that it leaves by; dropped while no node has it."""
 
 
 def keeps_source(pod: Pod, namespace: Namespace | None) -> tuple[Source | None, tuple[Finding, ...]]:
@@ -66,6 +70,11 @@ def leaving(facts: NodeFacts, state: NetworkState, pod: Addr, destination: Addr)
         return None
     if any(route.via == destination and route.is_plain for route in state.routes.values()):
         return None
+    return _by_gateway(state, pod, destination) or _by_settings(facts, state, pod, destination)
+
+
+def _by_settings(facts: NodeFacts, state: NetworkState, pod: Addr, destination: Addr) -> Leaving:
+    """By the pod's own node."""
     egress = facts.egress
     if not egress.masquerade:
         return Leaving(
@@ -79,6 +88,16 @@ def leaving(facts: NodeFacts, state: NetworkState, pod: Addr, destination: Addr)
     if local is not None and local.keeps_source is not None:
         return Leaving(False, "source stays: it is not to be masqueraded", (local.keeps_source,))
     return Leaving(True, "the destination is outside of the cluster")
+
+
+def _by_gateway(state: NetworkState, pod: Addr, destination: Addr) -> Leaving | None:
+    way = way_of(state.egress, pod, destination)
+    held = None if way is None else state.egress.exits.get(way.address)
+    if way is None or held is None or (way.falls_back and not held.node):
+        return None
+    at = f"which {held.node} has" if held.node else "which no node has now"
+    text = f"{way.gateway.subject}: by {way.address}, {at}"
+    return Leaving(True, text, (way.gateway.at("spec.podSelector"), way.source), held)
 
 
 def way_out(facts: NodeFacts, destination: Addr) -> tuple[str, Source] | tuple[str]:

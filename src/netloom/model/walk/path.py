@@ -12,7 +12,6 @@ from fractions import Fraction
 import msgspec
 
 from netloom.api.core import Pod, Service
-from netloom.model.egress.leaving import address_outside, leaving, way_out
 from netloom.model.inputs import NodeFacts
 from netloom.model.policy.state import Direction
 from netloom.model.provenance import Source, source_of
@@ -25,6 +24,7 @@ from netloom.model.walk.frontends import Frontends, own_address, serves_node_por
 from netloom.model.walk.host_ports import is_served, to_pod
 from netloom.model.walk.links import into_pod, out_of_pod, to_peer
 from netloom.model.walk.networks import beside
+from netloom.model.walk.outward import masqueraded, outward
 from netloom.model.walk.packet import Origin, OriginKind, Packet, endpoint_text
 from netloom.model.walk.policies import past_policies
 from netloom.model.walk.ports import listed, pod_ports, service_ports
@@ -217,14 +217,13 @@ class Paths:
             else:
                 yield from self._on_node(sent.at(route.node))
         elif (node := cluster.node_at(to)) is not None:
-            left = self._leaving(trail, facts)
+            left = masqueraded(cluster, trail)
             onward = left.then(Stage.ROUTE, f"{to} is the address of {node}", _node_source(cluster, node))
             yield from self._on_node(onward.at(node))
         elif any(to in cidr for cidr in cluster.pod_ranges(trail.node)):
             yield self._no_route(trail)
         else:
-            left = self._leaving(trail, facts).then(Stage.ROUTE, *way_out(facts, to))
-            yield left.answered().ends(Outcome.EXTERNAL, f"leaves the cluster at {trail.node}")
+            yield outward(cluster, trail)
 
     def _no_route(self, trail: Trail) -> Branch:
         """An address of the pods' range that no node's route holds: whose it is, and what is wrong with that node."""
@@ -246,23 +245,6 @@ class Paths:
                 return f"{finding.problem}; {finding.hint}", (finding.source,)
         source = source_of("Node", self._cluster.view.nodes[ObjectKey("", home)].metadata, "spec.podCIDRs")
         return f"the address is not in the range of {home}", (source,)
-
-    def _leaving(self, trail: Trail, facts: NodeFacts) -> Trail:
-        """Pods' packets to what is no part of the cluster carry the node's address: nobody out there has a way back to a pod.
-
-        Other nodes have that way, so packets to those that pods are routed to keep their source.
-        """
-        pod, to = trail.packet.source, trail.packet.destination
-        if pod is None or not any(pod in cidr for cidr in self._cluster.own_ranges(trail.node)):
-            return trail
-        found = leaving(facts, self._cluster.state(trail.node), pod, to)
-        if found is None:
-            return trail
-        if not found.masquerade:
-            return trail.then(Stage.NAT, found.text, *found.sources)
-        source = address_outside(facts, to)
-        text = f"source becomes {source or 'an address of the node'}: {found.text}"
-        return trail.then(Stage.NAT, text).sent_from(source)
 
     def _to_node(self, trail: Trail) -> Branch:
         packet = trail.packet
