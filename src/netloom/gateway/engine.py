@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from netloom.gateway.haproxy.told import Settings, Told
 from netloom.gateway.processes import HaproxyProcess, Refused, start
 from netloom.gateway.refusals import culprits
 from netloom.gateway.sockets import DoorSockets
+from netloom.linux import inherited
+from netloom.linux.inherited import Inherited
 from netloom.metrics import Sample
 from netloom.model.gateways.plan import Plan
 from netloom.model.provenance import Finding, Source
@@ -52,6 +55,7 @@ class Engine:
         clock: for durations.
         settings: of HAProxy; addresses in it are taken from ``addresses``.
         program: the HAProxy to run.
+        outlives: HAProxy goes on, with what it was told last, when :meth:`run` ends.
     """
 
     def __init__(
@@ -62,10 +66,14 @@ class Engine:
         *,
         settings: Settings | None = None,
         program: str = "haproxy",
+        outlives: bool = False,
     ) -> None:
         self._directory = directory.absolute()
         self._clock = clock
         self._program = program
+        self._outlives = outlives
+        self._former: list[Inherited] = []
+        """Processes that outlived a former engine of this directory; they serve until ours does."""
         self._settings = msgspec.structs.replace(
             settings or Settings(spares=_SPARES), addresses=tuple(map(str, addresses))
         )
@@ -95,12 +103,17 @@ class Engine:
         return self._log.path
 
     async def run(self) -> None:
-        """Keep HAProxy alive until cancelled; then it has ended, too.
+        """Keep HAProxy alive until cancelled; then it has ended, too, unless it outlives us.
+
+        One that outlived a former engine of this directory goes on until ours has taken over its listening sockets.
 
         Raises:
             StorageError: the directory cannot be written.
             NotFound: there is no HAProxy.
         """
+        self._former = inherited.find(Path(self._program).name, self._directory)
+        for former in self._former:
+            self._sockets.adopt(former.listening())
         try:
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(self._read(), name="gateway-counts")
@@ -212,7 +225,11 @@ class Engine:
         self._number += 1
         self._last_start = self._clock.monotonic()
         started = await start(
-            self._program, self._directory, self._number, self._sockets.descriptors(), self._log.descriptor
+            self._program,
+            self._directory,
+            self._number,
+            self._sockets.descriptors(sorted(running.told.ports)),
+            self._log.descriptor,
         )
         former, self._process, self._running = self._process, started, running
         self._counts.starts += 1
@@ -222,6 +239,10 @@ class Engine:
             former.finish()
             for oldest in self._old[:-_MOST_OLD]:
                 oldest.kill()
+        for outlived in self._former:
+            outlived.kill(signal.SIGUSR1)
+            outlived.close()
+        self._former = []
 
     async def _watch(self, process: HaproxyProcess) -> None:
         """Collect a process that ended; where none should have, the next one is started."""
@@ -252,8 +273,10 @@ class Engine:
     def _end(self) -> None:
         for process in (*self._old, self._process):
             if process is not None:
-                process.close()
-        self._old, self._process, self._running = [], None, None
+                process.leave() if self._outlives else process.close()
+        for former in self._former:
+            former.close()
+        self._old, self._former, self._process, self._running = [], [], None, None
         self._sockets.close_others(())
         self._log.close()
         _fail(self._waiting, Unavailable("the engine of gateways ended"))

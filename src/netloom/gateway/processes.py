@@ -72,6 +72,11 @@ class HaproxyProcess:
         """End it at once."""
         self._process.kill()
 
+    def leave(self) -> None:
+        """Let go of it; it lives on, and its socket with it."""
+        self.runtime.close()
+        self._process.leave()
+
     def close(self) -> None:
         """Kill it where it still runs, and take away its socket."""
         self.runtime.close()

@@ -39,9 +39,24 @@ class DoorSockets:
                     problems[port] = str(error)
         return problems
 
-    def descriptors(self) -> dict[int, tuple[int, ...]]:
-        """By port, in the order of the addresses."""
-        return {port: tuple(one.fileno() for one in sockets) for port, sockets in self._open.items()}
+    def adopt(self, sockets: Iterable[socket.socket]) -> None:
+        """Take over sockets that listen already; those that are no door's are closed."""
+        by_port: dict[int, dict[str, socket.socket]] = {}
+        for one in sockets:
+            host, port = one.getsockname()[:2]
+            by_port.setdefault(port, {}).setdefault(host, one)
+            if by_port[port][host] is not one:
+                one.close()
+        for port, found in by_port.items():
+            if port not in self._open and found.keys() == set(map(str, self._addresses)):
+                self._open[port] = tuple(found[str(address)] for address in self._addresses)
+            else:
+                for one in found.values():
+                    one.close()
+
+    def descriptors(self, ports: Iterable[int]) -> dict[int, tuple[int, ...]]:
+        """Of those of these ports that are open, in the order of the addresses."""
+        return {port: tuple(one.fileno() for one in self._open[port]) for port in ports if port in self._open}
 
     def close_others(self, ports: Iterable[int]) -> None:
         """Close those of other ports."""

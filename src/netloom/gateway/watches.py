@@ -112,6 +112,11 @@ class Watches:
         """The objects of a kind, as they are now; whole, with status and resourceVersion."""
         return self._by_kind[kind].items
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether there was anything for gateways to do."""
+        return self._wanted.is_set()
+
     async def run(self) -> None:
         """Follow until cancelled; the second round begins when something wants it, and then stays."""
         async with asyncio.TaskGroup() as tasks:

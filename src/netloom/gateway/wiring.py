@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import in_cluster, load
 from netloom.kube.resources import NODES
 from netloom.kube.watch import Reflector
+from netloom.linux import inherited
 from netloom.linux.pages import PageServer, parse_place
 from netloom.linux.questions import QuestionServer
 from netloom.metrics import CONTENT_TYPE, gauge, render
@@ -43,7 +45,9 @@ class NodeGateway:
         self._addresses = config.listen_at()
         self._known = asyncio.Event()
         self._uid = ""
-        self._engine = KeptEngine(lambda: Engine(Path(config.directory), self._addresses, clock))
+        self._engine = KeptEngine(
+            lambda: Engine(Path(config.directory), self._addresses, clock, outlives=True)
+        )
         self._node = Reflector(
             client, NODES, Node, on_change=self._node_changed, field_selector=f"metadata.name={config.node}"
         )
@@ -82,6 +86,9 @@ class NodeGateway:
             tasks.create_task(self._work(), name="work")
 
     async def _work(self) -> None:
+        await self._watches.first_synced()
+        if not self._watches.is_wanted:
+            self._end_former()
         await self._watches.synced.wait()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._node.run(), name="own node")
@@ -89,6 +96,15 @@ class NodeGateway:
             tasks.create_task(self._publisher.run(), name="in force")
             tasks.create_task(self._engine.run(), name="engine")
             await self._turns.run()
+
+    def _end_former(self) -> None:
+        """An engine may have outlived a former process, and the last Gateway gone meanwhile."""
+        for former in inherited.find("haproxy", Path(self._config.directory)):
+            log.info(
+                "there is neither a Gateway nor an Ingress any more: HAProxy (process %d) ends", former.pid
+            )
+            former.kill(signal.SIGUSR1)
+            former.close()
 
     def report(self) -> GatewayReport:
         """What there is to see for ``netloom gateway status``."""

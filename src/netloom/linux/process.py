@@ -138,6 +138,12 @@ class Process:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._popen.pid, signum)
 
+    def leave(self) -> None:
+        """Let go of it: it lives on, and whoever is process 1 collects it. Nobody may wait for it any more."""
+        if self._popen.poll() is None:
+            self._popen.returncode = 0  # otherwise the interpreter warns of it at the end
+        self.close()
+
     def close(self) -> None:
         """Kill it if it still runs, collect it, and close all descriptors."""
         if self._popen.poll() is None:
