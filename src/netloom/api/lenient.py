@@ -62,16 +62,18 @@ def read(document: object, type_: type[T], field: str = "spec") -> Reading[T]:
 
 def _read_in_places(document: object, type_: type[T], field: str) -> Reading[T]:
     """``document`` is a copy: what cannot be read is taken out of it, one field after the other."""
-    unread: list[Unread] = []
-    while True:
+    unread: dict[str, Unread] = {}
+    for _ in range(_MOST):
         try:
-            return Reading(msgspec.convert(document, type_), tuple(unread))
+            return Reading(msgspec.convert(document, type_), tuple(unread.values()))
         except msgspec.ValidationError as error:
             problem, _, path = str(error).partition(" - at ")
             steps = _steps(path.strip("`"), document)
-            unread.append(Unread(field + _text(steps), problem))
-            if not steps or len(unread) >= _MOST or not _take_out(document, steps):
-                return Reading(type_(), tuple(unread))
+            at = field + _text(steps)
+            unread.setdefault(at, Unread(at, problem))
+            if not steps or not _take_out(document, steps):
+                break
+    return Reading(type_(), tuple(unread.values()))
 
 
 def _steps(path: str, document: object) -> list[str | int]:

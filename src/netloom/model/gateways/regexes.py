@@ -84,7 +84,7 @@ class _Scan:
     def _atom(self, *, repeats: bool = False) -> None:
         level = self._levels[-1]
         level.atoms += 1
-        level.is_repeated = False
+        level.is_repeated = repeats
         self._last_repeats = repeats
 
     def _escape(self) -> str:
