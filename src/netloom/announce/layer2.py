@@ -115,7 +115,8 @@ class Layer2:
         self._was_fenced = is_fenced
         claimed = claimants(self._members.live(now))
         needs = any(address not in self._holdings.held for address in self._wanted)
-        may_take = needs and not is_fenced and self._may_take(now)
+        is_free = needs and not is_fenced and self._members.is_introduced(now)
+        may_take = is_free and self._may_take(now)
         moves = self._holdings.turn(self._wanted, claimed, now, may_take=may_take, is_fenced=is_fenced)
         if not moves:
             return

@@ -133,6 +133,7 @@ class Speaker:
             silent |= {self._config.node}
         elif not self._was_ready:
             self._was_ready = True
+            self._members.became_ready(now)
             self._exchange.tell_all()
         if silent != self._silent or self._is_stale:
             self._tell(silent)

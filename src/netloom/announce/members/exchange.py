@@ -133,16 +133,21 @@ class Exchange:
         beat_due = loop.time()
         self._say(self._addresses, asks=True)
         while True:
-            now = self._clock.monotonic()
-            self._turned = now
-            self._members.turn(now)
-            self._on_turn(False)
+            now = self._pass_time()
             if loop.time() >= beat_due:
                 self._say(self._members.to_beat(now))
                 beat_due = max(beat_due + self._members.rhythm.beat_s, loop.time())
             if asked := self._members.to_ask(now):
                 self._say(asked, asks=True)
             await asyncio.sleep(_TICK_S)
+
+    def _pass_time(self) -> float:
+        """Notice how long this node has slept, before anything that came meanwhile is heeded."""
+        now = self._clock.monotonic()
+        self._turned = now
+        self._members.turn(now)
+        self._on_turn(False)
+        return now
 
     def tell_all(self) -> None:
         """Say now what is new; not only at the next beat, and to everybody."""
@@ -196,6 +201,7 @@ class Exchange:
 
     def _read(self, sock: socket.socket) -> None:
         is_news = False
+        self._pass_time()
         for _ in range(_HEAP):
             try:
                 datagram, _ = sock.recvfrom(_DATAGRAM)

@@ -90,6 +90,7 @@ class Members:
         self._by_id: dict[bytes, Peer | None] = {}
         self._own_id = short_id(own)
         self._known_at: float | None = None
+        self._ready_at: float | None = None
         self._last_turn: float | None = None
         self._fenced_at = _NEVER
         self._slow: list[str] = []
@@ -151,6 +152,18 @@ class Members:
         """Whether whoever is alive has had the time to say so."""
         return self._known_at is not None and now >= self._known_at + self.rhythm.dead_s + self.rhythm.beat_s
 
+    def became_ready(self, now: float) -> None:
+        """From now on this node's heartbeats say that it may be given duties."""
+        if self._ready_at is None:
+            self._ready_at = now
+
+    def is_introduced(self, now: float) -> bool:
+        """Whether the others have had the time to hear that this node is ready, and to say that they are.
+
+        Nodes that begin together would else each take all, for none has heard yet that the others are ready, too.
+        """
+        return self._ready_at is not None and now >= self._ready_at + 1.5 * self.rhythm.beat_s
+
     def is_alive(self, peer: Peer, now: float) -> bool:
         """Anybody has heard it lately."""
         return now - peer.evidence <= self.rhythm.dead_s
@@ -175,7 +188,8 @@ class Members:
         """Whether the others may hold this node dead: it has slept, or hears others that do not hear it."""
         if now - self._fenced_at < 2 * self.rhythm.beat_s:
             return True
-        direct = [p for p in self.peers.values() if now - p.direct <= self.rhythm.dead_s]
+        # Heard just now: where both ways are cut alike, there is nobody to say that we are not heard.
+        direct = [p for p in self.peers.values() if now - p.direct <= 1.5 * self.rhythm.beat_s]
         return bool(direct) and now - max(p.hears_us for p in direct) > self.rhythm.fence_s
 
     def hears(self, now: float) -> bytes:
