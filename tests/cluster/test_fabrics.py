@@ -16,6 +16,7 @@ FABRICS = {
     "vxlan": ROUTED,
     "udp": ROUTED,
     "wireguard": ROUTED,
+    "bgp": ROUTED,
 }
 """How each is started: what cannot join segments has one."""
 BYTES = 2_000_000
@@ -180,7 +181,7 @@ def test_why_knows_the_way_in_both_families(cluster):
 def test_status_tells_fabric_families_and_mtu(cluster):
     told = cluster.status()
     assert (told["fabric"], told["families"], told["problems"]) == (cluster.fabric, ["IPv4", "IPv6"], [])
-    overhead = {"hostgw": 0, "l2": 0, "vxlan": 50, "udp": 28, "wireguard": 60}[cluster.fabric]
+    overhead = {"hostgw": 0, "l2": 0, "vxlan": 50, "udp": 28, "wireguard": 60, "bgp": 0}[cluster.fabric]
     assert [(n["mtu"], n["pod_mtu"]) for n in told["nodes"]] == [(1500, 1500 - overhead)] * len(NODES)
     text = cluster.command.netloom("status", "--name", cluster.cluster).stdout
     head = text.splitlines()[0]
