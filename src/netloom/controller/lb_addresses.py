@@ -39,7 +39,7 @@ K = TypeVar("K", bound=KubeObject)
 _AT_ONCE = 8
 """Writes side by side."""
 _BATCH = 64
-"""Writes before the next look at what has changed."""
+"""Writes before the next look, if something else has changed meanwhile."""
 RETRY_S = 1.0
 POOLS_S = 1.0
 """Seconds between two writes of the pools' counts."""
@@ -96,6 +96,8 @@ class LoadBalancerAddresses:
             tasks.create_task(self._write_pools(), name="load-balancers-pools")
             while True:
                 await self.turn()
+                if self._changes:
+                    continue  # what was written may have set something free
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(RETRY_S if self._due else None):
                         await self._some.wait()
@@ -109,30 +111,35 @@ class LoadBalancerAddresses:
         for key in services:
             self._tell_warnings(key)
         due = sorted(self._due, key=self._age)
-        batch = due[:_BATCH]
-        for begin in range(0, len(batch), _AT_ONCE):
+        for begin in range(0, len(due), _AT_ONCE):
+            if begin >= _BATCH and self._some.is_set():
+                break
             async with asyncio.TaskGroup() as tasks:
-                for key in batch[begin : begin + _AT_ONCE]:
+                for key in due[begin : begin + _AT_ONCE]:
                     tasks.create_task(self._write(key), name="load-balancers-write")
-        if len(due) > len(batch):
-            self._some.set()
         self._tell_dry_pools()
         self._pools_due.set()
 
     # --- following
 
     def _service_changed(self, key: ObjectKey, service: Service | None) -> None:
+        """The watch tells of a Service."""
         known = self._services.get(key)
+        if service is not None and known is not None:
+            version = known.metadata.resource_version
+            if service.metadata.resource_version == version or not reached(
+                service.metadata.resource_version, version
+            ):
+                return  # what we wrote, or older
+        self._note_service(key, service)
+        self._some.set()
+
+    def _note_service(self, key: ObjectKey, service: Service | None) -> None:
         if service is None:
             self._services.pop(key, None)
-        elif known is not None and not reached(
-            service.metadata.resource_version, known.metadata.resource_version
-        ):
-            return  # older than what we wrote
         else:
             self._services[key] = service
         self._changes.setdefault("services", {})[key] = service
-        self._some.set()
 
     def _noting(self, kind: str) -> Callable[[ObjectKey, Any], None]:
         def note(key: ObjectKey, item: KubeObject | None) -> None:
@@ -170,7 +177,7 @@ class LoadBalancerAddresses:
             await self._read_again(key)
             return
         self._due.discard(key)
-        self._service_changed(key, _decoded(document, Service))
+        self._note_service(key, _decoded(document, Service))
         if decision is not None:
             before = [ingress.ip for ingress in service.status.load_balancer.ingress]
             self._tell(SERVICES, service, news_of(before, decision))
