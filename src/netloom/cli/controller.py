@@ -9,7 +9,7 @@ _EPILOG = """A real cluster runs it once or several times: one leads (Lease kube
 `netloom up` runs it by itself. It gives addresses to Services of type LoadBalancer (docs/load-balancers.md), and addresses of NetworkPools
 back whose pods are gone with their node (docs/networks.md), which all of them do: whatever is deleted is named by its uid.
 
-It needs get, list and watch of Pods, Nodes, Namespaces, NetworkPools and LoadBalancerPools; get, list, watch of Services, and patch of
+It needs get, list and watch of Pods, Nodes, Namespaces, NetworkPools, LoadBalancerPools and EgressGateways; get, list, watch of Services, and patch of
 services/status and loadbalancerpools/status; get, list, watch, update and delete of NetworkLeases; get, create and patch of Leases in
 kube-system; create, get and patch of Events.
 

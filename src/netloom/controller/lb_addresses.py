@@ -1,6 +1,6 @@
 """Services of type LoadBalancer are given addresses: the decisions of ``model/load_balancers`` written to the API server.
 
-In: Services, LoadBalancerPools, Namespaces, Nodes. Out: ``status.loadBalancer`` and a condition of Services, ``status`` of pools, events.
+In: Services, LoadBalancerPools, Namespaces, Nodes, EgressGateways. Out: ``status.loadBalancer`` and a condition of Services, ``status`` of pools, events.
 Only who leads does it, with what it has read since it leads: nobody else's address is unknown to it. Each write names the
 resourceVersion that it follows from, and what it wrote counts at once, though the watch may tell of older states still; after a write
 whose end is not known the Service is read again before anything else is decided. Not here: who gets what.
@@ -11,12 +11,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
 from netloom.api.core import Namespace, Node, Service
+from netloom.api.egress import EgressGateway
 from netloom.api.load_balancers import LoadBalancerPool
 from netloom.api.meta import KubeObject
 from netloom.api.nulls import without_nulls
@@ -24,13 +25,21 @@ from netloom.clock import Clock, rfc3339
 from netloom.errors import NetloomError, NotFound
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
-from netloom.kube.resources import LOAD_BALANCER_POOLS, NAMESPACES, NODES, SERVICES, Resource
+from netloom.kube.resources import EGRESS_GATEWAYS, LOAD_BALANCER_POOLS, NAMESPACES, NODES, SERVICES, Resource
 from netloom.kube.status import Conflict
 from netloom.kube.versions import reached
 from netloom.kube.watch import Reflector
 from netloom.model.load_balancers.allocation import Allocator, Inputs
-from netloom.model.load_balancers.status import Said, news_of, pool_status, service_status, warnings_of
+from netloom.model.load_balancers.status import (
+    Said,
+    news_of,
+    pool_status,
+    service_status,
+    text_of,
+    warnings_of,
+)
 from netloom.model.load_balancers.wishes import WORDS
+from netloom.model.provenance import Finding
 from netloom.units import ObjectKey
 
 log = logging.getLogger(__name__)
@@ -79,11 +88,13 @@ class LoadBalancerAddresses:
         """As the server has them, as far as is known: what was written counts before the watch tells of it."""
         self._warned: dict[ObjectKey, tuple[Said, ...]] = {}
         self._dry: set[tuple[str, int]] = set()
+        self._faults: dict[ObjectKey, tuple[str, ...]] = {}
         self._reflectors: tuple[Reflector[Any], ...] = (
             Reflector(client, SERVICES, Service, on_change=self._service_changed),
             Reflector(client, LOAD_BALANCER_POOLS, LoadBalancerPool, on_change=self._noting("pools")),
             Reflector(client, NAMESPACES, Namespace, on_change=self._noting("namespaces")),
             Reflector(client, NODES, Node, on_change=self._noting("nodes")),
+            Reflector(client, EGRESS_GATEWAYS, EgressGateway, on_change=self._noting("egress")),
         )
 
     async def run(self) -> None:
@@ -209,6 +220,7 @@ class LoadBalancerAddresses:
                 if count is None:
                     continue
                 findings = [f for f in self._allocator.pool_findings if f.source.name == key.name]
+                self._tell_faults(key, pool, findings)
                 status = pool_status(pool, count, findings, rfc3339(self._clock.wall()))
                 if status is not None and self._may_write():
                     await self._write_pool(key, pool, status)
@@ -251,6 +263,14 @@ class LoadBalancerAddresses:
                 message = f"no {WORDS[version]} address is left; Service {key} waits for one"
                 self._tell(LOAD_BALANCER_POOLS, pool, (Said("PoolDry", message, is_warning=True),))
         self._dry = set(dry)
+
+    def _tell_faults(self, key: ObjectKey, pool: LoadBalancerPool, findings: Sequence[Finding]) -> None:
+        """What of a pool cannot be used, once as long as it stays the same."""
+        texts = tuple(map(text_of, findings))
+        if self._faults.get(key, ()) != texts:
+            self._faults[key] = texts
+            said = (Said("PoolNotRead", text, is_warning=True) for text in texts)
+            self._tell(LOAD_BALANCER_POOLS, pool, said)
 
     def _tell(self, resource: Resource, about: KubeObject, said: Iterable[Said]) -> None:
         for one in said:

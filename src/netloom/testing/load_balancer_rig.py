@@ -16,13 +16,20 @@ from netloom.api.core import (
     ServicePort,
     ServiceStatus,
 )
+from netloom.api.egress import EgressGateway
 from netloom.api.load_balancers import LoadBalancerPool, LoadBalancerPoolSpec
 from netloom.model.load_balancers.allocation import Allocator, Decision, Inputs
 from netloom.testing import builders as b
 from netloom.units import ObjectKey
 
-Thing = Service | LoadBalancerPool | Namespace | Node
-Kind = Literal["services", "pools", "namespaces", "nodes"]
+Thing = Service | LoadBalancerPool | Namespace | Node | EgressGateway
+Kind = Literal["services", "pools", "namespaces", "nodes", "egress"]
+_KINDS: dict[type, Kind] = {
+    LoadBalancerPool: "pools",
+    Namespace: "namespaces",
+    Node: "nodes",
+    EgressGateway: "egress",
+}
 _CLUSTER_IPS = {"IPv4": "10.96.0.9", "IPv6": "fd00:96::9"}
 
 
@@ -78,6 +85,7 @@ class World:
             "pools": {},
             "namespaces": {},
             "nodes": {},
+            "egress": {},
         }
         self.put(*things)
 
@@ -85,8 +93,7 @@ class World:
         """Make objects, or change them; a Service keeps its status unless it comes with one."""
         for thing in things:
             if not isinstance(thing, Service):
-                kinds: dict[type, Kind] = {LoadBalancerPool: "pools", Namespace: "namespaces", Node: "nodes"}
-                self.tell(kinds[type(thing)], thing.key, thing)
+                self.tell(_KINDS[type(thing)], thing.key, thing)
                 continue
             before = self.objects["services"].get(thing.key)
             if before is not None and not thing.status.load_balancer.ingress:

@@ -1,6 +1,6 @@
 """Which Service of type LoadBalancer has which addresses. Pure.
 
-Comes in: Services with what they have (``status.loadBalancer``), LoadBalancerPools, Namespaces, Nodes. Goes out: for each Service that
+Comes in: Services with what they have (``status.loadBalancer``), LoadBalancerPools, Namespaces, Nodes, EgressGateways. Goes out: for each Service that
 is ours a :class:`Decision`. The status at the API server is the only store, so a restart changes nothing. The rules:
 
 - What a Service has stays, whatever becomes of its pool, until its own type, families, ports or requests say otherwise.
@@ -19,14 +19,15 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from netloom.api.core import Namespace, Node, Service
+from netloom.api.egress import EgressGateway
 from netloom.api.load_balancers import AddressCount, LoadBalancerPool
 from netloom.model.load_balancers.choosing import Chooser, Lack
 from netloom.model.load_balancers.holders import Holders, place_of
+from netloom.model.load_balancers.occupied import Occupied, occupied_by
 from netloom.model.load_balancers.pools import Pool, read_pools
-from netloom.model.load_balancers.spans import Span
 from netloom.model.load_balancers.wishes import WORDS, Wish, read_wish
 from netloom.model.provenance import Finding
-from netloom.units import Addr, ObjectKey, parse_addr, parse_cidr
+from netloom.units import Addr, ObjectKey
 
 MOST_COUNTED = (1 << 53) - 1
 
@@ -38,6 +39,7 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True):
     pools: Mapping[ObjectKey, LoadBalancerPool | None] = {}
     namespaces: Mapping[ObjectKey, Namespace | None] = {}
     nodes: Mapping[ObjectKey, Node | None] = {}
+    egress: Mapping[ObjectKey, EgressGateway | None] = {}
 
 
 class Decision(msgspec.Struct, frozen=True):
@@ -82,7 +84,7 @@ class Allocator:
         self._holders = Holders()
         self._pool_objects: dict[ObjectKey, LoadBalancerPool] = {}
         self._labels: dict[str, Mapping[str, str]] = {}
-        self._nodes: dict[ObjectKey, dict[Span, str]] = {}
+        self._occupied: dict[tuple[str, ObjectKey], Occupied] = {}
         self._kept: dict[ObjectKey, tuple[_Kept, ...]] = {}
         self._lacking: set[ObjectKey] = set()
         self._homes: dict[Addr, Pool | None] = {}
@@ -112,12 +114,14 @@ class Allocator:
         is_other = bool(inputs.pools)
         for key, pool in inputs.pools.items():
             _put(self._pool_objects, key, pool)
-        for key, node in inputs.nodes.items():
-            has = {} if node is None else occupied_by(node)
-            is_other |= self._nodes.get(key, {}) != has
-            self._nodes[key] = has
+        for kind, things in (("Node", inputs.nodes), ("EgressGateway", inputs.egress)):
+            for key, thing in things.items():
+                has = occupied_by(thing)
+                is_other |= self._occupied.get((kind, key), {}) != has
+                self._occupied[kind, key] = has
         if is_other:
-            occupied = {span: who for has in self._nodes.values() for span, who in has.items()}
+            every = sorted(self._occupied.items(), key=lambda item: item[0])
+            occupied = {span: who for _, has in every for span, who in has.items()}
             self.pools, self.pool_findings = read_pools(self._pool_objects.values(), occupied)
             self._homes.clear()
         return changed or is_other
@@ -183,7 +187,7 @@ class Allocator:
             problem = f"{address} is of LoadBalancerPool {home.name}, {why}: kept"
             hint = "mend the selector, or make the Service anew to get another address"
         elif not home.gives(address):
-            problem = f"{address} of LoadBalancerPool {home.name} is reserved, or a node has it: kept"
+            problem = f"{address} of LoadBalancerPool {home.name} is reserved, or somebody else's: kept"
             hint = "make the Service anew to get another address"
         else:
             return None
@@ -255,20 +259,6 @@ class Allocator:
             )
             for name, pool in self.pools.items()
         }
-
-
-def occupied_by(node: Node) -> dict[Span, str]:
-    """What no Service may be given because of a node: its addresses, and the ranges of its pods."""
-    who = f"Node {node.metadata.name}"
-    found: dict[Span, str] = {}
-    for address in node.status.addresses:
-        if (read := parse_addr(address.address)) is not None:
-            found[Span(read.version, int(read), int(read))] = f"{who}: {address.type}"
-    for text in node.spec.pod_cidrs or (node.spec.pod_cidr,):
-        if (cidr := parse_cidr(text)) is not None:
-            span = Span(cidr.version, int(cidr.network_address), int(cidr.broadcast_address))
-            found[span] = f"{who}: spec.podCIDRs"
-    return found
 
 
 def words_of(decision: Decision) -> str:

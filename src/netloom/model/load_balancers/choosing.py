@@ -89,7 +89,9 @@ class Chooser:
         elif why := wish.excluded_by(home, self._labels_of(wish)):
             problem = f"{address} is of LoadBalancerPool {home.name}: {why}"
         elif not home.gives(address):
-            problem = f"{address} of LoadBalancerPool {home.name} is reserved, or a node has it"
+            problem = (
+                f"{address} of LoadBalancerPool {home.name} is reserved, or a node or an EgressGateway has it"
+            )
         else:
             for other in self._others_at(place_of(address), wish):
                 if why := wish.sharing.clash(other.sharing):

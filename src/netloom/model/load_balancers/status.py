@@ -61,7 +61,7 @@ def condition_of(decision: Decision) -> Condition:
     """The condition of a Service, without times."""
     findings = [lack.finding for lack in decision.lacks] + list(decision.findings)
     parts = [words_of(decision)] if decision.addresses else []
-    message = "; ".join([*parts, *(_text(finding) for finding in findings)])[:_LONGEST]
+    message = "; ".join([*parts, *(text_of(finding) for finding in findings)])[:_LONGEST]
     if decision.is_complete:
         return Condition(CONDITION, "True", "Kept" if decision.findings else "Assigned", message)
     dry = any(lack.dry for lack in decision.lacks)
@@ -72,12 +72,12 @@ def condition_of(decision: Decision) -> Condition:
 def warnings_of(decision: Decision) -> tuple[Said, ...]:
     """What is to be told about a Service as long as it is so."""
     lacks = [
-        Said("PoolDry" if lack.dry else "NoAddress", _text(lack.finding), is_warning=True)
+        Said("PoolDry" if lack.dry else "NoAddress", text_of(lack.finding), is_warning=True)
         for lack in decision.lacks
         if not decision.is_complete
     ]
     reason = "AddressKept" if decision.is_complete else "InvalidRequest"
-    return (*lacks, *(Said(reason, _text(finding), is_warning=True) for finding in decision.findings))
+    return (*lacks, *(Said(reason, text_of(finding), is_warning=True) for finding in decision.findings))
 
 
 def news_of(before: Sequence[str], decision: Decision) -> tuple[Said, ...]:
@@ -96,7 +96,7 @@ def pool_status(
     pool: LoadBalancerPool, count: PoolCount, findings: Iterable[Finding], now: str
 ) -> dict[str, Any] | None:
     """The whole ``status`` of a pool; None where it says so already."""
-    told = "; ".join(_text(finding) for finding in findings)[:_LONGEST]
+    told = "; ".join(text_of(finding) for finding in findings)[:_LONGEST]
     ready = Condition(READY, "False", "Faults", told) if told else Condition(READY, "True", "Usable")
     before = _condition_of(pool.status.conditions, READY)
     condition = _following(before, ready, now, pool.metadata.generation)
@@ -109,7 +109,7 @@ def pool_status(
     }
 
 
-def _text(finding: Finding) -> str:
+def text_of(finding: Finding) -> str:
     """A Finding without its object, at which it is shown."""
     words = f"{finding.source.field}: {finding.problem}"
     return f"{words}; {finding.hint}" if finding.hint else words

@@ -118,6 +118,28 @@ async def test_statuses_conditions_and_events(world):
         assert pool["status"]["conditions"][0]["status"] == "True"
 
 
+async def test_a_pool_of_which_a_part_is_anothers_says_so(world):
+    await world.pool("p", "203.0.113.0-203.0.113.9")
+    async with world.running():
+        await world.service("a")
+        await world.until("a", "203.0.113.0")
+        await world.pool("q", "203.0.113.9-203.0.113.12")
+
+        async def told():
+            pool = await world.cluster.get(LOAD_BALANCER_POOLS, "q")
+            return pool.get("status")
+
+        status = await world.eventually(told)
+        assert status["available"] == {"ipv4": 3, "ipv6": 0}
+        (ready,) = status["conditions"]
+        assert (ready["status"], ready["reason"]) == ("False", "Faults")
+        assert ready["message"].startswith(
+            "spec.ranges[0]: 203.0.113.9-203.0.113.12 overlaps with LoadBalancerPool p"
+        )
+        events = await world.events()
+        assert events["LoadBalancerPool", "q", "PoolNotRead"] == ready["message"]
+
+
 async def test_another_type_gives_back_and_says_nothing_more(world):
     await world.pool("p", "203.0.113.7-203.0.113.7")
     await world.service("a")

@@ -3,6 +3,7 @@
 import pytest
 
 from netloom.api.core import Namespace
+from netloom.api.egress import EgressGateway, EgressGatewaySpec
 from netloom.api.meta import LabelSelector
 from netloom.model.load_balancers.allocation import Inputs, words_of
 from netloom.testing import builders as b
@@ -320,6 +321,19 @@ def test_overlapping_pools_and_ranges_of_pods():
         in told[0]
     )
     assert "overlaps with Node n: spec.podCIDRs" in told[1]
+
+
+def test_addresses_by_which_pods_leave_are_nobody_elses():
+    world = World(
+        pool("p", "203.0.113.0/31"),
+        EgressGateway(metadata=b.meta("out"), spec=EgressGatewaySpec(addresses=("203.0.113.0", "x"))),
+        balanced("a"),
+        balanced("b", annotations=asks("203.0.113.0")),
+    ).write()
+    assert (world.has("a"), world.has("b")) == (["203.0.113.1"], [])
+    assert "is reserved, or a node or an EgressGateway has it" in world.lack("b")
+    world.drop("egress", "out")
+    assert world.write().has("b") == ["203.0.113.0"]
 
 
 def test_counts():
