@@ -198,6 +198,27 @@ others = st.one_of(
     st.sampled_from(
         (secret_for("infra/a", "shop.example.org"), CHAIN_OF_ANOTHER, secret_for("shop/a", "a.b"))
     ),
+    st.builds(
+        lambda name, target, said: g.traffic(name, target, **said),
+        st.sampled_from(("infra/p", "infra/q", "shop/p")),
+        st.sampled_from(
+            (
+                ("Gateway", "edge", ""),
+                ("Gateway", "edge", "one"),
+                ("HTTPRoute", "one", ""),
+                ("HTTPRoute", "wide", ""),
+            )
+        ),
+        st.sampled_from(
+            (
+                {"maxBodyBytes": 5},
+                {"outliers": {"errors": 3}},
+                {"basicAuth": {"secretRef": {"name": "a"}}},
+                {"externalAuth": {"backendRef": {"name": "web", "port": 80}}},
+                {"sessionCookie": {"name": "c"}},
+            )
+        ),
+    ),
     st.builds(lambda value: g.namespace("shop", team=value), st.sampled_from("ab")),
     st.builds(
         lambda addresses: g.gateway_service("infra/edge-netloom", addresses, p80_tcp=30080),

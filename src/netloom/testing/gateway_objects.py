@@ -26,7 +26,9 @@ from netloom.api.gateway import (
     UDPRoute,
     Written,
 )
+from netloom.api.ingress import Ingress, IngressClass
 from netloom.api.meta import KubeObject
+from netloom.api.traffic import TrafficPolicy
 from netloom.model.gateways.status import CONTROLLER
 from netloom.model.gateways.view import GatewayView
 from netloom.units import ObjectKey
@@ -51,6 +53,9 @@ _FIELDS: dict[type[KubeObject], str] = {
     Namespace: "namespaces",
     Secret: "secrets",
     ConfigMap: "config_maps",
+    Ingress: "ingresses",
+    IngressClass: "ingress_classes",
+    TrafficPolicy: "traffic",
 }
 
 
@@ -290,6 +295,15 @@ def backend_tls(
         for one in services
     ]
     return written(BackendTLSPolicy, name, {"targetRefs": targets, "validation": said}, **(about or {}))
+
+
+def traffic(name: str, *targets: tuple[str, str, str], **said: object) -> TrafficPolicy:
+    """A TrafficPolicy; a target is kind, name and section of a Gateway or route."""
+    refs = [
+        {"group": GROUP, "kind": kind, "name": own, **({"sectionName": section} if section else {})}
+        for kind, own, section in targets
+    ]
+    return written(TrafficPolicy, name, {"targetRefs": refs, **said})
 
 
 def conditions(status: Mapping[str, Any]) -> dict[str, tuple[str, str]]:

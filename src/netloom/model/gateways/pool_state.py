@@ -15,7 +15,7 @@ from netloom.model.gateways.routes import RouteKey
 from netloom.units import ObjectKey
 
 Wisher = RouteKey | str
-"""Who wishes for a pool: a route, or ``Ingress`` for all of them."""
+"""Who wishes for a pool: a route, a Gateway by its policies, or ``Ingress`` for all of them."""
 Wishes = Mapping[Wisher, Mapping[str, PoolWish]]
 
 

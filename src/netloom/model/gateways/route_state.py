@@ -20,7 +20,7 @@ from netloom.model.gateways.estate import Estate, Touched, touched_routes
 from netloom.model.gateways.gateway_state import GatewayState
 from netloom.model.gateways.listeners import TERMINATE, ListenerId, ReadListener
 from netloom.model.gateways.pool_state import Wisher, Wishes
-from netloom.model.gateways.pools import PoolWish
+from netloom.model.gateways.pools import PoolRefs, PoolWish
 from netloom.model.gateways.route_status import policy_status, route_status
 from netloom.model.gateways.routes import Around, ReadRoute, RouteKey, read_route
 from netloom.model.gateways.stream_routes import read_stream_route
@@ -68,10 +68,12 @@ class RouteState:
         changed = {key for key in dirty if self._read(key)}
         for gateway in frames:
             self._fit_tables(gateway)
+        wishes: dict[Wisher, Mapping[str, PoolWish]] = {}
+        for gateway in frames | (set(self._gateways.frames) if "policies" in touched else set()):
+            wishes.update(self._police(gateway))
         moved = changed | self._naming(frames)
         for namespace in touched.get("namespaces", ()):
             moved |= self._by_namespace.get(namespace.name, set())
-        wishes: dict[Wisher, Mapping[str, PoolWish]] = {}
         told = set(changed)
         parents = Parents(self._gateways.frames, self._gateways.parents)
         for key in moved:
@@ -265,6 +267,18 @@ class RouteState:
                 self.tables[id_] = table
                 for key in () if known is None else known.routes:
                     table.put(key, _by_listener(self._attached.get(key, ())).get(id_, ()))
+
+    def _police(self, gateway: ObjectKey) -> Wishes:
+        """Tables hear of the TrafficPolicies that are for the Gateway or a listener of its own; pools that these need."""
+        estate = self._estate
+        pools = PoolRefs(estate.services)
+        is_ours = gateway in self._gateways.frames
+        if is_ours:
+            for id_, table in self.tables.items():
+                if id_.gateway == gateway:
+                    section = id_.name if id_.kind == "Gateway" else ""
+                    table.set_traffic(estate.policies.about("Gateway", gateway, section, pools))
+        return {f"Gateway {gateway}": dict(pools.wishes)}
 
     def _settle(self, told: set[RouteKey]) -> set[ObjectKey]:
         """Bring tables up to date; Gateways of those that changed. Routes that lost or won join ``told``."""

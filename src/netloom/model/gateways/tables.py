@@ -12,12 +12,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from operator import itemgetter
 
+from msgspec.structs import replace
+
 from netloom.model.gateways.attach import Names
 from netloom.model.gateways.hostnames import covers, patterns_of, rank, specificity
-from netloom.model.gateways.plan import Host, Match, Rule, Stream
+from netloom.model.gateways.plan import Host, Match, Rule, Stream, Traffic
 from netloom.model.gateways.routes import ReadRoute, RouteKey
+from netloom.model.gateways.traffic import joined
 
 _EVERYTHING = Match()
+_REFUSED = 500
+"""A policy that cannot be used fails closed."""
 
 
 class Table:
@@ -35,6 +40,7 @@ class Table:
         """Hosts that listener and route share, with the routes and what they say of them."""
         self._hosts: dict[str, Host] = {}
         self._order: list[str] | None = None
+        self._traffic: Traffic | str | None = None
         self._dirty: set[str] = set()
         self._is_dirty = True
 
@@ -51,6 +57,13 @@ class Table:
     def is_for(self, *, is_stream: bool, is_tls_ended: bool) -> bool:
         """Whether it is the table of a listener of this kind."""
         return (self._is_stream, self._is_tls_ended) == (is_stream, is_tls_ended)
+
+    def set_traffic(self, traffic: Traffic | str | None) -> None:
+        """What TrafficPolicies say of all requests here; a text: why they must be refused."""
+        if traffic != self._traffic:
+            self._traffic = traffic
+            self._dirty.update(self._by_name)
+            self._is_dirty = True
 
     def put(self, key: RouteKey, names: Names) -> None:
         """The route is attached for these hosts, and not what it was before; none: it is gone."""
@@ -118,7 +131,7 @@ class Table:
             ((key, _),) = said.items()
             own = routes[key].rules
             if len(own) == 1:
-                return (own[0].rule,)
+                return (self._under_policy(own[0].rule),)
         ranked = []
         for key, name in said.items():
             route = routes[key]
@@ -127,10 +140,18 @@ class Table:
         ranked.sort(key=itemgetter(0))
         rules: list[Rule] = []
         for _, rule in ranked:
-            rules.append(rule)
+            rules.append(self._under_policy(rule))
             if rule.match == _EVERYTHING:
                 break
         return tuple(rules)
+
+    def _under_policy(self, rule: Rule) -> Rule:
+        """With what holds for the whole listener; what is said of the rule itself counts first."""
+        if self._traffic is None:
+            return rule
+        if isinstance(self._traffic, str):
+            return replace(rule, fault=rule.fault or _REFUSED)
+        return replace(rule, traffic=joined(rule.traffic, self._traffic))
 
     def _settle_streams(self, routes: Mapping[RouteKey, ReadRoute]) -> None:
         by_age = sorted(self._attached, key=lambda key: routes[key].age)
