@@ -31,7 +31,6 @@ from netloom.kube.events import EventRecorder
 from netloom.kube.resources import ENDPOINT_SLICES, LEASES, NODES, SERVICES
 from netloom.kube.watch import Reflector
 from netloom.model.gateways.build import Built, Gateways, StatusKey
-from netloom.model.gateways.view import GatewayChanges
 from netloom.units import ObjectKey
 
 log = logging.getLogger(__name__)
@@ -62,7 +61,6 @@ class GatewayController:
         self._pending = Pending(clock=clock)
         self._own: dict[Place, None] = {}
         """What is there and was made by us."""
-        self._looked = clock.wall()
         self._watches = Watches(
             client,
             on_change=self._changed,
@@ -109,15 +107,11 @@ class GatewayController:
 
     def turn(self) -> None:
         """Take over what has changed, and say what should be."""
-        now = self._clock.wall()
         if self._gateways is None:
-            self._gateways = Gateways(self._pending.view(now))
+            self._gateways = Gateways(self._pending.view(self._clock.wall()))
             self._pending.take_now()
-        elif (taken := self._pending.take_now()).count:
-            self._gateways.update(taken.changes)
-        elif now - self._looked >= PATIENCE_S:
-            self._gateways.update(GatewayChanges(now=now))
-            self._looked = now
+        else:
+            self._gateways.update(self._pending.take_now().changes)
         self._want(self._gateways.built)
 
     def _want(self, built: Built) -> None:

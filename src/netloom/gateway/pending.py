@@ -18,6 +18,8 @@ from netloom.clock import Clock
 from netloom.model.gateways.view import GatewayChanges, GatewayView
 from netloom.units import ObjectKey
 
+_TIMED = frozenset({"gateways", "listener_sets", "ingresses", "secrets", "config_maps"})
+"""Kinds whose changes are looked at with the time of now: certificates are valid from one moment to another."""
 KINDS: tuple[str, ...] = tuple(kind for kind in GatewayView.__struct_fields__ if kind != "now")
 """Field names of the view."""
 
@@ -80,9 +82,11 @@ class Pending:
         return GatewayView(now=now, **kinds)
 
     def take_now(self) -> Taken:
-        """Everything marked since the last take; may be empty."""
+        """Everything marked since the last take; may be empty. Where certificates may be concerned, or nothing changed, with the time."""
         count = sum(map(len, self._kinds.values()))
         kinds: dict[str, Any] = dict(self._kinds)
+        if not kinds or not _TIMED.isdisjoint(kinds):
+            kinds["now"] = self._clock.wall()
         taken = Taken(GatewayChanges(**kinds), self._versions, self._since, count)
         self._kinds, self._versions, self._since = {}, {}, None
         self._some.clear()

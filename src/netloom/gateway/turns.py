@@ -24,7 +24,7 @@ from netloom.units import Protocol as Transported
 
 log = logging.getLogger(__name__)
 
-PATIENCE_S = 300.0
+PATIENCE_S = 60.0
 """So often the time is looked at when nothing changes: certificates expire."""
 _RETRY_S = (1.0, 15.0)
 
@@ -104,10 +104,7 @@ class Turns:
         assert self._gateways is not None  # noqa: S101 - of the first turn
         if taken.count == 0 and taken.versions:
             return self._gateways.built
-        changes = taken.changes
-        if taken.count == 0:
-            changes = type(changes)(now=self._clock.wall())
-        return self._gateways.update(changes)
+        return self._gateways.update(taken.changes)
 
     async def _put_in_force(self, built: Built) -> None:
         plan = built.plan
