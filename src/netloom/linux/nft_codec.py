@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal
 
 import msgspec
 
@@ -166,7 +167,7 @@ def decode_elements(container: Container, family: Family, *bodies: bytes) -> Ite
     Raises:
         ValueError: it is a container of another shape.
     """
-    read_key = _reader(container.key, family)
+    read_key = _reader(container.key, family, "big" if container.is_interval else sys.byteorder)
     read_data = _reader(container.data, family)
     listed = (
         attributes(one)
@@ -281,31 +282,28 @@ def _element_writer(container: Container, family: Family) -> Callable[[Key, Valu
 
 
 def _range_writer(container: Container, family: Family) -> Callable[[Key, Value], bytes]:
-    """For interval sets: the key twice, with the first and with the last address of the range.
+    """For interval sets and maps: the key twice, with the first and with the last address of the range.
 
     Where the range is all of the key the kernel wants two elements instead, the second behind the range and with a flag.
     """
     if len(container.key) == 1:
         return _write_two
-    write_key, size = _packer(container.key, family)
+    write_key, size = _packer(container.key, family, "big")
     first_head = _head(size + 8, _ELEM_KEY) + _head(size + 4, _DATA_VALUE, plain=True)
     last_head = _head(size + 8, _ELEM_KEY_END) + _head(size + 4, _DATA_VALUE, plain=True)
-    head = _head(4 + len(first_head) + len(last_head) + 2 * size, _ELEM)
+    write_data, data_size = _packer(container.data, family)
+    data_head = _head(data_size + 8, _ELEM_DATA) + _head(data_size + 4, _DATA_VALUE, plain=True)
+    length = 4 + len(first_head) + len(last_head) + 2 * size
+    head = _head(length + (len(data_head) + data_size if container.data else 0), _ELEM)
 
     def write(key: Key, value: Value) -> bytes:
         ends = key[-1]
-        if value is not None or not isinstance(ends, bytes):
-            raise TypeError(f"{container.name}: {key!r} is no range of a set")
+        if isinstance(value, Verdict) or not isinstance(ends, bytes):
+            raise TypeError(f"{container.name}: {key!r} is no range, or its value is a verdict")
         half = len(ends) // 2
-        return b"".join(
-            (
-                head,
-                first_head,
-                write_key(*key[:-1], ends[:half]),
-                last_head,
-                write_key(*key[:-1], ends[half:]),
-            )
-        )
+        data = b"" if value is None else data_head + write_data(*value)
+        first, last = write_key(*key[:-1], ends[:half]), write_key(*key[:-1], ends[half:])
+        return b"".join((head, first_head, first, last_head, last, data))
 
     return write
 
@@ -335,7 +333,8 @@ def _head(length: int, kind: int, *, plain: bool = False) -> bytes:
 
 
 _HOST_ORDER = (Field.SLOT, Field.LABEL, Field.MARK)
-"""Numbers in the host's order, as ``numgen`` and ``meta`` leave them in their registers; all else is in network order."""
+"""Numbers in the host's order, as ``numgen`` and ``meta`` leave them in their registers; all else is in network order, and so
+are these in the keys of ranges: nft turns them round before it looks."""
 
 
 def _layout(fields: tuple[Field, ...], family: Family) -> struct.Struct:
@@ -353,13 +352,17 @@ def _layout(fields: tuple[Field, ...], family: Family) -> struct.Struct:
     return struct.Struct(">" + "".join(parts[field] for field in fields))
 
 
-def _packer(fields: tuple[Field, ...], family: Family) -> tuple[Callable[..., bytes], int]:
+def _packer(
+    fields: tuple[Field, ...], family: Family, order: Literal["little", "big"] = sys.byteorder
+) -> tuple[Callable[..., bytes], int]:
     """A function that encodes atoms, and how many bytes it gives. A number in the host's order stands first or nowhere."""
     packed = _layout(fields, family)
     if not fields or fields[0] not in _HOST_ORDER:
         return packed.pack, packed.size
 
     def pack(number: Atom, *rest: Atom) -> bytes:
+        if order != sys.byteorder:
+            return packed.pack(int(number).to_bytes(4, order), *rest)
         return packed.pack(_number(number), *rest)
 
     return pack, packed.size
@@ -374,7 +377,9 @@ def _number(number: Atom) -> bytes:
     return encoded
 
 
-def _reader(fields: tuple[Field, ...], family: Family) -> Callable[[bytes], Key]:
+def _reader(
+    fields: tuple[Field, ...], family: Family, order: Literal["little", "big"] = sys.byteorder
+) -> Callable[[bytes], Key]:
     packed = _layout(fields, family)
     is_number = [field in _HOST_ORDER for field in fields]
     has_number = any(is_number)
@@ -386,7 +391,7 @@ def _reader(fields: tuple[Field, ...], family: Family) -> Callable[[bytes], Key]
         if not has_number:
             return atoms
         return tuple(
-            int.from_bytes(atom, sys.byteorder) if number else atom
+            int.from_bytes(atom, order) if number else atom
             for atom, number in zip(atoms, is_number, strict=True)
         )
 

@@ -11,6 +11,7 @@ import functools
 import ipaddress
 import os
 from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -30,6 +31,7 @@ from netloom.model.announcing.gone import GoneNode
 from netloom.model.network import Network
 from netloom.model.routes.ways import FabricKind
 from netloom.model.state import NetworkState, difference
+from netloom.program.conntrack import Flow, FlowFilter
 from netloom.program.routes import Route
 from netloom.testing import builders
 from netloom.testing.fabric_rig import FabricNet, FabricNode, Layout, fabric_net, node_object
@@ -53,20 +55,16 @@ def egress_gateway(
     created: str | None = "2026-01-01T00:00:00Z",
     app: str | None = "billing",
     nodes: str | None = "egress",
-    **spec: object,
+    **spec: Any,  # noqa: ANN401 - fields of EgressGatewaySpec, checked by its constructor
 ) -> EgressGateway:
     """A gateway for the pods of an app (None: all), on nodes with the label ``role`` (None: all); by default of both families."""
-    given = {
+    given: dict[str, Any] = {
         "addresses": addresses or tuple(map(str, EXITS.values())),
         "pod_selector": None if app is None else LabelSelector({"app": app}),
         "node_selector": None if nodes is None else LabelSelector({"role": nodes}),
         **spec,
     }
-    return EgressGateway(metadata=builders.meta(name, created=created), spec=msgspec.convert(given, _Spec))
-
-
-class _Spec(EgressGatewaySpec, frozen=True, rename=None):
-    """With the names of the struct."""
+    return EgressGateway(metadata=builders.meta(name, created=created), spec=EgressGatewaySpec(**given))
 
 
 class EgressRig:
@@ -123,7 +121,7 @@ class EgressRig:
             gone: names of nodes that are held dead.
             but: numbers of nodes that hear nothing of it.
         """
-        given = {
+        given: dict[Any, Any] = {
             (type(one).__name__, one.key): one
             for one in (*self.node_objects(), *self.pod_objects(), *objects)
         }
@@ -161,6 +159,17 @@ class EgressRig:
                             if via in r.destination and r.destination.prefixlen
                         )
                         rtnl.replace_route(Route(destination=alone, via=via, device=device))
+
+    def holder(self, family: Family = Family.V4) -> int:
+        """The number of the node that has the address of a family, as the first node knows."""
+        state = self.states[0]
+        held = None if state is None else state.egress.exits.get(EXITS[family])
+        return 0 if held is None or not held.node else int(held.node.removeprefix("node-"))
+
+    def flows(self, number: int, family: Family = Family.V4) -> list[Flow]:
+        """What a node's kernel tracks of connections to the server outside."""
+        with Conntrack(netns_fd=self.nodes[number - 1].host.netns_fd) as conntrack:
+            return conntrack.dump(FlowFilter(family, None, self.outside.address_of(family)))
 
     async def seen(self, pod: Host, family: Family, *, timeout_s: float = 3) -> Addr | None:
         """Whom the server outside sees when a pod asks it; None: no answer."""
