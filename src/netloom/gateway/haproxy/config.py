@@ -92,6 +92,7 @@ class _Making:
         used = {lane.pool for lane in lanes.values() if lane.pool}
         if self._shares.entries:
             self._maps[fronts.SHARES] = self._shares.entries
+            self._maps[fronts.TOTALS] = self._shares.totals
         needs = self._lanes.needs
         has_lua = any("lua." in line for lane in lanes.values() for line in lane.lines)
         base = [_global(self._settings, has_lua=has_lua), _defaults(self._settings)]

@@ -19,6 +19,7 @@ from netloom.gateway.haproxy.told import NOTHING_THERE, Front, Settings, socket_
 from netloom.model.provenance import Source
 
 SHARES = "maps/shares.map"
+TOTALS = "maps/totals.map"
 
 
 class HttpDoor(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +97,7 @@ def log_format() -> str:
         ('"time"', "%Ts.%ms"), ('"client"', '"%ci"'), ('"door"', '"%f"'), ('"host"', '"%[capture.req.hdr(0),json(utf8s)]"'),
         ('"method"', '"%[capture.req.method,json(utf8s)]"'), ('"uri"', '"%[capture.req.uri,json(utf8s)]"'),
         ('"protocol"', '"%[capture.req.ver,json(utf8s)]"'), ('"status"', "%ST"), ('"bytes"', "%B"),
-        ('"ms"', "%Ta"), ('"backend_ms"', '"%Tr"'), ('"state"', '"%tsc"'), ('"route"', '"%[var(txn.to),json(utf8s)]"'),
+        ('"ms"', "%Ta"), ('"backend_ms"', '"%Tr"'), ('"state"', '"%tsc"'), ('"route"', '"%[var(txn.to),field(3,\\x20,0),json(utf8s)]"'),
         ('"lane"', '"%b"'), ('"endpoint"', '"%[bc_dst]:%[bc_dst_port]"'),
     )  # fmt: skip
     joined = ",".join(f"{key}:{value}" for key, value in fields)
@@ -180,7 +181,7 @@ def share_lines(rule: str) -> Iterator[str]:
     """A choice by weight: a bucket by chance, and the lane that has it."""
     weighted = "{ var(txn.to) -m beg w }"
     yield f"{rule} set-var(txn.w) var(txn.to),field(1,\\x20) if {weighted}"
-    yield f"{rule} set-var(txn.n) var(txn.w),map_str({SHARES}) if {weighted}"
+    yield f"{rule} set-var(txn.n) var(txn.w),map_str_int({TOTALS}) if {weighted}"
     yield f"{rule} set-var(txn.r) rand,mod(txn.n) if {weighted}"
     yield f"{rule} set-var(txn.way) var(txn.w),concat(/,txn.r),map_str({SHARES}) if {weighted}"
 

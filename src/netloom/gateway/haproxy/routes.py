@@ -30,13 +30,16 @@ class Shares:
 
     def __init__(self) -> None:
         self.entries: dict[str, str] = {}
+        """The lane of each bucket of each choice."""
+        self.totals: dict[str, str] = {}
+        """The number of buckets of each choice."""
 
     def add(self, choices: Sequence[tuple[str, int]]) -> str:
         """The name of a choice among lanes by weight."""
         name = f"w{digest(*(f'{lane} {weight}' for lane, weight in choices))}"
-        if name not in self.entries:
+        if name not in self.totals:
             filled = buckets([weight for _, weight in choices])
-            self.entries[name] = str(sum(filled))
+            self.totals[name] = str(sum(filled))
             lanes = (lane for (lane, _), count in zip(choices, filled, strict=True) for _ in range(count))
             self.entries.update((f"{name}/{number}", lane) for number, lane in enumerate(lanes))
         return name

@@ -21,7 +21,7 @@ from netloom.model.provenance import Source
 _IDLE = "1h"
 _LOG = (
     '{"time":%Ts.%ms,"client":"%ci","door":"%f","bytes":%B,"ms":%Tt,"state":"%ts",'
-    '"route":"%[var(txn.to),json(utf8s)]","lane":"%b","endpoint":"%[bc_dst]:%[bc_dst_port]"}'
+    '"route":"%[var(txn.to),field(3,\\x20,0),json(utf8s)]","lane":"%b","endpoint":"%[bc_dst]:%[bc_dst_port]"}'
 )
 
 
