@@ -23,6 +23,10 @@ def _culprits(error: Refused, running: Running) -> Iterator[tuple[Source | str, 
             yield mark_of(told.certificates[file]), told.lines_of[file]
         elif file in told.files:
             yield from _users(file, running)
+        else:
+            continue
+        # the file is what is wrong, not the door whose line names it
+        return
     lines = texts.text(told, running.slots).splitlines()
     for number in error.lines:
         if not 0 < number <= len(lines):

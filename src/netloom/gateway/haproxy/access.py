@@ -6,6 +6,7 @@ may pass (``filters.py``, ``lanes.py``).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -126,8 +127,10 @@ def _jwt_lines(jwt: Jwt, needs: Needs, *, is_grpc: bool) -> Iterator[str]:
         refused.append("!jwt_issuer")
     if jwt.audience:
         yield f"acl jwt_audience var(txn.bearer),jwt_payload_query('$.aud') -m str -- {word(jwt.audience)}"
-        listed = word(msgspec.json.encode(jwt.audience).decode())
-        yield f"acl jwt_audience var(txn.bearer),jwt_payload_query('$.aud') -m sub -- {listed}"
+        # HAProxy gives no arrays of a token: the audience is looked for in the text of it, between the brackets behind "aud"
+        one = re.escape(msgspec.json.encode(jwt.audience).decode())
+        listed = word(rf'"aud"\s*:\s*\[[^\]]*{one}[^\]]*\]')
+        yield f"acl jwt_audience var(txn.bearer),word(2,.),ub64dec -m reg -- {listed}"
         refused.append("!jwt_audience")
     condition = "if " + " or ".join(refused)
     yield answer(401, is_grpc=is_grpc, condition=condition, headers="" if is_grpc else challenge)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from netloom.gateway.haproxy import access, filters
 from netloom.gateway.haproxy.answers import GRPC_TYPE, IS_GRPC, answer, grpc_files, grpc_lines
-from netloom.gateway.haproxy.quote import digest, label, name, word
+from netloom.gateway.haproxy.quote import argument, digest, label, name, word
 from netloom.gateway.haproxy.told import NOTHING_THERE, Lane
 from netloom.model.gateways.plan import HeaderChange, Outliers, Pool, PoolProtocol, Rule, Share, Traffic
 from netloom.model.provenance import Source
@@ -178,8 +178,9 @@ class Lanes:
         if tls.authorities:
             authorities = f"authorities/{digest(tls.authorities)}.pem"
             self.needs.files[authorities] = tls.authorities
-        verified = tls.names[0] if tls.names else tls.hostname
-        words = f"ssl verify required ca-file {authorities} sni {word(f'str({tls.hostname})')} verifyhost {word(verified)}"
+        # HAProxy verifies the name that it asks for: where the certificate has another, that one is asked for
+        asked = tls.names[0] if tls.names else tls.hostname
+        words = f"ssl verify required ca-file {authorities} sni {word(f'str({argument(asked)})')}"
         if is_stream:
             return words
         return f"{words} alpn {'h2' if speaks_h2 else 'http/1.1'}"
