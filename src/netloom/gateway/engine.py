@@ -260,15 +260,19 @@ class Engine:
         while True:
             await asyncio.sleep(_READ_S)
             self._log.bound()
-            process, running = self._process, self._running
-            if process is None or running is None:
-                continue
-            try:
-                (text,) = await process.runtime.ask([counts.ASK])
-            except (InvalidObject, Unavailable) as error:
-                log.debug("no statistics: %s", error)
-                continue
-            self._counts.read(text, running)
+            await self.read_counts()
+
+    async def read_counts(self) -> None:
+        """Ask HAProxy for its statistics now; :meth:`run` does so from time to time."""
+        process, running = self._process, self._running
+        if process is None or running is None:
+            return
+        try:
+            (text,) = await process.runtime.ask([counts.ASK])
+        except (InvalidObject, Unavailable) as error:
+            log.debug("no statistics: %s", error)
+            return
+        self._counts.read(text, running)
 
     def _end(self) -> None:
         for process in (*self._old, self._process):

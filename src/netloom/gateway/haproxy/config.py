@@ -142,7 +142,7 @@ class _Making:
         crt_list = self._crt_list(name, listeners) if is_tls else ""
         if is_tls and not crt_list:
             return
-        routes = Routes(self._lanes, self._shares, "https" if is_tls else "http", door.port)
+        routes = Routes(self._lanes, self._shares, "https" if is_tls else "http", door.port, self._refused)
         nothing: Host | None = None
         found = by_name(listeners, lambda one: ((host.name, host) for host in one.hosts), nothing)
         hosts: dict[str, HostTold] = {

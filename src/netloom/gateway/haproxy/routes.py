@@ -89,9 +89,18 @@ class Routes:
         shares: gets weighted choices.
         scheme: how requests come.
         port: of the door, as clients dial it.
+        refused: sources of rules that HAProxy took nothing of.
     """
 
-    def __init__(self, lanes: Lanes, shares: Shares, scheme: str, port: int) -> None:
+    def __init__(
+        self,
+        lanes: Lanes,
+        shares: Shares,
+        scheme: str,
+        port: int,
+        refused: frozenset[Source | str] = frozenset(),
+    ) -> None:
+        self._refused = refused
         self._lanes = lanes
         self._shares = shares
         self._scheme = scheme
@@ -106,7 +115,7 @@ class Routes:
             listener: number of the listener that has it.
         """
         told = HostTold({}, (), {}, {}, {})
-        rules = host.rules if host is not None else ()
+        rules = [one for one in host.rules if self._can_be_asked(one)] if host is not None else ()
         lines: list[str] = []
         table = _Table(rules)
         for path, is_exact in table.nodes():
@@ -114,6 +123,10 @@ class Routes:
             found = table.candidates(path, is_exact=is_exact)
             told.entries[key] = self._value(found, listener, told, lines)
         return msgspec.structs.replace(told, lines=tuple(dict.fromkeys(lines)))
+
+    def _can_be_asked(self, rule: Rule) -> bool:
+        """Not so of a rule that HAProxy refused and that has a pattern: whom it would take nobody knows."""
+        return rule.source not in self._refused or not _has_pattern(rule.match)
 
     def _value(self, found: list[_Candidate], listener: int, told: HostTold, lines: list[str]) -> str:
         """What a key leads to."""
@@ -168,6 +181,11 @@ class Routes:
             told.queries[variable] = word(f"urlp({argument(one.name)}),url_dec(1)")
             how = f"reg -- {word(_whole(one.value))}" if one.is_regex else f"str -- {word(one.value)}"
             yield _acl(told, f"var({variable}) -m {how}")
+
+
+def _has_pattern(match: Match) -> bool:
+    values = (*match.headers, *match.queries)
+    return match.path_kind is PathKind.REGEX or any(one.is_regex for one in values)
 
 
 def _acl(told: HostTold, condition: str) -> str:
