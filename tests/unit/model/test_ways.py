@@ -201,3 +201,14 @@ def test_what_a_clusters_nodes_build_is_guessed_from_what_they_say():
     facts = guessed_facts(ClusterView(nodes=nodes))
     assert (facts.fabric, facts.direct, facts.tunnel_port, facts.vni) == (FabricKind.VXLAN, False, 8472, 7)
     assert guessed_facts(ClusterView()).fabric is FabricKind.HOSTGW
+
+
+def test_with_bgp_routers_join_what_plain_routes_cannot():
+    """A node on another network is reached all the same: by whom is the routers' business."""
+    near, _ = found(peer("192.0.2.12", ranges=(V4,)), FabricKind.BGP)
+    assert near[V4][0] is Way.BGP
+    far, findings = found(peer("198.51.100.12", ranges=(V4,)), FabricKind.BGP)
+    assert far[V4][0] is Way.BGP
+    assert findings == []
+    assert Way.BGP.is_plain
+    assert not Way.BGP.is_tunnel
