@@ -98,6 +98,7 @@ class Speaker:
             ipaddress.ip_address(vip): Duty(
                 address=ipaddress.ip_address(vip),
                 candidates=(self.name,),
+                users=(ObjectKey("shop", "web"),),
                 bgp=True,
                 source=Source("Service", "shop", "web"),
             )

@@ -145,7 +145,7 @@ def _services(node: str, outside: Outside, findings: list[Finding]) -> dict[Cidr
     pools = [outside.pools[key] for key in sorted(outside.pools)]
     for address in sorted(outside.duties, key=lambda one: (one.version, int(one))):
         duty = outside.duties[address]
-        if not duty.bgp or node not in duty.candidates:
+        if node not in duty.routed_by:
             continue
         pool = next((one for one in pools if _has(one, address)), None)
         one = _announced(duty, pool, [outside.services.get(key) for key in duty.users], findings)

@@ -8,6 +8,7 @@ import msgspec
 
 from netloom.api.bgp import BGPPeer
 from netloom.api.load_balancers import LoadBalancerPool
+from netloom.model.announcing.elect import elected
 from netloom.model.inputs import ClusterView
 from netloom.model.provenance import Finding, Source
 from netloom.units import Addr, ObjectKey
@@ -29,11 +30,19 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True):
     layer2: tuple[str, ...] = ()
     """Those of the candidates that may answer for it on a network of theirs; ``elect.elected`` says who does. None where it is not announced so."""
     bgp: bool = False
-    """Whether all candidates announce a route to it."""
+    """Whether routes to it are announced, by those that ``routed_by`` names."""
     users: tuple[ObjectKey, ...] = ()
     """The Services behind it, the oldest first; none where an egress gateway sends from it."""
     source: Source
     """The field that gave the address."""
+
+    @property
+    def routed_by(self) -> tuple[str, ...]:
+        """Nodes that announce a route to it: all candidates, but of an address that pods leave by only the one by which they do."""
+        if not self.bgp or self.users:
+            return self.candidates if self.bgp else ()
+        owner = elected(str(self.address), self.candidates)
+        return () if owner is None else (owner,)
 
 
 class Announced(msgspec.Struct, frozen=True):

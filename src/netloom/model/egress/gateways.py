@@ -174,7 +174,7 @@ def duties(view: ClusterView) -> tuple[Duty, ...]:
             address=one.address,
             candidates=one.live,
             layer2=one.live,
-            bgp=False,  # routes to all candidates would bring answers to nodes that do not know the connection
+            bgp=True,
             source=one.source,
         )
         for one in found.values()

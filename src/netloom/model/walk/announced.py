@@ -34,11 +34,11 @@ def answering(duty: Duty | None, trail: Trail, doors: list[str]) -> tuple[list[s
         if not duty.bgp:
             return [owner], trail
     if duty.bgp:
-        nodes = ", ".join(duty.candidates)
+        nodes = ", ".join(duty.routed_by)
         trail = trail.then(
             Stage.ANNOUNCE, f"routers with BGP have a route to {duty.address} by {nodes}", duty.source
         )
-        return [name for name in doors if name in duty.candidates] or doors, trail
+        return [name for name in doors if name in duty.routed_by] or doors, trail
     reason = f"no node answers for {duty.address}: none has a network that it lies in"
     return trail.ends(
         Outcome.UNREACHABLE,
