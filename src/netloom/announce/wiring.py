@@ -16,6 +16,7 @@ from netloom.announce.authority import Authority
 from netloom.announce.bgp.part import BgpPart, BgpSettings
 from netloom.announce.cluster import Cluster
 from netloom.announce.config import SpeakerConfig
+from netloom.announce.guard import Guard
 from netloom.announce.layer2 import Layer2
 from netloom.announce.members.exchange import Exchange
 from netloom.announce.members.key import secret_key, shared_key
@@ -81,7 +82,7 @@ class Speaker:
             events=self._events,
             clock=clock,
         )
-        self._parts: tuple[Part, ...] = (self._layer2, self._bgp)
+        self._parts: tuple[Part, ...] = (self._layer2, self._bgp, Guard())
         self._gone = GoneFeed(self._agent_is_there)
         self._questions = QuestionServer(
             config.socket, self._answers(), followed={QUESTION: self._gone.follow}

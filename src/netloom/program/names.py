@@ -207,6 +207,11 @@ NFT_BRIDGE_TABLE = "netloom-bridge"
 NFT_STATIONS = "stations"
 """The MAC and address of each of these pods."""
 
+NFT_ANNOUNCED_TABLE = "netloom-announced"
+"""A table of the speaker's: what comes for an announced address and is for nobody ends there."""
+NFT_ANNOUNCED = "announced"
+"""The addresses."""
+
 NFT_SERVICES = "services"
 NFT_NODE_PORTS = "node-ports"
 """Maps from frontend to label. All further maps of frontends are there for NodePorts, too, with ``NFT_NODE_PORT_PREFIX``."""
