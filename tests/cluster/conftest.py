@@ -292,6 +292,17 @@ def processes(command, cluster):
 
 
 @pytest.fixture
+def pid_of(command):
+    """Finds the one process of a cluster that has this name."""
+
+    def find(cluster, name):
+        (pid,) = (pid for found, pid in processes(command, cluster) if found == name)
+        return pid
+
+    return find
+
+
+@pytest.fixture
 def kill(command):
     """Kills a process of a cluster by its name and returns when it is gone."""
 

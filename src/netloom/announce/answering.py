@@ -78,27 +78,28 @@ class Answerer:
         self._defended: dict[Addr, float] = {}
         self.answered = self.announced = self.conflicts = 0
 
-    async def run(self) -> None:
-        """Until cancelled.
+    async def run(self, netns_fd: int | None = None) -> None:
+        """Until cancelled, in a network namespace; None: the caller's own.
 
         Raises:
             KernelError: no right to packet sockets (CAP_NET_RAW).
         """
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as undo:
-            self._open(undo)
+            if not self._sockets:
+                self.open()
+            undo.callback(self._close)
             for family, sock in self._sockets.items():
                 loop.add_reader(sock, self._read, family, sock)
                 undo.callback(loop.remove_reader, sock)
-            undo.callback(self._forget)
             while True:
-                self.look()
+                self.look(netns_fd)
                 await asyncio.sleep(_LOOK_S)
 
-    def look(self) -> None:
+    def look(self, netns_fd: int | None = None) -> None:
         """Interfaces may be others now."""
         try:
-            found = nics()
+            found = nics(netns_fd)
         except KernelError as error:
             log.warning("interfaces cannot be read: %s", error)
             return
@@ -138,24 +139,30 @@ class Answerer:
 
     # --- the kernel
 
-    def _open(self, undo: contextlib.ExitStack) -> None:
+    def open(self) -> None:
+        """Have sockets in the caller's network namespace.
+
+        Raises:
+            KernelError: no right to packet sockets (CAP_NET_RAW).
+        """
         for family, ethertype in _ETHERTYPES.items():
             try:
                 sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ethertype))
-                undo.callback(sock.close)
+                self._sockets[family] = sock
                 sock.setblocking(False)
                 let_in(sock, family, ())
             except OSError as error:
                 text = error.strerror or str(error)
                 raise KernelError("open a packet socket", error.errno or 0, text, "CAP_NET_RAW") from error
-            self._sockets[family] = sock
         with contextlib.suppress(OSError):  # no IPv6 here: then there is nobody to ask
-            self._groups = undo.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+            self._groups = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
 
-    def _forget(self) -> None:
+    def _close(self) -> None:
         for due in self._due.values():
             due.cancel()
         self._due.clear()
+        for sock in (*self._sockets.values(), *([] if self._groups is None else [self._groups])):
+            sock.close()
         self._sockets.clear()
         self._groups = None
 

@@ -21,13 +21,13 @@ class Nic(msgspec.Struct, frozen=True):
     networks: tuple[Cidr, ...]
 
 
-def nics() -> tuple[Nic, ...]:
-    """Those that are up, have a MAC, and are not our own.
+def nics(netns_fd: int | None = None) -> tuple[Nic, ...]:
+    """Those that are up, have a MAC, and are not our own; of a network namespace, or the caller's.
 
     Raises:
         KernelError: the kernel cannot be asked.
     """
-    with Rtnl() as rtnl:
+    with Rtnl(netns_fd) as rtnl:
         addresses = rtnl.addresses()
         return tuple(
             Nic(

@@ -15,7 +15,7 @@ from netloom.api.load_balancers import BGP, LAYER2
 from netloom.model.announcing.offers import Offer, OfferReader, is_ours, ready_nodes
 from netloom.model.announcing.view import Announced, AnnounceView, Duty
 from netloom.model.egress import gateways
-from netloom.model.load_balancers.pools import Pool, read_pools
+from netloom.model.load_balancers.pools import read_pools
 from netloom.model.provenance import Finding, Source
 from netloom.model.routes.peers import read_node
 from netloom.model.routes.ways import UNDERLAY_ANNOTATION, read_underlay
@@ -24,6 +24,10 @@ from netloom.units import Addr, Cidr, ObjectKey
 
 EXCLUDED_LABEL = "node.kubernetes.io/exclude-from-external-load-balancers"
 """A Node with it, whatever its value, has no traffic of load balancers (KEP-1143)."""
+
+
+_EVERY_MEANS = (LAYER2, BGP)
+"""Of an address that a Service keeps although no pool has it any more. One that no pool has and that we did not give is somebody else's to announce."""
 
 
 class Announcing:
@@ -142,7 +146,8 @@ def _merge(offers: Iterable[Offer], view: AnnounceView, *, everywhere: bool) -> 
             problem = f"{address} is an address of Node {holder}: not announced"
             findings.append(Finding(source, problem, "take it out of the pool"))
             continue
-        words = _announced_by(address, pools.values(), means)
+        kept = _EVERY_MEANS if any(offer.is_given for offer, _ in users) else ()
+        words = next((means[pool.name] for pool in pools.values() if pool.has(address)), kept)
         if not words:
             continue
         candidates, clash = _candidates(address, users, everyone)
@@ -163,13 +168,6 @@ def _merge(offers: Iterable[Offer], view: AnnounceView, *, everywhere: bool) -> 
             )
             findings.append(Finding(duty.source, problem, "let the gateway have addresses that no pool has"))
     return Announced(duties, tuple(sorted(findings)))
-
-
-def _announced_by(
-    address: Addr, pools: Iterable[Pool], means: Mapping[str, tuple[str, ...]]
-) -> tuple[str, ...]:
-    """The words of the pool that has the address; nobody's address is somebody else's to announce."""
-    return next((means[pool.name] for pool in pools if pool.has(address)), ())
 
 
 def _candidates(

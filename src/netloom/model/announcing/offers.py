@@ -15,6 +15,7 @@ from netloom.api.discovery import EndpointSlice
 from netloom.api.load_balancers import LOAD_BALANCER_CLASS
 from netloom.model.claims import Seniority, seniority
 from netloom.model.inputs import NodeFacts
+from netloom.model.load_balancers.status import CONDITION
 from netloom.model.provenance import Source, source_of
 from netloom.model.services.addresses import AddressReader
 from netloom.model.services.frontends import FrontendKind
@@ -31,6 +32,8 @@ class Offer(msgspec.Struct, frozen=True):
     addresses: tuple[tuple[Addr, Source], ...]
     nodes: frozenset[str] | None
     """Those with ready endpoints, under ``externalTrafficPolicy: Local``; None: any."""
+    is_given: bool = False
+    """Whether our controller has given the addresses: they are announced even where no pool has them any more."""
 
 
 def is_ours(service: Service) -> bool:
@@ -72,4 +75,5 @@ class OfferReader:
             return None
         is_local = service.spec.external_traffic_policy == "Local"
         where = frozenset().union(*nodes) if is_local else None
-        return Offer(service.key, seniority(service.metadata), addresses, where)
+        is_given = any(one.type == CONDITION for one in service.status.conditions)
+        return Offer(service.key, seniority(service.metadata), addresses, where, is_given)

@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from netloom.api.load_balancers import LoadBalancerPool, LoadBalancerPoolSpec
+from netloom.api.meta import Condition
 from netloom.model.announcing.duties import EXCLUDED_LABEL, Announcing
 from netloom.model.announcing.gone import GoneNode
 from netloom.model.announcing.view import AnnounceView
+from netloom.model.load_balancers.status import CONDITION
 from netloom.model.routes.ways import UNDERLAY_ANNOTATION
 from netloom.testing import builders as b
 
@@ -100,6 +102,13 @@ def test_the_pool_says_by_which_means(announce, layer2, bgp):
 def test_what_is_not_ours_to_announce_is_not_announced(service, pools):
     ranges = (ip_network("10.96.0.0/16"),)
     assert not Announcing.compute(view(service, pools=pools), service_cidrs=ranges).duties
+
+
+def test_what_a_service_keeps_is_announced_although_its_pool_is_gone():
+    service = balancer()
+    status = msgspec.structs.replace(service.status, conditions=(Condition(CONDITION, "True", "Kept"),))
+    kept = msgspec.structs.replace(service, status=status)
+    assert only(Announcing.compute(view(kept, pools=[pool("198.51.100.0/24")]))).candidates == NAMES
 
 
 def test_a_nodes_own_address_is_left_to_it():

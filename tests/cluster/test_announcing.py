@@ -1,0 +1,175 @@
+"""Addresses of load balancers at layer 2: one node answers, and another as soon as it cannot; seen by a client outside."""
+
+import json
+import os
+import signal
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+NODES = ("node-1", "node-2", "node-3")
+EXCLUDED = "node.kubernetes.io/exclude-from-external-load-balancers"
+PROBE = """
+import json, socket, sys, threading, time
+address, port = sys.argv[1], int(sys.argv[2])
+ended = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+worst, last, told = 0.0, None, False
+while not ended.is_set():
+    try:
+        with socket.create_connection((address, port), 0.1):
+            now = time.monotonic()
+            worst = max(worst, now - (last or now))
+            last = now
+            if not told:
+                told = True
+                print(json.dumps({"answers": True}), flush=True)
+    except OSError:
+        pass
+    ended.wait(0.005)
+print(json.dumps({"worst": worst, "since": time.monotonic() - (last or 0.0)}), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def edge(command):
+    """Three nodes with both families, and a Service on the first, which has no traffic of load balancers itself."""
+    command.down("speak")
+    command.up("speak", "--nodes", "3", "--ip-family", "dual")
+    place = command.place("speak", "shop")
+    place("create", "namespace", "shop")
+    place("label", "node", "node-1", f"{EXCLUDED}=")
+    place.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": "web", "labels": {"app": "web"}},
+            "spec": {
+                "nodeName": "node-1",
+                "containers": [{"name": "c", "image": "example/web", "ports": [{"containerPort": 8080}]}],
+            },
+        }
+    )
+    place("wait", "pod/web", "--for=condition=Ready", "--timeout=30s")
+    place.service("web", type="LoadBalancer", ipFamilyPolicy="RequireDualStack")
+    place("wait", "service/web", "--for=jsonpath={.status.loadBalancer.ingress[1].ip}", "--timeout=30s")
+    yield place
+    place.close()
+    command.down("speak")
+
+
+def addresses(place, name="web"):
+    return [one["ip"] for one in place.get("service", name)["status"]["loadBalancer"]["ingress"]]
+
+
+def status(place):
+    done = place.command.netloom("speaker", "status", "--name", place.cluster, "-o", "json", check=False)
+    return {one["address"]: one for one in json.loads(done.stdout)["addresses"]}
+
+
+def owner(place, address, *, but=""):
+    """The one node that answers, once there is one."""
+    for _ in range(200):
+        row = status(place).get(address, {"owners": []})
+        if len(row["owners"]) == 1 and row["owners"] != [but] and row["elected"] == row["owners"]:
+            return row["owners"][0]
+    raise AssertionError(row)
+
+
+def outside(place, *words, check=True):
+    return place.command.netloom("client", "--name", place.cluster, "--", *words, check=check)
+
+
+class Probe:
+    """A client outside that connects all the time."""
+
+    def __init__(self, place, address) -> None:
+        words = ("client", "--name", place.cluster, "--", sys.executable, "-u", "-c", PROBE, address, "80")
+        self._process = place.command.start(place.command.netloom_path, *words)
+        self._process.fact(lambda told: "answers" in told)
+
+    def worst(self):
+        """The longest time without an answer, in seconds."""
+        self._process.close_input()
+        return self._process.fact(lambda told: "worst" in told)["worst"]
+
+
+def link(place, pid, word):
+    own = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+    place.command.run(["nsenter", "--target", str(pid), *own, "--net", "ip", "link", "set", "eth0", word])
+
+
+def test_one_node_answers_and_everybody_knows_which(edge):
+    for address in addresses(edge):
+        name = owner(edge, address)
+        assert name in ("node-2", "node-3")
+        row = status(edge)[address]
+        assert row["candidates"] == ["node-2", "node-3"]
+        assert row["users"] == ["shop/web"]
+        assert row["interfaces"] == ["eth0"]
+        host = f"[{address}]" if ":" in address else address
+        assert "web" in outside(edge, "curl", "-sS", "-m", "5", f"http://{host}").stdout
+
+
+def test_only_one_mac_answers_to_arp(edge):
+    address = addresses(edge)[0]
+    owner(edge, address)
+    told = outside(edge, "arping", "-c", "3", "-w", "5000000", address).stdout
+    macs = [line.split()[3] for line in told.splitlines() if " bytes from " in line]
+    assert len(macs) == 3
+    assert len(set(macs)) == 1
+
+
+def test_a_port_that_nobody_serves_is_refused_and_no_packet_goes_round(edge):
+    for address in addresses(edge):
+        owner(edge, address)
+        host = f"[{address}]" if ":" in address else address
+        refused = outside(edge, "curl", "-sS", "-m", "5", f"http://{host}:81", check=False)
+        assert refused.returncode == 7, refused.stderr  # 28 would be a timeout
+
+
+@pytest.mark.parametrize("number", [0, 1], ids=["ipv4", "ipv6"])
+def test_a_node_that_is_cut_off_is_replaced_within_a_second_or_so(edge, pid_of, number):
+    address = addresses(edge)[number]
+    first = owner(edge, address)
+    pid = pid_of(edge.cluster, f"nl-{first}-agent"[:15])
+    probe = Probe(edge, address)
+    link(edge, pid, "down")
+    try:
+        for _ in range(200):
+            seen = {one for one in status(edge)[address]["owners"] if one != first}
+            if seen:
+                break
+        assert seen
+        worst = probe.worst()
+    finally:
+        link(edge, pid, "up")
+    assert worst < 2.0
+    assert owner(edge, address) == first  # in order: the probe of the next test would notice
+
+
+def test_a_speaker_that_is_told_to_end_hands_over_at_once(edge, pid_of):
+    address = addresses(edge)[0]
+    first = owner(edge, address)
+    probe = Probe(edge, address)
+    os.kill(pid_of(edge.cluster, f"nl-{first}-speaker"[:15]), signal.SIGTERM)
+    assert owner(edge, address, but=first)
+    assert probe.worst() < 1.0
+
+
+def test_a_local_policy_binds_the_address_to_where_the_endpoints_are(edge):
+    edge.service("near", type="LoadBalancer", externalTrafficPolicy="Local", selector={"app": "web"})
+    edge("wait", "service/near", "--for=jsonpath={.status.loadBalancer.ingress[0].ip}", "--timeout=30s")
+    (address,) = addresses(edge, "near")
+    edge("label", "node", "node-1", f"{EXCLUDED}-")
+    try:
+        assert owner(edge, address) == "node-1"
+    finally:
+        edge("label", "node", "node-1", f"{EXCLUDED}=")
+    for _ in range(100):
+        if not status(edge)[address]["candidates"]:
+            break
+    assert status(edge)[address]["owners"] == []
+    edge("delete", "service", "near")
