@@ -45,6 +45,11 @@ VERBS = (
         "netloom.cli.gateway",
         "show what the gateways of nodes have in force, or be a node's gateway",
     ),
+    Verb(
+        "ingress",
+        "netloom.cli.ingress",
+        "turn Ingresses of the retired controller into Gateway API, with proof",
+    ),
     Verb("controller", "netloom.cli.controller", "do what a cluster needs once (on a real cluster)"),
     Verb(
         "speaker", "netloom.cli.speaker", "say who answers for which address outside, or be a node's speaker"

@@ -6,6 +6,7 @@ may hold; the API server says that.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,36 @@ def load(paths: Sequence[str]) -> list[Manifest]:
     return sorted(found, key=lambda m: rank.get(m.resource.kind, len(_FIRST)))
 
 
+def documents(paths: Sequence[str]) -> list[dict[str, Any]]:
+    """Every object in these files and directories, whatever its kind, lists taken apart; ``-`` is standard input.
+
+    Raises:
+        UsageError: a file cannot be read, is no YAML, or holds something that is no object.
+    """
+    found: list[dict[str, Any]] = []
+    for path in paths:
+        if path == "-":
+            found += _plain(Path("standard input"), _parsed(Path("standard input"), sys.stdin.read()))
+        else:
+            for file in _files(Path(path)):
+                found += _plain(file, _parsed(file, _text(file)))
+    return found
+
+
+def _plain(path: Path, parsed: Iterable[object]) -> Iterator[dict[str, Any]]:
+    for place, document in enumerate(parsed, 1):
+        if document is None:
+            continue
+        if not isinstance(document, dict) or not isinstance(document.get("kind"), str):
+            raise UsageError(
+                f"{path}: document {place}: is no object", "each document needs apiVersion and kind"
+            )
+        if document["kind"].endswith("List") and isinstance(document.get("items"), list):
+            yield from _plain(path, document["items"])
+        else:
+            yield document
+
+
 def _files(path: Path) -> Iterator[Path]:
     if path.is_dir():
         inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file())
@@ -67,25 +98,31 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _read(path: Path) -> Iterator[Manifest]:
+    for place, document in enumerate(_parsed(path, _text(path)), 1):
+        if document is not None:
+            yield from _objects(path, place, document)
+
+
+def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_BYTES:
             raise UsageError(f"{path}: larger than {MAX_BYTES // 1024**2} MiB", "split the file")
-        text = path.read_text()
+        return path.read_text()
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror}", "give a readable file") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: is not UTF-8 text (byte {error.start})", "save it as UTF-8") from error
+
+
+def _parsed(path: Path, text: str) -> list[object]:
     try:
-        documents = list(yaml.load_all(text, Loader=Loader))
+        return list(yaml.load_all(text, Loader=Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f" line {mark.line + 1}, column {mark.column + 1}:" if mark else ""
         raise UsageError(f"{path}:{where} {error.problem or 'is no YAML'}", "mend the YAML there") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{path}: is no YAML: {error}", "mend the file") from error
-    for place, document in enumerate(documents, 1):
-        if document is not None:
-            yield from _objects(path, place, document)
 
 
 def _objects(path: Path, place: int, document: object) -> Iterable[Manifest]:
