@@ -159,7 +159,7 @@ class _Making:
         self._maps |= fronts.maps_of(made)
         for host in hosts.values():
             self._lines_of |= host.lines_of
-        has_shares = any(value.startswith("w") or " str('w" in value for value in _values(hosts.values()))
+        has_shares = any(value.startswith("w") or " str(\\x27w" in value for value in _values(hosts.values()))
         self._fronts.append(fronts.front_of(made, self._settings, has_shares=has_shares))
 
     def _stream(
