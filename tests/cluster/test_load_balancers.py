@@ -3,6 +3,7 @@
 import itertools
 import json
 import socket
+import time
 import urllib.request
 
 import pytest
@@ -246,13 +247,16 @@ def test_two_controllers_and_restarts_hand_nothing_out_twice(edge, kill):
 
 def all_addresses(place, names):
     """The address of each, when all of them have one."""
-    services = [f"service/{name}" for name in names]
-    place("wait", *services, "--for=jsonpath={.status.loadBalancer.ingress[0].ip}", "--timeout=40s")
-    return {
-        one["metadata"]["name"]: one["status"]["loadBalancer"]["ingress"][0]["ip"]
-        for one in place.get("services")["items"]
-        if one["metadata"]["name"] in names
-    }
+    end = time.monotonic() + 60
+    while True:
+        found = {
+            one["metadata"]["name"]: one["status"]["loadBalancer"]["ingress"][0]["ip"]
+            for one in place.get("services")["items"]
+            if one["metadata"]["name"] in names and one["status"]["loadBalancer"].get("ingress")
+        }
+        if len(found) == len(names):
+            return found
+        assert time.monotonic() < end, f"without an address: {set(names) - found.keys()}"
 
 
 def test_behind_a_router_the_client_has_a_segment_of_its_own(command):

@@ -22,7 +22,7 @@ from netloom.api.load_balancers import LoadBalancerPool
 from netloom.api.meta import KubeObject
 from netloom.api.nulls import without_nulls
 from netloom.clock import Clock, rfc3339
-from netloom.errors import NetloomError, NotFound
+from netloom.errors import InvalidObject, NetloomError, NotFound
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
 from netloom.kube.resources import EGRESS_GATEWAYS, LOAD_BALANCER_POOLS, NAMESPACES, NODES, SERVICES, Resource
@@ -86,11 +86,15 @@ class LoadBalancerAddresses:
         self._pools_due = asyncio.Event()
         self._services: dict[ObjectKey, Service] = {}
         """As the server has them, as far as is known: what was written counts before the watch tells of it."""
+        self._unread: set[ObjectKey] = set()
+        """Services that cannot be decoded."""
         self._warned: dict[ObjectKey, tuple[Said, ...]] = {}
         self._dry: set[tuple[str, int]] = set()
         self._faults: dict[ObjectKey, tuple[str, ...]] = {}
         self._reflectors: tuple[Reflector[Any], ...] = (
-            Reflector(client, SERVICES, Service, on_change=self._service_changed),
+            Reflector(
+                client, SERVICES, Service, on_change=self._service_changed, on_bad=self._service_unread
+            ),
             Reflector(client, LOAD_BALANCER_POOLS, LoadBalancerPool, on_change=self._noting("pools")),
             Reflector(client, NAMESPACES, Namespace, on_change=self._noting("namespaces")),
             Reflector(client, NODES, Node, on_change=self._noting("nodes")),
@@ -135,6 +139,9 @@ class LoadBalancerAddresses:
 
     def _service_changed(self, key: ObjectKey, service: Service | None) -> None:
         """The watch tells of a Service."""
+        if service is None and key in self._unread:
+            return  # it is there: what it had is nobody else's
+        self._unread.discard(key)
         known = self._services.get(key)
         if service is not None and known is not None:
             version = known.metadata.resource_version
@@ -144,6 +151,10 @@ class LoadBalancerAddresses:
                 return  # what we wrote, or older
         self._note_service(key, service)
         self._some.set()
+
+    def _service_unread(self, key: ObjectKey, error: InvalidObject) -> None:
+        log.warning("addresses of %s stay as they were: %s", key, error)
+        self._unread.add(key)
 
     def _note_service(self, key: ObjectKey, service: Service | None) -> None:
         if service is None:

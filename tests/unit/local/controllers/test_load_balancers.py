@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from netloom.clock import SystemClock
@@ -229,6 +230,24 @@ async def test_answers_that_are_lost(world):
         await world.eventually(all_have_one)
         found = [a for n in range(10) for a in await world.addresses(f"s{n}")]
         assert sorted(found) == [f"203.0.113.{n}" for n in range(10)]
+
+
+async def test_a_service_that_cannot_be_read_keeps_its_address(world):
+    await world.pool("p", "203.0.113.0-203.0.113.1")
+    await world.service("a")
+    controller = world.controller()
+    async with world.running(controller):
+        await world.until("a", "203.0.113.0", reason="Assigned")
+        reflector = controller._reflectors[0]
+        document = await world.cluster.get(SERVICES, "a")
+        document["spec"]["ports"] = "none"
+        document["metadata"]["resourceVersion"] = str(reflector.version + 1)
+        event = {"type": "MODIFIED", "object": document}
+        reflector.take(msgspec.json.encode(event))
+        await world.service("b")
+        await world.until("b", "203.0.113.1")
+        await world.service("c")
+        await world.until("c", reason="PoolDry")
 
 
 async def test_a_restart_changes_nothing(world):
