@@ -91,7 +91,7 @@ class ReadRoute(msgspec.Struct, frozen=True):
     @property
     def age(self) -> tuple[str, str, str]:
         """Older first, then by namespace/name: who comes before whom where nothing else decides."""
-        return self.created, str(self.key.key), self.key.kind
+        return self.created, f"{self.key.key.namespace}/{self.key.key.name}", self.key.kind
 
 
 def read_hostnames(

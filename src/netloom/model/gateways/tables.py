@@ -25,6 +25,10 @@ _REFUSED = 500
 """A policy that cannot be used fails closed."""
 
 
+_Ranked = tuple[tuple[object, ...], RouteKey, Rule]
+"""What it is sorted by, whose it is, and the rule."""
+
+
 class Table:
     """The routes of one listener, kept up to date."""
 
@@ -40,6 +44,9 @@ class Table:
         """Hosts that listener and route share, with the routes and what they say of them."""
         self._hosts: dict[str, Host] = {}
         self._order: list[str] | None = None
+        self._ranked: dict[str, list[_Ranked]] = {}
+        """Rules of each host in order, also those that stand behind one for everything."""
+        self._moved: set[RouteKey] = set()
         self._traffic: Traffic | str | None = None
         self._dirty: set[str] = set()
         self._is_dirty = True
@@ -68,6 +75,7 @@ class Table:
     def put(self, key: RouteKey, names: Names) -> None:
         """The route is attached for these hosts, and not what it was before; none: it is gone."""
         self._is_dirty = True
+        self._moved.add(key)
         for both, _ in self._attached.pop(key, ()):
             held = self._by_name.get(both, {})
             held.pop(key, None)
@@ -101,6 +109,7 @@ class Table:
     def _settle_hosts(self, routes: Mapping[RouteKey, ReadRoute]) -> None:
         losers = _exclusive(self._attached, routes)
         for key in losers.keys() ^ self.losers.keys():
+            self._moved.add(key)
             self._dirty.update(both for both, _ in self._attached.get(key, ()))
         self.losers = losers
         for name in self._touched():
@@ -108,7 +117,9 @@ class Table:
                 self._hosts[name] = Host(name, self._rules(name, routes))
             else:
                 self._hosts.pop(name, None)
+                self._ranked.pop(name, None)
         self._dirty.clear()
+        self._moved.clear()
         if self._order is None:
             self._order = sorted(self._by_name, key=_order)
         self.hosts = tuple(self._hosts[name] for name in self._order if self._hosts[name].rules)
@@ -122,28 +133,41 @@ class Table:
         return touched
 
     def _rules(self, host: str, routes: Mapping[RouteKey, ReadRoute]) -> tuple[Rule, ...]:
-        said: dict[RouteKey, str] = {}
-        for pattern in patterns_of(host):
-            for key, name in self._by_name.get(pattern, {}).items():
-                if key not in self.losers and (key not in said or rank(name) < rank(said[key])):
-                    said[key] = name
-        if len(said) == 1:
-            ((key, _),) = said.items()
-            own = routes[key].rules
-            if len(own) == 1:
-                return (self._under_policy(own[0].rule),)
-        ranked = []
-        for key, name in said.items():
-            route = routes[key]
-            of_name, age = rank(name), route.age
-            ranked += [((of_name, one.rank, age, one.place), one.rule) for one in route.rules]
+        ranked = self._ranked.get(host)
+        if ranked is None:
+            ranked = self._rank(host, None, routes)
+        else:
+            moved = self._moved
+            ranked = [one for one in ranked if one[1] not in moved]
+            ranked += self._rank(host, moved, routes)
         ranked.sort(key=itemgetter(0))
+        self._ranked[host] = ranked
         rules: list[Rule] = []
-        for _, rule in ranked:
+        for _, _, rule in ranked:
             rules.append(self._under_policy(rule))
             if rule.match == _EVERYTHING:
                 break
         return tuple(rules)
+
+    def _rank(
+        self, host: str, wanted: set[RouteKey] | None, routes: Mapping[RouteKey, ReadRoute]
+    ) -> list[_Ranked]:
+        """Rules of routes that have this host; ``wanted``: of these only."""
+        said: dict[RouteKey, str] = {}
+        for pattern in patterns_of(host):
+            held = self._by_name.get(pattern)
+            if held is None:
+                continue
+            for key in held if wanted is None else wanted & held.keys():
+                name = held[key]
+                if key not in self.losers and (key not in said or rank(name) < rank(said[key])):
+                    said[key] = name
+        found: list[_Ranked] = []
+        for key, name in said.items():
+            route = routes[key]
+            of_name, age = rank(name), route.age
+            found += [((of_name, one.rank, age, one.place), key, one.rule) for one in route.rules]
+        return found
 
     def _under_policy(self, rule: Rule) -> Rule:
         """With what holds for the whole listener; what is said of the rule itself counts first."""
