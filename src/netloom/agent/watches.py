@@ -40,6 +40,7 @@ class Watches:
         self.pods = self._follow("pods", resources.PODS, Pod)
         self.nodes = self._follow("nodes", resources.NODES, Node)
         self.namespaces = self._follow("namespaces", resources.NAMESPACES, Namespace)
+        self.egress_gateways = self._follow("egress_gateways", resources.EGRESS_GATEWAYS, EgressGateway)
         self.all: tuple[Reflector[Any], ...] = (
             self._follow("services", resources.SERVICES, Service),
             self.slices,
@@ -49,7 +50,7 @@ class Watches:
             self._follow("cluster_policies", resources.CLUSTER_NETWORK_POLICIES, ClusterNetworkPolicy),
             self._follow("pools", resources.IP_POOLS, IPPool),
             self._follow("blocks", resources.IP_BLOCKS, IPBlock),
-            self._follow("egress_gateways", resources.EGRESS_GATEWAYS, EgressGateway),
+            self.egress_gateways,
             self.nodes,
         )
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from netloom.agent.config import AgentConfig
 from netloom.agent.drops import DropWatch
+from netloom.agent.egress_status import EgressStatus
 from netloom.agent.fabrics import Work, fabric_of
 from netloom.agent.findings import FindingEvents
 from netloom.agent.gone import GoneNodes
@@ -223,6 +224,7 @@ class NodeAgent:
         self._static_routes = StaticRoutes(
             node=name, wanted=self._cluster.egress.static_routes, report=self._findings.take
         )
+        self._egress_status = EgressStatus(client=client, gateways=self._watches.egress_gateways.items)
         self._serve(config, clock)
         self._also: dict[str, Callable[[ObjectKey, Any], None]] = {
             "pods": self._pod_changed,
@@ -230,6 +232,7 @@ class NodeAgent:
             "nodes": self._node_changed,
             "pools": self._pool_changed,
             "blocks": self._ipam.block_changed,
+            "egress_gateways": self._egress_status.gateway_changed,
         }
 
     def _serve(self, config: AgentConfig, clock: Clock) -> None:
@@ -316,7 +319,7 @@ class NodeAgent:
             clock=self._clock,
             report=self._findings.take,
             ways_out=self._ways_out,
-            others=(self._servers, self._paths.prober, self._names.domains),
+            others=(self._servers, self._paths.prober, self._names.domains, self._egress_status),
             on_turn=lambda began: self._health.in_force(began=began),
         )
         auditor = Auditor(
@@ -335,6 +338,7 @@ class NodeAgent:
             self._drops,
             self._paths,
             *self._fabric_works,
+            self._egress_status,
         )
         tasks.create_task(self._findings.run(), name="findings")
         tasks.create_task(self._ipam.run(self._verbs.reclaim), name="addresses")

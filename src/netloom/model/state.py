@@ -111,6 +111,7 @@ def difference(before: NetworkState, after: NetworkState) -> Delta:
             exits=changed_values(before.egress.exits, after.egress.exits),
             nodes=None if before.egress.nodes == after.egress.nodes else after.egress.nodes,
             ends=changed_values(before.egress.ends, after.egress.ends),
+            statuses=changed_values(before.egress.statuses, after.egress.statuses),
         ),
     )
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import itertools
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 
 from netloom.api.core import Pod
+from netloom.api.egress import EgressAddress
 from netloom.model.announcing.elect import elected
 from netloom.model.announcing.gone import GoneNode
 from netloom.model.claims import Changed, Claims
@@ -64,7 +66,10 @@ class EgressGateways:
         """Everything anew, for a node that is another now."""
         self._facts = facts
         self._claims: Claims[Addr, EgressPod] = Claims(_undisputed)
-        self._placed: set[ObjectKey] = set()
+        self._placed: dict[ObjectKey, frozenset[PodWay]] = {}
+        """The ways of each pod, wherever it is."""
+        self._counts: Counter[PodWay] = Counter()
+        self._statuses: dict[ObjectKey, tuple[EgressAddress, ...]] = {}
         self._both: dict[tuple[str, str], dict[ObjectKey, None]] = {}
         self._pairs: dict[ObjectKey, list[tuple[str, str]]] = {}
         self._ordered: list[Gateway] = []
@@ -81,12 +86,13 @@ class EgressGateways:
             changed: Changed[Addr, EgressPod] = Changed()
             for key in self._pods:
                 self._place(key, changed)
+            self._statuses = self._said()
 
     @property
     def state(self) -> EgressState:
         """What there is now, as a value that no later update changes."""
         pods = {address: one for address, one in self._claims.held.items() if one.ways}
-        return EgressState(pods, dict(self._exits), self._inside, dict(self._ends))
+        return EgressState(pods, dict(self._exits), self._inside, dict(self._ends), dict(self._statuses))
 
     @property
     def findings(self) -> tuple[Finding, ...]:
@@ -131,6 +137,7 @@ class EgressGateways:
         is_all = (is_other or has_moved) and (self._hold() or is_other)
         for key in self._dirty(changes, relabelled, is_all=bool(is_all)):
             self._place(key, changed)
+        before, self._statuses = self._statuses, self._said()
         return EgressDelta(
             pods={
                 address: after if after is not None and after.ways else None
@@ -140,6 +147,7 @@ class EgressGateways:
             exits=changed_values(exits, self._exits),
             nodes=None if inside == self._inside else self._inside,
             ends=changed_values(ends, self._ends),
+            statuses=changed_values(before, self._statuses),
         )
 
     def _hear_labels(self, changes: Changes) -> set[str]:
@@ -212,7 +220,7 @@ class EgressGateways:
         read = read_pod(pod) if pod is not None and self._gateways else None
         if read is None:
             self._claims.release(key, changed)
-            self._placed.discard(key)
+            self._count(key, None)
             return
         labels = self._labels.get(key.namespace, {})
         chosen = [one for one in self._ordered if one.selects(read.labels, labels)]
@@ -224,9 +232,32 @@ class EgressGateways:
             concerns = is_here or any(way.address in self._mine for way in found)
             values[address] = EgressPod(key, read.node, found if concerns else ())
         self._claims.replace(key, read.rank, values, changed)
-        self._placed.add(key)
+        self._count(
+            key, frozenset(way for address in read.addresses for way in ways.get(family_of(address), ()))
+        )
         if len(chosen) > 1:
             self._note_pairs(key, read, chosen)
+
+    def _count(self, key: ObjectKey, ways: frozenset[PodWay] | None) -> None:
+        """A pod leaves these ways; None: it is gone."""
+        self._counts.subtract(self._placed.pop(key, ()))
+        if ways is not None:
+            self._placed[key] = ways
+            self._counts.update(ways)
+
+    def _said(self) -> dict[ObjectKey, tuple[EgressAddress, ...]]:
+        """The statuses that are this node's to write."""
+        gone = {one.name for one in self._gone.values()}
+        live = [one.name for one in self._nodes.values() if one.name not in gone and not one.is_unready]
+        return {
+            key: tuple(
+                EgressAddress(str(one), self._exits[one].node, self._counts[self._ways[gateway.name, one]])
+                for one in gateway.addresses
+                if one in self._exits
+            )
+            for key, gateway in self._gateways.items()
+            if elected(f"status of {key}", live) == self._facts.name
+        }
 
     def _ways_of(self, pod: ObjectKey, gateways: Iterable[Gateway], family: Family) -> tuple[PodWay, ...]:
         found = []

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 
+from netloom.api.egress import EgressAddress
 from netloom.model.provenance import Source
 from netloom.units import Addr, Cidr, Family, ObjectKey, family_of
 
@@ -76,6 +77,8 @@ class EgressState(msgspec.Struct, frozen=True):
     """Addresses of nodes: packets to them do not leave the cluster. None where there are no gateways."""
     ends: Mapping[str, TunnelEnd] = {}
     """By node."""
+    statuses: Mapping[ObjectKey, tuple[EgressAddress, ...]] = {}
+    """What this node writes into gateways' status: each is one node's to write."""
 
     @property
     def is_empty(self) -> bool:
@@ -91,11 +94,12 @@ class EgressDelta(msgspec.Struct, frozen=True):
     nodes: frozenset[Addr] | None = None
     """All of them, where they are others now."""
     ends: Mapping[str, TunnelEnd | None] = {}
+    statuses: Mapping[ObjectKey, tuple[EgressAddress, ...] | None] = {}
 
     @property
     def is_empty(self) -> bool:
         """True where nothing has to be done."""
-        return not (self.pods or self.exits or self.ends) and self.nodes is None
+        return not (self.pods or self.exits or self.ends or self.statuses) and self.nodes is None
 
 
 NEAR: Mapping[Family, tuple[Cidr, ...]] = {
@@ -122,6 +126,7 @@ def advanced(state: EgressState, delta: EgressDelta) -> EgressState:
         exits=_advanced(state.exits, delta.exits),
         nodes=state.nodes if delta.nodes is None else delta.nodes,
         ends=_advanced(state.ends, delta.ends),
+        statuses=_advanced(state.statuses, delta.statuses),
     )
 
 
