@@ -38,7 +38,8 @@ class Counts:
             if one["svname"] == "FRONTEND" and name.startswith("d"):
                 rows.append(_Row({"door": name[1:]}, True, one))
             elif one["svname"] == "BACKEND" and (lane := lanes.get(name)) is not None:
-                route = lane.sources[0].subject if len({s.subject for s in lane.sources}) == 1 else ""
+                subjects = {source.subject for source in running.told.sources.get(lane.name, ())}
+                route = subjects.pop() if len(subjects) == 1 else ""
                 rows.append(_Row({"lane": lane.name, "backend": lane.label, "route": route}, False, one))
         self._rows = rows
 

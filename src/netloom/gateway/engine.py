@@ -23,6 +23,7 @@ from netloom.gateway.counts import Counts
 from netloom.gateway.files import Files
 from netloom.gateway.haproxy import config, difference
 from netloom.gateway.haproxy.difference import Running
+from netloom.gateway.haproxy.kept import Kept
 from netloom.gateway.haproxy.told import Settings, Told
 from netloom.gateway.processes import HaproxyProcess, Refused, start
 from netloom.gateway.refusals import culprits
@@ -82,6 +83,7 @@ class Engine:
         self._log = AccessLog(self._directory / "access.log")
         self._counts = Counts()
         self._plan = Plan()
+        self._kept = Kept()
         self._waiting: list[asyncio.Future[Applied]] = []
         self._wanted = asyncio.Event()
         self._running: Running | None = None
@@ -188,7 +190,7 @@ class Engine:
         return True
 
     def _told(self) -> Told:
-        return config.told(self._plan, self._settings, frozenset(self._refused))
+        return config.told(self._plan, self._settings, frozenset(self._refused), self._kept)
 
     async def _start(self, tasks: asyncio.TaskGroup) -> None:
         """A new process with the newest plan; what HAProxy does not take of it is left out, and told."""

@@ -42,7 +42,7 @@ def _section(lines: list[str], number: int, running: Running) -> Iterator[tuple[
     header = next((line for line in reversed(lines[:number]) if not line.startswith(" ")), "")
     kind, _, name = header.partition(" ")
     if kind == "backend" and name in running.told.lanes:
-        yield from ((one, one) for one in running.told.lanes[name].sources)
+        yield from ((one, one) for one in running.told.sources.get(name, ()))
     found = next((front for front in running.told.fronts if front.header == header), None)
     if found is None:
         return
@@ -62,4 +62,4 @@ def _users(word: str, running: Running) -> Iterator[tuple[Source | str, Source]]
     """Rules of the lanes that refer to a file or a section."""
     for lane in running.told.lanes.values():
         if any(word in line for line in (*lane.lines, lane.server)):
-            yield from ((one, one) for one in lane.sources)
+            yield from ((one, one) for one in running.told.sources.get(lane.name, ()))

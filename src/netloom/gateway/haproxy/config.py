@@ -6,24 +6,23 @@ Comes in: a plan, settings, sources that HAProxy refused before. Goes out: ``Tol
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from netloom.gateway.haproxy import certificates, fronts, streams
 from netloom.gateway.haproxy.fronts import HttpDoor
+from netloom.gateway.haproxy.kept import Asked, Kept
 from netloom.gateway.haproxy.lanes import Lanes
 from netloom.gateway.haproxy.names import by_name
 from netloom.gateway.haproxy.quote import word
-from netloom.gateway.haproxy.routes import HostTold, Routes, Shares
+from netloom.gateway.haproxy.routes import HostTold, Shares
 from netloom.gateway.haproxy.streams import StreamDoor
 from netloom.gateway.haproxy.told import INNER, CertificateLine, Front, Lane, Settings, Told
 from netloom.model.gateways.plan import (
     Door,
-    Endpoint,
     Host,
     Listener,
     ListenerTls,
     Plan,
-    Pool,
     Stream,
     Transport,
 )
@@ -32,34 +31,36 @@ from netloom.model.provenance import Source
 LUA = "gateway.lua"
 
 
-def told(plan: Plan, settings: Settings, refused: frozenset[Source | str] = frozenset()) -> Told:
+def told(
+    plan: Plan, settings: Settings, refused: frozenset[Source | str] = frozenset(), kept: Kept | None = None
+) -> Told:
     """What HAProxy is told for a plan.
 
     Args:
         plan: of all doors; those without a port on nodes and those of UDP are not ours.
         settings: of this engine.
         refused: rules, listeners and doors that are left out, and marks of certificates: HAProxy took nothing with them in it.
+        kept: of plans before.
     """
-    making = _Making(plan, settings, refused)
+    kept = kept or Kept()
+    kept.begin(plan.pools, refused)
+    making = _Making(settings, refused, kept)
     for door in plan.doors:
         if door.node_port is not None and door.transport is not Transport.UDP and door.source not in refused:
             making.door(door, door.node_port)
+    kept.end()
     return making.told()
-
-
-def serving(pool: Pool) -> tuple[Endpoint, ...]:
-    """Endpoints that get requests: those that drain only where there are no others (KEP-1669)."""
-    return tuple(e for e in pool.endpoints if not e.is_draining) or pool.endpoints
 
 
 class _Making:
     """One making."""
 
-    def __init__(self, plan: Plan, settings: Settings, refused: frozenset[Source | str]) -> None:
-        self._plan = plan
+    def __init__(self, settings: Settings, refused: frozenset[Source | str], kept: Kept) -> None:
         self._settings = settings
         self._refused = refused
-        self._lanes = Lanes(plan.pools, refused)
+        self._kept = kept
+        self._lanes = Lanes(kept.meanings, refused)
+        self._lanes.nothing()
         self._shares = Shares()
         self._fronts: list[Front] = []
         self._extra: list[tuple[str, tuple[str, ...]]] = []
@@ -88,7 +89,7 @@ class _Making:
 
     def told(self) -> Told:
         """What it has come to."""
-        lanes = self._lanes.all()
+        lanes = self._lanes.made
         used = {lane.pool for lane in lanes.values() if lane.pool}
         if self._shares.entries:
             self._maps[fronts.SHARES] = self._shares.entries
@@ -102,7 +103,8 @@ class _Making:
         return Told(
             fronts=(*base, *needs.fronts.values(), *self._fronts),
             lanes=lanes | inner,
-            pools={key: serving(self._plan.pools[key]) for key in used},
+            sources=self._lanes.sources,
+            pools={key: self._kept.endpoints[key] for key in used},
             maps=self._maps,
             certificates=self._certificates,
             lists=self._lists,
@@ -142,12 +144,17 @@ class _Making:
         crt_list = self._crt_list(name, listeners) if is_tls else ""
         if is_tls and not crt_list:
             return
-        routes = Routes(self._lanes, self._shares, "https" if is_tls else "http", door.port, self._refused)
+        scheme = "https" if is_tls else "http"
         nothing: Host | None = None
         found = by_name(listeners, lambda one: ((host.name, host) for host in one.hosts), nothing)
-        hosts: dict[str, HostTold] = {
-            pattern: routes.host(host, pattern, number) for pattern, (number, host) in found.items()
-        }
+        hosts: dict[str, HostTold] = {}
+        has_shares = False
+        for pattern, (number, host) in found.items():
+            of_host = self._kept.host(host, Asked(pattern, number, scheme, door.port))
+            hosts[pattern] = of_host.told
+            self._lanes.absorb(of_host.lanes)
+            self._shares.absorb(of_host.shares)
+            has_shares |= bool(of_host.shares.totals)
         made = HttpDoor(
             name=name,
             bind=tuple(f"{where} accept-proxy" for where in bind) if is_inner else bind,
@@ -157,9 +164,8 @@ class _Making:
             sources=(door.source,),
         )
         self._maps |= fronts.maps_of(made)
-        for host in hosts.values():
-            self._lines_of |= host.lines_of
-        has_shares = any(value.startswith("w") or " str(\\x27w" in value for value in _values(hosts.values()))
+        for one in hosts.values():
+            self._lines_of |= one.lines_of
         self._fronts.append(fronts.front_of(made, self._settings, has_shares=has_shares))
 
     def _stream(
@@ -229,12 +235,6 @@ class _Making:
         file = f"lists/{name}.list"
         self._lists[file] = lines
         return file
-
-
-def _values(hosts: Iterable[HostTold]) -> Iterator[str]:
-    for host in hosts:
-        yield from host.entries.values()
-        yield from host.lines
 
 
 def _global(settings: Settings, *, has_lua: bool) -> Front:

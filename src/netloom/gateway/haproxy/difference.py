@@ -122,14 +122,15 @@ def _fits_a_spare(lane: Lane, told: Told, spares: list[str]) -> bool:
 def _servers(running: Running, told: Told, slots: dict[str, tuple[Endpoint | None, ...]]) -> list[str] | None:
     """Changes of slots; None where a lane has too few."""
     commands: list[str] = []
+    former = running.told
     for name, lane in told.lanes.items():
         if not lane.pool:
             continue
+        wanted = told.pools.get(lane.pool, ())
+        if former.pools.get(lane.pool) is wanted and name in former.lanes:
+            continue
         known = running.known(name)
         now = slots[known]
-        wanted = told.pools.get(lane.pool, ())
-        if now is wanted or tuple(filter(None, now)) == wanted:
-            continue
         if len(wanted) > len(now):
             return None
         filled = refilled(now, wanted)

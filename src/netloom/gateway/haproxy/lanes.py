@@ -35,9 +35,20 @@ class Lanes:
         self._pools = pools
         self._refused = refused
         self._plain: dict[str, str] = {}
-        self._sources: dict[str, dict[Source, None]] = {}
-        self.made: dict[str, Lane] = {NOTHING_THERE: _nothing_there()}
-        self.needs = access.Needs({}, grpc_files())
+        self.made: dict[str, Lane] = {}
+        self.sources: dict[str, tuple[Source, ...]] = {}
+        """By lane: rules that have it."""
+        self.needs = access.Needs({}, {})
+        self.looked: dict[str, None] = {}
+        """Pools that were asked for, whether they are there or not."""
+
+    def absorb(self, other: Lanes) -> None:
+        """Take over what others have made."""
+        self.made.update(other.made)
+        self.needs.fronts.update(other.needs.fronts)
+        self.needs.files.update(other.needs.files)
+        for lane, sources in other.sources.items():
+            self.sources[lane] = self.sources.get(lane, ()) + sources
 
     def of(self, rule: Rule, share: Share | None, scheme: str, port: int) -> str:
         """The lane of a rule's share.
@@ -53,19 +64,20 @@ class Lanes:
         if share is not None and share.pool and _is_plain(rule, share):
             found = self.plain(share.pool)
             if found is not None:
+                self._belongs(found, rule)
                 return found
-        pool = self._pools.get(share.pool) if share is not None else None
+        pool = self._pool(share.pool) if share is not None else None
         lines = tuple(self._lines(rule, share, pool, scheme, port))
         if rule.redirect is not None or rule.fault:
             pool = None
         lane = self._lane(lines, pool, rule.traffic.outliers, is_grpc=rule.is_grpc)
-        self._sources.setdefault(lane, {})[rule.source] = None
+        self._belongs(lane, rule)
         return lane
 
     def plain(self, pool_key: str, protocol: str = "") -> str | None:
         """The lane that leads to a pool and does nothing else; None where there is no such pool."""
         found = self._plain.get(pool_key + protocol)
-        if found is None and (pool := self._pools.get(pool_key)) is not None:
+        if found is None and (pool := self._pool(pool_key)) is not None:
             lines = ("mode tcp", "timeout server 1h") if protocol else ()
             found = self._lane(lines, pool, None, is_grpc=False)
             self._plain[pool_key + protocol] = found
@@ -80,19 +92,19 @@ class Lanes:
         """The lane of connections that nobody takes: they are closed."""
         return self._lane(("mode tcp", "tcp-request content reject"), None, None, is_grpc=False)
 
-    def all(self) -> dict[str, Lane]:
-        """By name, each with the rules that have it."""
-        return {
-            key: Lane(
-                lane.name,
-                lane.lines,
-                lane.pool,
-                lane.server,
-                tuple(self._sources.get(key, ())),
-                lane.label,
-            )
-            for key, lane in self.made.items()
-        }
+    def nothing(self) -> None:
+        """What every HAProxy has: the lane of requests that no rule takes."""
+        self.made[NOTHING_THERE] = _nothing_there()
+        self.needs.files.update(grpc_files())
+
+    def _pool(self, key: str) -> Pool | None:
+        self.looked[key] = None
+        return self._pools.get(key)
+
+    def _belongs(self, lane: str, rule: Rule) -> None:
+        found = self.sources.get(lane, ())
+        if rule.source not in found:
+            self.sources[lane] = (*found, rule.source)
 
     def _lane(
         self, lines: tuple[str, ...], pool: Pool | None, outliers: Outliers | None, *, is_grpc: bool
@@ -108,7 +120,7 @@ class Lanes:
             words = f"{pool.service}:{pool.port}"
         key = pool.key if pool is not None else ""
         made = f"b_{name(words)[:60]}_{digest(key, server, *lines)}"
-        self.made.setdefault(made, Lane(made, lines, key, server, (), label(words)))
+        self.made.setdefault(made, Lane(made, lines, key, server, label(words)))
         return made
 
     def _lines(
@@ -233,4 +245,4 @@ def _retry_lines(traffic: Traffic) -> Iterator[str]:
 
 def _nothing_there() -> Lane:
     lines = (GRPC_TYPE, answer(404, is_grpc=True, condition=f"if {IS_GRPC}"), answer(404))
-    return Lane(NOTHING_THERE, lines, "", "", (), "no route")
+    return Lane(NOTHING_THERE, lines, "", "", "no route")

@@ -34,6 +34,11 @@ class Shares:
         self.totals: dict[str, str] = {}
         """The number of buckets of each choice."""
 
+    def absorb(self, other: Shares) -> None:
+        """Take over what others have made."""
+        self.entries.update(other.entries)
+        self.totals.update(other.totals)
+
     def add(self, choices: Sequence[tuple[str, int]]) -> str:
         """The name of a choice among lanes by weight."""
         name = f"w{digest(*(f'{lane} {weight}' for lane, weight in choices))}"

@@ -50,8 +50,6 @@ class Lane(msgspec.Struct, frozen=True):
     """Key of the pool whose endpoints are its servers; empty: it has none."""
     server: str = ""
     """Words of each of its server lines, behind the address."""
-    sources: tuple[Source, ...] = ()
-    """Where its meaning comes from; those of one rule that has it."""
     label: str = ""
     """For metrics: the Service, or what it answers."""
 
@@ -88,6 +86,8 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
     fronts: tuple[Front, ...] = ()
     lanes: Mapping[str, Lane] = {}
+    sources: Mapping[str, tuple[Source, ...]] = {}
+    """By lane: rules that have it."""
     pools: Mapping[str, tuple[Endpoint, ...]] = {}
     """Endpoints that get requests, of the pools of the lanes."""
     maps: Mapping[str, Mapping[str, str]] = {}
