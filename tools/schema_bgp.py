@@ -26,7 +26,7 @@ TYPES: dict[str, dict[str, object]] = {
         peerASN=field("int64", "Its autonomous system: 1 to 4294967294.", required=True),
         myASN=field("int64", "The nodes' autonomous system; 64512 by default."),
         nodeSelector=field("meta.LabelSelector", "Nodes that have the session; all where it is missing."),
-        sourceAddress=field("string", "The nodes' end of the session; the node's own address where it is missing."),
+        sourceAddress=field("string", "The nodes' end of the session; as the kernel chooses where it is missing."),
         holdTimeSeconds=field("int32", "Seconds without a word after which the peer counts as gone: 3 to 65535, or 0 for never; 90 by default."),
         keepaliveSeconds=field("int32", "Seconds between two signs of life; a third of the hold time by default."),
         ebgpMultiHop=field("bool", "Whether the peer may be behind other routers."),

@@ -365,6 +365,7 @@ async def test_a_configuration_with_a_fault_leaves_what_is_in_force():
         with pytest.raises(Refused, match="syntax error"):
             await one.bird.bring("protocol nonsense;\n", "")
         assert await one.is_up()
+        assert "nonsense" not in (one.directory / "bird.conf").read_text()
         await one.speak()
         assert await one.is_up()
 

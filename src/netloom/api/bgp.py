@@ -49,7 +49,7 @@ class BGPPeerSpec(msgspec.Struct, frozen=True, rename="camel"):
     node_selector: LabelSelector | None = None
     """Nodes that have the session; all where it is missing."""
     source_address: str = ""
-    """Our end of the session; empty: the node's own address of that family."""
+    """Our end of the session; empty: as the kernel chooses."""
     hold_time_seconds: int = DEFAULT_HOLD_S
     keepalive_seconds: int = 0
     """0: a third of the hold time."""

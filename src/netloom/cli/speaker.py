@@ -16,7 +16,8 @@ from netloom.errors import NotFound, Unavailable
 
 _EPILOG = """A speaker on each node answers for addresses of load balancers: by ARP and neighbour discovery, and over BGP. Speakers hear each other
 at UDP port 7947. One needs get, list and watch of Nodes, Services and EndpointSlices and of the kinds of netloom.io, create and patch of Events,
-and get and create of the Secret kube-system/netloom-members; CAP_NET_RAW, and CAP_NET_BIND_SERVICE for BGP.
+get and create of the Secret kube-system/netloom-members, patch of bgppeers/status, and get, list and watch of Secrets that BGPPeers name; CAP_NET_RAW,
+and for BGP CAP_NET_BIND_SERVICE, with the fabric bgp CAP_NET_ADMIN.
 
 for example:
   netloom speaker status                     each address: who answers for it at layer 2, since when, who else may, and which object says so

@@ -88,6 +88,8 @@ def _session(segment: Segment, gateway: Addr, network: Cidr) -> Iterator[str]:
     yield "  direct;"
     yield "  passive;"
     yield f"  hold time {HOLD_S};"
+    yield "  error wait time 1, 2;"  # a node that comes back after a fault is not kept waiting
+    yield "  error forget time 5;"
     yield "  bfd { passive; };"
     yield "  graceful restart on;"
     yield f"  {channel} {{ import filter 'told:{channel}'; export where source = RTS_BGP; }};"

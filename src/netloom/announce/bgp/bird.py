@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from netloom.announce.bgp.control import Control
+from netloom.announce.bgp.control import Control, Refused
 from netloom.errors import NetloomError, StorageError, Unavailable
 from netloom.linux import process
 from netloom.linux.netns import Namespaces
@@ -122,8 +122,17 @@ class Bird:
         if self._control is None:
             await self._start(is_first=is_first)
         else:
-            await self._control.ask("configure")
+            await self._configure()
         self._text = text
+
+    async def _configure(self) -> None:
+        assert self._control is not None  # noqa: S101 - its one caller has looked
+        try:
+            await self._control.ask("configure")
+        except Refused:
+            if self._text:
+                _write(self._config, self._text)  # what is in force is what it starts with, too
+            raise
 
     async def sessions(self) -> dict[str, Session]:
         """All BGP sessions by their names in the configuration.

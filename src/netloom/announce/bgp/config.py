@@ -153,7 +153,7 @@ def _session(peer: Peer, password: str, speech: Speech) -> Iterator[str]:
         yield f"  keepalive time {max(1, peer.keepalive_s)};"
     yield "  connect delay time 1;"
     yield "  connect retry time 5;"
-    yield "  error wait time 1, 30;"
+    yield "  error wait time 1, 10;"
     yield "  error forget time 60;"
     if password:
         if problem := password_problem(password):
