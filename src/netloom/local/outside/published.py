@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import struct
 
 from netloom.errors import NetloomError, Unavailable
 from netloom.kube.client import KubeClient
@@ -53,7 +54,7 @@ class Published:
                     there, back = await asyncio.open_connection(address, self._publication.service_port)
             except (NetloomError, OSError) as error:  # TimeoutError is one
                 self._tell(f"{self._publication}: {str(error) or type(error).__name__}")
-                writer.transport.abort()
+                _reset(writer)
                 return
             self._tell("")
             with contextlib.closing(back), contextlib.suppress(OSError):
@@ -76,3 +77,10 @@ class Published:
         if what and what != self._said:
             log.warning("%s", what)
         self._said = what
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    """End a connection so that the other side learns that nobody took it, instead of an answer of nothing."""
+    ours = writer.get_extra_info("socket")
+    ours.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
