@@ -17,6 +17,7 @@ SRC = Path(netloom.__file__).parent
 ROOT = Path(__file__).resolve().parents[2]
 ROOM_READMES = (
     "agent/servers",
+    "announce",
     "cni",
     "dns",
     "dataplane/nftables",

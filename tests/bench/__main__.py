@@ -42,6 +42,7 @@ BENCHES = {
     "dns": Bench("names"),
     "policies": Bench("policies"),
     "plan": Bench("plan"),
+    "failover": Bench("failover", alone=False),
 }
 _TIMEOUT_S = 420.0
 

@@ -71,6 +71,7 @@ class Answerer:
         self._held: dict[Addr, float] = {}
         self._places: dict[Addr, dict[str, Nic]] = {}
         self._nics: tuple[Nic, ...] = ()
+        self._netns_fd: int | None = None
         self._sockets: dict[Family, socket.socket] = {}
         self._groups: socket.socket | None = None
         self._joined: set[tuple[int, IPv6Address]] = set()
@@ -98,11 +99,8 @@ class Answerer:
 
     def look(self, netns_fd: int | None = None) -> None:
         """Interfaces may be others now."""
-        try:
-            found = nics(netns_fd)
-        except KernelError as error:
-            log.warning("interfaces cannot be read: %s", error)
-            return
+        self._netns_fd = netns_fd
+        found = self._read_nics()
         if found != self._nics:
             self._nics = found
             before = {address: set(self._places.get(address, ())) for address in self._held}
@@ -110,6 +108,13 @@ class Answerer:
             for address in self._held:
                 if self._places[address].keys() - before[address]:
                     self._announce(address, 0)
+
+    def _read_nics(self) -> tuple[Nic, ...]:
+        try:
+            return nics(self._netns_fd)
+        except KernelError as error:
+            log.warning("interfaces cannot be read: %s", error)
+            return self._nics
 
     def places(self, address: Addr) -> tuple[str, ...]:
         """The interfaces at which an address is answered for."""
@@ -128,6 +133,8 @@ class Answerer:
                 due.cancel()
         taken = sorted(wanted - self._held.keys(), key=lambda a: (a.version, int(a)))
         self._held.update(dict.fromkeys(taken, now))
+        if taken and self._sockets:
+            self._nics = self._read_nics()  # one may have come up with what made us take them
         self._place()
         for address in taken:
             self._announce(address, 0)
