@@ -5,6 +5,7 @@ import json
 import pytest
 from tests.cluster.conftest import _place
 from tests.cluster.gate import Gate, certificate
+from tests.cluster.test_policy_events import events_of
 
 pytestmark = pytest.mark.cluster
 
@@ -112,11 +113,7 @@ def test_what_is_wrong_is_told_by_an_event_and_costs_only_itself(front):
     front.place.apply(ingress("broken", host("broken.ingress.example", web="/", missing="/gone")))
     assert front.until("broken.ingress.example", OK)["status"] == 200
     assert front.ask("broken.ingress.example", "/gone")["status"] in (500, 503)
-    words = ("events", "--for=ingress/broken", "--types=Warning", "-o", "json")
-    for _ in range(100):
-        told = [e["message"] for e in json.loads(front.place(*words))["items"]]
-        if told:
-            break
+    told = [event["message"] for event in events_of(front.place, "Ingress", "broken", 1)]
     assert any("missing" in text for text in told), told
 
 

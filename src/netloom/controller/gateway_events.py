@@ -1,13 +1,17 @@
 """Findings of gateways become Events of the objects that they are about. In: all findings that hold now; out: Events, each once.
 
-Not here: what is wrong with an object (``model/gateways``), how Events are sent (``kube/events``).
+A finding is told when it has held for a moment: objects that are applied together come one after the other, and a Secret that is not there
+yet is no news. Not here: what is wrong with an object (``model/gateways``), how Events are sent (``kube/events``).
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterable
 
+from netloom.clock import Clock
 from netloom.gateway.watches import FIRST, REST
 from netloom.kube.events import EventRecorder
 from netloom.model.provenance import Finding
@@ -15,6 +19,8 @@ from netloom.units import ObjectKey
 
 log = logging.getLogger(__name__)
 
+HOLDS_S = 1.0
+"""How long a finding must have held before it is told."""
 MOST_OF_ONE_OBJECT = 5
 """Events about one object at once."""
 REASON = "NotAsWritten"
@@ -27,33 +33,61 @@ class GatewayEvents:
     Args:
         events: where Events go.
         may_write: asked before anything is told.
+        clock: for how long something holds.
     """
 
-    def __init__(self, events: EventRecorder, *, may_write: Callable[[], bool]) -> None:
+    def __init__(self, events: EventRecorder, *, may_write: Callable[[], bool], clock: Clock) -> None:
         self._events = events
         self._may_write = may_write
-        self._told: frozenset[Finding] = frozenset()
+        self._clock = clock
+        self._since: dict[Finding, float] = {}
+        self._told: set[Finding] = set()
+        self._some = asyncio.Event()
 
     def take(self, findings: Iterable[Finding]) -> None:
         """These hold now."""
-        now = frozenset(findings)
-        if now == self._told or not self._may_write():
+        now, held = self._clock.monotonic(), set(findings)
+        self._told &= held
+        self._since = {one: self._since.get(one, now) for one in held - self._told}
+        if self._since:
+            self._some.set()
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        while True:
+            await self._some.wait()
+            self._some.clear()
+            while self._since:
+                # not a wait for something that has an event: that it holds is what is waited for
+                await asyncio.sleep(HOLDS_S)
+                self.tell()
+
+    def tell(self) -> None:
+        """Tell of what has held for long enough."""
+        if not self._may_write():
             return
-        counts: dict[str, int] = {}
-        for finding in sorted(now - self._told):
-            source = finding.source
+        latest = self._clock.monotonic() - HOLDS_S
+        due = sorted(one for one, since in self._since.items() if since <= latest)
+        counts: Counter[str] = Counter()
+        for finding in due:
+            del self._since[finding]
+            self._told.add(finding)
             log.warning("%s", finding)
-            resource = _RESOURCES.get(source.kind)
-            counts[source.subject] = counts.get(source.subject, 0) + 1
-            if resource is None or not source.uid or counts[source.subject] > MOST_OF_ONE_OBJECT:
-                continue
-            said = f"{source.field}: {finding.problem}" if source.field else finding.problem
-            self._events.emit(
-                resource,
-                ObjectKey(source.namespace, source.name),
-                source.uid,
-                reason=REASON,
-                message=f"{said}; {finding.hint}" if finding.hint else said,
-                warning=True,
-            )
-        self._told = now
+            counts[finding.source.subject] += 1
+            if counts[finding.source.subject] <= MOST_OF_ONE_OBJECT:
+                self._emit(finding)
+
+    def _emit(self, finding: Finding) -> None:
+        source = finding.source
+        resource = _RESOURCES.get(source.kind)
+        if resource is None or not source.uid:
+            return
+        said = f"{source.field}: {finding.problem}" if source.field else finding.problem
+        self._events.emit(
+            resource,
+            ObjectKey(source.namespace, source.name),
+            source.uid,
+            reason=REASON,
+            message=f"{said}; {finding.hint}" if finding.hint else said,
+            warning=True,
+        )

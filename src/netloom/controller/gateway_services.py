@@ -69,9 +69,9 @@ def entrance_of(gateway: Gateway, doors: Iterable[Door]) -> Entrance:
     """
     spec = read_spec(gateway, GatewaySpec).value
     written = (
-        (one.port, Protocol.UDP if one.protocol == "UDP" else Protocol.TCP)
+        (one.port, Protocol.UDP if one.protocol.upper() == "UDP" else Protocol.TCP)
         for one in spec.listeners
-        if one.protocol in _PROTOCOLS and 0 < one.port < 65536
+        if one.protocol.upper() in _PROTOCOLS and 0 < one.port < 65536
     )
     ports = {*written, *((door.port, door.protocol) for door in doors)}
     own = {GATEWAY_LABEL: gateway.metadata.name, CLASS_LABEL: spec.gateway_class_name}

@@ -80,7 +80,7 @@ class GatewayController:
             client, resources=_RESOURCES, live=self._object, may_write=may_write, clock=clock
         )
         self._keeper = ObjectKeeper(client, live=self._made, may_write=may_write)
-        self._events = GatewayEvents(recorder, may_write=may_write)
+        self._events = GatewayEvents(recorder, may_write=may_write, clock=clock)
         self._in_force = InForce()
         self._gateways: Gateways | None = None
 
@@ -90,6 +90,7 @@ class GatewayController:
             tasks.create_task(self._watches.run(), name="gateway-watches")
             await self._watches.first_synced()
             tasks.create_task(self._writer.run(), name="gateway-statuses")
+            tasks.create_task(self._events.run(), name="gateway-events")
             while not self._watches.synced.is_set():
                 # classes alone: they are accepted before anybody uses them
                 self.turn()
