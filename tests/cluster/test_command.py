@@ -1,8 +1,11 @@
 """The command as its user types it, on a cluster with the example shop."""
 
 import json
+import os
+import select
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,54 @@ def test_why_names_the_service_and_its_backends(command, shop):
     assert "EndpointSlice" in done.stdout
     refused = command.netloom("why", "--name", shop, "shop/web", "shop/cart:81", check=False)
     assert "81" in refused.stdout
+
+
+LOSES_ITS_READER = """
+from netloom.clock import SystemClock
+from netloom.local.cluster import start
+from netloom.local.settings import ClusterSettings
+
+def step(text):
+    if text.startswith("{}"):
+        raise BrokenPipeError
+
+try:
+    start(ClusterSettings(name="cut", nodes=1), clock=SystemClock(), step=step)
+except BrokenPipeError:
+    print("left")
+"""
+
+
+@pytest.mark.parametrize("last", ["API server", "nodes wired"])
+def test_nothing_stays_of_a_cluster_whose_command_lost_its_reader(command, last):
+    """As ``netloom up | head -1`` does it."""
+    assert command.run([sys.executable, "-c", LOSES_ITS_READER.format(last)]).stdout == "left\n"
+    for pid in holders(command.home / "clusters" / "cut"):
+        wait_for(pid)
+    assert holders(command.home / "clusters" / "cut") == []
+    command.up("cut", "--nodes", "1")
+    command.down("cut")
+
+
+def wait_for(pid):
+    """Return when a process that was killed is gone; fail where it lives on."""
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        assert select.select([fd], [], [], 10)[0], f"{pid} lives on"
+    finally:
+        os.close(fd)
+
+
+def holders(path):
+    """Processes that have a file below a directory open."""
+    found = []
+    for fd in Path("/proc").glob("[0-9]*/fd/*"):
+        try:
+            if str(fd.readlink()).startswith(f"{path}/"):
+                found.append(int(fd.parts[2]))
+        except OSError:  # it has ended meanwhile, or is somebody else's
+            continue
+    return found

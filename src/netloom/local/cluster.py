@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 import shutil
 import signal
 from collections.abc import Callable, Iterable
@@ -57,12 +58,17 @@ def start(settings: ClusterSettings, *, clock: Clock, step: Callable[[str], None
         _write_settings(paths, settings)
         with os.fdopen(daemonize(paths, settings, clock, lock), "rb") as lines:
             _follow(lines, paths, step)
-    except BaseException:
+    except BaseException:  # also an interrupt, or a reader of our output that has left
+        _kill(paths)
         lock.release()
         if fresh:
             shutil.rmtree(paths.root, ignore_errors=True)  # nothing half-made stays
         raise
     return paths
+
+
+_KILLED_S = 10.0
+"""Seconds that a killed process has to be gone."""
 
 
 class StartFailed(NetloomError):
@@ -201,6 +207,19 @@ def _supervisor(paths: ClusterPaths) -> int | None:
                 return pidfd
     os.close(pidfd)
     return None
+
+
+def _kill(paths: ClusterPaths) -> None:
+    """End a supervisor at once, and with it everything of its cluster, where there is one."""
+    pidfd = _supervisor(paths)
+    if pidfd is None:
+        return
+    try:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        select.select([pidfd], [], [], _KILLED_S)
+    finally:
+        os.close(pidfd)
 
 
 async def _end(pidfd: int, timeout_s: float) -> None:

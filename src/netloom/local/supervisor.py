@@ -71,6 +71,7 @@ def supervise(*, paths: ClusterPaths, settings: ClusterSettings, clock: Clock, t
             api = _listen(settings.api_port)
             port = api.getsockname()[1]
             pki(paths, settings, port=port, now=clock.wall())
+            paths.pid.write_text(str(os.getpid()))
             tell(Told("listening", f"{API_HOST}:{port}"))
             ours, theirs = socket.socketpair()
             lifeline = os.pipe()
@@ -93,7 +94,6 @@ def supervise(*, paths: ClusterPaths, settings: ClusterSettings, clock: Clock, t
             theirs.close()
             api.close()
             os.close(lifeline[0])
-            paths.pid.write_text(str(os.getpid()))
     except NetloomError as error:
         tell(Told("failed", error.problem, error.hint, error.exit_code))
         return error.exit_code
@@ -364,8 +364,13 @@ def daemonize(paths: ClusterPaths, settings: ClusterSettings, clock: Clock, lock
         log.info("supervisor of %s starts at %s", settings.name, rfc3339(clock.wall()))
 
         def tell(told: Told) -> None:
-            with contextlib.suppress(BrokenPipeError):
+            try:
                 os.write(writing, msgspec.json.encode(told) + b"\n")
+            except BrokenPipeError:
+                if (
+                    told.stage == "listening"
+                ):  # whoever wanted a cluster has left; later on it knows whom to end
+                    raise
 
         code = supervise(paths=paths, settings=settings, clock=clock, tell=tell)
     except BaseException:  # the last line of a process: whatever it was must be in the log
