@@ -128,6 +128,9 @@ class BasicAuth(msgspec.Struct, frozen=True, gc=False):
     users: tuple[tuple[str, str], ...]
     """Name and crypt(3) hash; never shown."""
 
+    def __repr__(self) -> str:
+        return f"BasicAuth(realm={self.realm!r}, {len(self.users)} users)"
+
 
 class Jwt(msgspec.Struct, frozen=True, gc=False):
     """A bearer token that must verify (RFC 7519)."""
@@ -137,6 +140,9 @@ class Jwt(msgspec.Struct, frozen=True, gc=False):
     """PEM of a public key, or the secret of an HMAC; never shown."""
     issuer: str = ""
     audience: str = ""
+
+    def __repr__(self) -> str:
+        return f"Jwt(algorithm={self.algorithm!r}, issuer={self.issuer!r}, audience={self.audience!r})"
 
 
 class ExternalAuth(msgspec.Struct, frozen=True, gc=False):
@@ -239,6 +245,9 @@ class Certificate(msgspec.Struct, frozen=True, gc=False):
     """DNS names of its subject."""
     not_after: float
     """Seconds since the epoch."""
+
+    def __repr__(self) -> str:
+        return f"Certificate({self.source}, names={self.names!r}, not_after={self.not_after!r})"
 
 
 class ClientCertificates(msgspec.Struct, frozen=True, gc=False):

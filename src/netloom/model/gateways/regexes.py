@@ -9,6 +9,7 @@ repetition of nothing but a repetition, as in ``(a+)+``.
 from __future__ import annotations
 
 import re
+import warnings
 from functools import lru_cache
 
 LONGEST = 1024
@@ -39,9 +40,14 @@ def trouble(pattern: str) -> str:
     if found:
         return found
     try:
-        re.compile(pattern)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            re.compile(pattern)
     except (re.error, OverflowError, RecursionError) as error:
         return f"is no regular expression: {error}"
+    except Warning:
+        # ``[[:alpha:]]``, ``[a&&b]``: a class within a class to some, characters to others
+        return "has [, --, &&, ~~ or || within a class, which is not read alike everywhere; escape it"
     return ""
 
 

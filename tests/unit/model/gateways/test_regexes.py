@@ -42,6 +42,8 @@ def test_a_pattern_that_can_be_used(pattern):
         ("a{2000}", "more than 1000 times"),
         ("a{1,99999}", "more than 1000 times"),
         ("a" * (LONGEST + 1), "longer than"),
+        ("[[:alpha:]]", "within a class"),
+        ("[a&&b]", "within a class"),
     ],
 )
 def test_a_pattern_that_cannot_is_refused_with_a_reason(pattern, word):
