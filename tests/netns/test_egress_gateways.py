@@ -8,15 +8,18 @@ import struct
 import pytest
 
 from netloom.fabric.egress.apply import EgressPaths
+from netloom.fabric.egress.table import CONTAINERS, egress_table
 from netloom.fabric.hostgw.apply import HostGateway
 from netloom.fabric.vxlan.apply import VxlanFabric
 from netloom.linux import sysctl
+from netloom.linux.nft import Nft
 from netloom.linux.rtnl import Rtnl
-from netloom.program.names import EGRESS_LINK, EGRESS_PORT, EGRESS_VNI
+from netloom.model.state import NetworkState
+from netloom.program.names import EGRESS_LINK, EGRESS_PORT, EGRESS_VNI, NFT_EGRESS_TABLE
 from netloom.program.sysctl import Setting
 from netloom.testing.builders import load_view, pod
 from netloom.testing.egress_rig import EXITS, LAYOUTS, PORT, EgressRig, egress_gateway, egress_rig
-from netloom.testing.fabric_rig import send_stream
+from netloom.testing.fabric_rig import FabricNode, send_stream
 from netloom.testing.service_networks import Connection, repeating
 from netloom.units import Family, Protocol
 
@@ -48,6 +51,16 @@ def filter_strictly(rig: EgressRig) -> None:
 
 def connect(rig: EgressRig, number: int) -> Connection:
     return Connection(rig.nodes[number - 1].pod, rig.outside.address, LINE)
+
+
+async def check_table(node: FabricNode, state: NetworkState) -> None:
+    """The kernel's elements, read, are those of the model."""
+    with Nft(netns_fd=node.host.netns_fd) as nft:
+        for family in Family:
+            inside = (*node.facts.cluster_cidrs, *node.facts.pod_cidrs)
+            wanted = egress_table(state.egress, family, node.facts.name, inside).elements
+            for container in CONTAINERS:
+                assert await nft.elements(family, NFT_EGRESS_TABLE, container) == wanted[container.name]
 
 
 @pytest.mark.parametrize("name", list(FABRICS))
@@ -158,6 +171,7 @@ async def test_flows_that_would_be_others_now_end_and_an_agent_that_starts_again
         for node, state in zip(rig.nodes, rig.states, strict=True):
             assert state is not None
             await EgressPaths(netns_fd=node.host.netns_fd).start(state, node.facts)
+            await check_table(node, state)
         assert await line.talk()
         await rig.put()
         with pytest.raises(ConnectionError):

@@ -17,6 +17,7 @@ import msgspec
 
 from netloom.model.inputs import NodeFacts
 from netloom.program.names import (
+    EGRESS_LINK,
     FABRIC_LINK_PREFIX,
     NFT_ONLY_INSIDE_IN,
     NFT_ONLY_INSIDE_OUT,
@@ -89,7 +90,8 @@ def _table(facts: NodeFacts, family: Family, table: TunnelTable) -> Transaction:
             )
         )
     if table.only_inside and pods:
-        ours = f'{{ "lo", "{POD_LINK_PREFIX}*" }}'
+        # what comes out of the egress tunnel was in this one before, and goes into it
+        ours = f'{{ "lo", "{POD_LINK_PREFIX}*", "{EGRESS_LINK}" }}'
         for name, hook, side, link in (
             (NFT_ONLY_INSIDE_IN, Hook("filter", "prerouting", _RAW), "saddr", "iifname"),
             (NFT_ONLY_INSIDE_OUT, Hook("filter", "postrouting", _LAST), "daddr", "oifname"),
