@@ -161,6 +161,16 @@ def test_a_speaker_that_is_told_to_end_hands_over_at_once(edge, pid_of):
     assert probe.worst() < 1.0
 
 
+def test_an_agent_that_begins_anew_moves_nothing(edge, kill):
+    address = addresses(edge)[0]
+    first = owner(edge, address)
+    since = status(edge)[address]["since"]
+    kill(edge.cluster, f"nl-{first}-agent"[:15])
+    edge("wait", f"node/{first}", "--for=condition=Ready", "--timeout=30s")
+    assert owner(edge, address) == first
+    assert abs(status(edge)[address]["since"] - since) < 0.5
+
+
 def test_a_local_policy_binds_the_address_to_where_the_endpoints_are(edge):
     edge.service("near", type="LoadBalancer", externalTrafficPolicy="Local", selector={"app": "web"})
     edge("wait", "service/near", "--for=jsonpath={.status.loadBalancer.ingress[0].ip}", "--timeout=30s")

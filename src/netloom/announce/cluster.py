@@ -15,6 +15,7 @@ from netloom.api.core import Node, Service
 from netloom.api.discovery import EndpointSlice
 from netloom.api.egress import EgressGateway
 from netloom.api.load_balancers import LoadBalancerPool
+from netloom.clock import Clock
 from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.watch import Reflector
@@ -24,6 +25,9 @@ from netloom.model.announcing.view import Announced, AnnounceView, Situation
 from netloom.model.routes.peers import read_node
 from netloom.units import Addr, ObjectKey, family_of, parse_cidr
 
+_UNREADY_S = 10.0
+"""So long a node may say that it is not ready before its duties are others'."""
+
 
 class Cluster:
     """The objects that announcing depends on.
@@ -31,12 +35,18 @@ class Cluster:
     Args:
         client: of the API.
         config: of the speaker.
+        clock: the time.
         on_change: called when the situation may be another; cheap: may come in heaps.
     """
 
-    def __init__(self, *, client: KubeClient, config: SpeakerConfig, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, *, client: KubeClient, config: SpeakerConfig, clock: Clock, on_change: Callable[[], None]
+    ) -> None:
         self._node = config.node
+        self._clock = clock
         self._on_change = on_change
+        self._unready: dict[str, float] = {}
+        """Nodes that say that they are not ready, and since when; no longer heard of by the API: since ever."""
         self._announcing = Announcing(
             cluster_cidrs=tuple(c for text in config.cluster_cidrs if (c := parse_cidr(text)) is not None),
             service_cidrs=tuple(c for text in config.service_cidrs if (c := parse_cidr(text)) is not None),
@@ -80,9 +90,23 @@ class Cluster:
             found[key.name] = (same or addresses)[0]
         return found
 
-    def situation(self, silent: frozenset[str]) -> Situation:
+    def unready(self, now: float) -> frozenset[str]:
+        """Nodes that the API holds lost, or that have said for some time that they are not ready.
+
+        A node whose agent begins anew says so for a moment, and forwards all the while: nothing of it is to move for that.
+        """
+        return frozenset(name for name, since in self._unready.items() if now - since >= _UNREADY_S)
+
+    def _node_changed(self, name: str, node: Node | None) -> None:
+        if node is None or not is_unready(node):
+            self._unready.pop(name, None)
+        elif any(c.type == "Ready" and c.status == "Unknown" for c in node.status.conditions):
+            self._unready[name] = float("-inf")
+        else:
+            self._unready.setdefault(name, self._clock.monotonic())
+
+    def situation(self, gone: frozenset[str]) -> Situation:
         """What the parts are told, where these nodes take no duties."""
-        gone = silent | {key.name for key, node in self._nodes.items.items() if is_unready(node)}
         view = AnnounceView(
             nodes=dict(self._nodes.items),
             services=dict(self._announcing.services),
@@ -107,4 +131,6 @@ class Cluster:
             if self._announcing.slice_changed(key, value):
                 self._on_change()
         else:
+            if kind == "nodes":
+                self._node_changed(key.name, value)
             self._on_change()

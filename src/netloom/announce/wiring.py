@@ -47,7 +47,7 @@ class Speaker:
         self._silent: frozenset[str] | None = None
         self._events = EventRecorder(client, "netloom-speaker", clock=clock)
         self._reports = Reports(self._events)
-        self._cluster = Cluster(client=client, config=config, on_change=self._changed)
+        self._cluster = Cluster(client=client, config=config, clock=clock, on_change=self._changed)
         self._members = Members(config.node)
         self._authority = Authority(members=self._members, client=client, node=config.node, clock=clock)
         self._exchange = Exchange(
@@ -129,7 +129,7 @@ class Speaker:
         now = self._clock.monotonic()
         if not self._members.is_settled(now):
             return
-        silent = self._members.silent(now) | self._members.unready(now)
+        silent = self._members.silent(now) | self._members.unready(now) | self._cluster.unready(now)
         if not self._is_ready:
             silent |= {self._config.node}
         elif not self._was_ready:

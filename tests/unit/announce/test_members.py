@@ -71,6 +71,16 @@ def test_a_recorded_heartbeat_wakes_nobody():
     assert "b" not in members.silent(9.0)
 
 
+def test_a_clock_that_was_set_back_is_no_death_for_ever():
+    members = Members("a")
+    members.know(NAMES, 0.0)
+    assert members.heard(beat(incarnation=9), 1.0)
+    assert not members.heard(beat(incarnation=3), 60.0)
+    assert members.heard(beat(incarnation=3), 61.1)
+    assert not members.heard(beat(incarnation=3), 61.2)
+    assert members.heard(beat(incarnation=3, sequence=2), 61.3)
+
+
 def test_a_stranger_is_nobody():
     members = Members("a")
     members.know(NAMES, 0.0)

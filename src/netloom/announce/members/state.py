@@ -20,6 +20,8 @@ from netloom.announce.members.beats import Heartbeat, read_claims, read_heard, s
 from netloom.units import Addr
 
 _NEVER = -math.inf
+_FORGOTTEN_S = 60.0
+"""So long a recorded heartbeat of a former process is refused."""
 
 
 class Rhythm(msgspec.Struct, frozen=True):
@@ -113,7 +115,7 @@ class Members:
     def heard(self, beat: Heartbeat, now: float) -> bool:
         """A heartbeat with the right key; False where it is a stranger's, or was sent before the last one."""
         peer = self.peers.get(beat.sender)
-        if peer is None or beat.rank <= peer.rank:
+        if peer is None or (beat.rank <= peer.rank and not self._began_anew(peer, beat, now)):
             return False
         peer.rank = beat.rank
         if beat.is_leaving:
@@ -131,6 +133,11 @@ class Members:
             elif (other := self._by_id.get(id_)) is not None and at > other.left + self.rhythm.beat_s:
                 other.evidence = max(other.evidence, at)
         return True
+
+    @staticmethod
+    def _began_anew(peer: Peer, beat: Heartbeat, now: float) -> bool:
+        """Whether this may be a process that began with a clock that was set back; nobody has heard of the one before for long."""
+        return beat.incarnation < peer.rank[0] and now - max(peer.evidence, peer.left) > _FORGOTTEN_S
 
     def turn(self, now: float) -> None:
         """Time has passed; to be called several times a heartbeat."""
