@@ -28,8 +28,9 @@ from netloom.clock import Clock
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
 from netloom.kube.kubeconfig import in_cluster, load
+from netloom.linux.pages import PageServer, parse_place
 from netloom.linux.questions import QuestionServer
-from netloom.metrics import render
+from netloom.metrics import CONTENT_TYPE, render
 from netloom.units import parse_cidr
 
 log = logging.getLogger(__name__)
@@ -96,11 +97,15 @@ class Speaker:
     async def run(self) -> None:
         """Until cancelled."""
         secret = secret_key(self._config.members_key)
+        place = parse_place(self._config.metrics_address) if self._config.metrics_address else None
         self._questions.open()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._questions.run(), name="questions")
             tasks.create_task(self._events.run(), name="events")
             tasks.create_task(self._authority.run(), name="authority")
+            if place is not None:
+                pages = PageServer(place, {"/metrics": lambda: (CONTENT_TYPE, self._count())})
+                tasks.create_task(pages.run(), name="metrics")
             for watch in self._cluster.watches:
                 tasks.create_task(watch.run(), name="watch")
             for part in self._parts:
