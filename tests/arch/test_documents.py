@@ -18,6 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOM_READMES = (
     "agent/servers",
     "announce",
+    "announce/bgp",
     "cni",
     "dns",
     "dataplane/nftables",
