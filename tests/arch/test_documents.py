@@ -23,6 +23,7 @@ ROOM_READMES = (
     "dns",
     "dataplane/nftables",
     "fabric/bgp",
+    "fabric/egress",
     "fabric/hostgw",
     "fabric/l2",
     "fabric/udp",

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from netloom.fabric.egress.compile import TunnelProgram, compile_tunnels
 from netloom.fabric.egress.flows import Outlook, has_ended
 from netloom.fabric.egress.shares import holder, shares
-from netloom.fabric.egress.table import WAYS, EgressTable, comments, creation, egress_table, step
+from netloom.fabric.egress.table import WAYS, EgressTable, comments, creation, egress_table, pods_step, step
 from netloom.model.egress.state import EgressPod, EgressState, Exit, PodWay, TunnelEnd, way_of
 from netloom.model.inputs import NodeFacts
 from netloom.model.provenance import Source
@@ -121,6 +121,39 @@ def test_a_pod_is_one_element_and_an_address_that_comes_here_three():
     assert count(state_of(), state_of(pods=more)) == 1
     assert count(state_of(), state_of(node="node-3")) == 0  # a route
     assert count(state_of(), state_of(node="node-1")) == 3
+
+
+PODS_NOW = st.dictionaries(
+    st.integers(2, 6).map(lambda n: ip_address(f"10.244.1.{n}")),
+    st.builds(
+        lambda ways, node: EgressPod(ObjectKey("shop", "p"), node, ways),
+        st.sampled_from(
+            [(way(),), (way(OTHER),), (way(destinations=(ip_network("8.0.0.0/8"),)), way(OTHER))]
+        ),
+        st.sampled_from(["node-1", "node-3"]),
+    ),
+)
+
+
+@given(st.lists(PODS_NOW, min_size=2, max_size=4))
+def test_pods_alone_lead_to_the_same_table_but_for_labels_that_nobody_has(histories):
+    table = egress_table(state_of(pods=histories[0]), Family.V4, "node-1", INSIDE)
+    present = {name: dict(found) for name, found in table.elements.items()}
+    for before, after in itertools.pairwise(histories):
+        state = state_of(pods=after)
+        changed = [one for one in {**before, **after} if before.get(one) != after.get(one)]
+        table, transaction = pods_step(table, state, "node-1", changed)
+        for op in transaction.ops:
+            held = present[op.container.name]
+            if isinstance(op, AddElements):
+                held.update(op.elements)
+            else:
+                for key in op.keys:
+                    del held[key]
+        assert present == table.elements
+        whole = egress_table(state, Family.V4, "node-1", INSIDE, table)
+        assert not [op for op in step(table, whole).ops if isinstance(op, AddElements)]
+        assert {op.container for op in step(table, whole).ops} <= {WAYS}
 
 
 def test_what_falls_back_has_no_element_while_nobody_has_its_address():

@@ -8,7 +8,7 @@ yet do not leave. Without gateways there is nothing of it. Not here: what there 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TypeVar
 
 from netloom.errors import KernelError
@@ -94,7 +94,11 @@ class EgressPaths:
         else:
             if delta.routes or delta.egress.exits or delta.egress.ends:
                 await netns.run_in_async(None, self._have)
-            await self._step_tables()
+            egress = delta.egress
+            if delta.ranges or egress.exits or egress.ends or egress.nodes is not None:
+                await self._step_tables()
+            elif egress.pods:
+                await self._step_pods(egress.pods.keys())
         await self._end(_suspects(before, after, delta.egress))
 
     async def remove(self) -> None:
@@ -173,6 +177,18 @@ class EgressPaths:
         with Nft(netns_fd=self._netns_fd) as nft:
             await nft.run(*(program.step(before[family], table) for family, table in after.items()))
         self._tables = after
+
+    async def _step_pods(self, changed: Collection[Addr]) -> None:
+        """As ``_step_tables`` where nothing but these pods is another."""
+        facts = self._facts
+        if facts is None or not self._tables:
+            await self._step_tables()
+            return
+        before, self._tables = self._tables, {}
+        steps = [program.pods_step(table, self._egress, facts.name, changed) for table in before.values()]
+        with Nft(netns_fd=self._netns_fd) as nft:
+            await nft.run(*(transaction for _, transaction in steps))
+        self._tables = {table.family: table for table, _ in steps}
 
     def _table(self, family: Family, before: EgressTable) -> EgressTable:
         assert self._facts is not None  # noqa: S101 - there was a start

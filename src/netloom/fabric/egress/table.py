@@ -124,6 +124,33 @@ def step(before: EgressTable, after: EgressTable) -> Transaction:
     return _transaction(after.family, _changes(after.elements, before.elements))
 
 
+def pods_step(
+    before: EgressTable, state: EgressState, node: str, changed: Iterable[Addr]
+) -> tuple[EgressTable, Transaction]:
+    """The table after a change of some pods, and what leads there, at the cost of these; labels that nobody has any more stay till later."""
+    family = before.family
+    pods = {address: state.pods.get(address) for address in changed if family_of(address) is family}
+    there = {address: pod for address, pod in pods.items() if pod is not None}
+    labels = _labels(there.values(), before.labels)
+    come = {ways: label for ways, label in labels.items() if ways not in before.labels}
+    wanted: Elements = {
+        PODS.name: {(address.packed,): (labels[pod.ways],) for address, pod in there.items()},
+        REMOTE.name: {(address.packed,): None for address, pod in there.items() if pod.node != node},
+        WAYS.name: dict(_ways(state, come, family)),
+    }
+    keys: list[Key] = [(address.packed,) for address in pods]
+    held = {name: before.elements.get(name, {}) for name in wanted}
+    present = {
+        name: {key: held[name][key] for key in keys if key in held[name]} for name in (PODS.name, REMOTE.name)
+    }
+    after = {
+        name: {key: value for key, value in held[name].items() if key not in present.get(name, {})} | found
+        for name, found in wanted.items()
+    }
+    table = EgressTable(family, {**before.labels, **labels}, {**before.elements, **after})
+    return table, _transaction(family, _changes(wanted, present))
+
+
 def convergence(table: EgressTable, present: Mapping[str, Mapping[Key, Value]]) -> Transaction:
     """What leads from elements that were read to those of the table."""
     return _transaction(table.family, _changes(table.elements, present))
@@ -169,7 +196,7 @@ def _labels(
 ) -> dict[tuple[PodWay, ...], int]:
     wanted = dict.fromkeys(pod.ways for pod in pods)
     found = {ways: before[ways] for ways in wanted if ways in before}
-    taken = set(found.values())
+    taken = set(before.values())
     for ways in wanted:
         if ways not in found:
             number = _digest(ways)
