@@ -9,7 +9,7 @@ attachments, tables of listeners, doors, pools, statuses.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
@@ -125,8 +125,3 @@ class Gateways:
 def compute(view: GatewayView) -> Built:
     """What this cluster's gateways do. This is the definition; ``Gateways.update`` is its optimisation."""
     return Gateways(view).built
-
-
-def statuses_of(built: Built, kind: str) -> Mapping[str, dict[str, Any]]:
-    """Desired statuses of one kind, by ``namespace/name``."""
-    return {str(key.key): status for key, status in built.statuses.items() if key.kind == kind}
