@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import yaml
 
+from netloom.api.bgp import BGPPeer
 from netloom.api.load_balancers import LoadBalancerPool
 from netloom.kube.yaml_loader import Loader
 from netloom.model.announcing.view import AnnounceView
@@ -18,11 +19,16 @@ from netloom.units import ObjectKey
 
 
 def announce_view(text: str) -> AnnounceView:
-    """A cluster with its LoadBalancerPools."""
+    """A cluster with its LoadBalancerPools and BGPPeers."""
     view = load_view(text)
     pools = (msgspec.convert(raw, LoadBalancerPool) for raw in _documents(text, "LoadBalancerPool"))
+    peers = (msgspec.convert(raw, BGPPeer) for raw in _documents(text, "BGPPeer"))
     fields = {name: getattr(view, name) for name in ClusterView.__struct_fields__}
-    return AnnounceView(**fields, load_balancer_pools={pool.key: pool for pool in pools})
+    return AnnounceView(
+        **fields,
+        load_balancer_pools={pool.key: pool for pool in pools},
+        bgp_peers={peer.key: peer for peer in peers},
+    )
 
 
 def edge_view(view: ClusterView, text: str, now: float) -> GatewayView:

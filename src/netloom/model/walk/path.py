@@ -22,6 +22,7 @@ from netloom.model.walk.announced import answering
 from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.frontends import Frontends, own_address, serves_node_ports
 from netloom.model.walk.host_ports import is_served, to_pod
+from netloom.model.walk.learned import untold
 from netloom.model.walk.links import into_pod, out_of_pod, to_peer
 from netloom.model.walk.networks import beside
 from netloom.model.walk.outward import masqueraded, outward
@@ -211,7 +212,9 @@ class Paths:
             yield trail.ends(Outcome.UNREACHABLE, reason, "see kubectl get pods -A -o wide")
         elif (route := cluster.route(trail.node, to)) is not None:
             onward = trail.then(Stage.ROUTE, f"{to} is in {route.destination} of {route.node}", route.source)
-            sent = to_peer(onward, route, facts, _node_source(cluster, route.node))
+            sent = untold(cluster, onward, route) or to_peer(
+                onward, route, facts, _node_source(cluster, route.node)
+            )
             if isinstance(sent, Branch):
                 yield sent
             else:
