@@ -315,7 +315,7 @@ def _path_match() -> Schema:
         ),
         (
             said
-            + r" ? self.value.matches(r'^(?:[-A-Za-z0-9/._~!$&\'()*+,;=:@]|[%][0-9a-fA-F]{2})+$') : true",
+            + r""" ? self.value.matches(r"^(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|[%][0-9a-fA-F]{2})+$") : true""",
             "must only contain valid characters for types ['Exact', 'PathPrefix']",
         ),
     ]
