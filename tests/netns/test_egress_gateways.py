@@ -179,6 +179,17 @@ async def test_flows_that_would_be_others_now_end_and_an_agent_that_starts_again
         line.close()
 
 
+async def test_what_others_take_away_is_put_back():
+    async with egress_rig(LAYOUTS["vxlan"], VxlanFabric) as rig:
+        await rig.put(egress_gateway())
+        one = rig.nodes[0]
+        with Rtnl(one.host.netns_fd) as rtnl:
+            rtnl.delete_link(EGRESS_LINK)
+        assert await rig.seen(one.pod, Family.V4, timeout_s=0.5) is None
+        await rig.parts[0][1].again()
+        assert await rig.seen(one.pod, Family.V4) == EXIT
+
+
 async def test_a_pod_cannot_send_into_the_tunnel_in_another_ones_name():
     async with egress_rig(LAYOUTS["hostgw"], HostGateway) as rig:
         await rig.put(egress_gateway())

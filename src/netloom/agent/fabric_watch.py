@@ -14,13 +14,14 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from netloom.errors import KernelError
+from netloom.fabric.egress.apply import EgressPaths
 from netloom.fabric.measured import MeasuredFabric
 from netloom.linux import rtmsg
 from netloom.linux.netlink import NETLINK_ROUTE, Message, NetlinkSocket
 from netloom.linux.rtmsg_notices import gone_far_end, gone_neighbour
 from netloom.metrics import Sample, counter
 from netloom.model.state import NetworkState
-from netloom.program.names import FABRIC_LINK_PREFIX
+from netloom.program.names import EGRESS_LINK, EGRESS_ROUTE_PROTOCOL, FABRIC_LINK_PREFIX
 
 log = logging.getLogger(__name__)
 
@@ -43,14 +44,21 @@ class FabricWatch:
     Args:
         fabric: the node's.
         owner: gives who uses it; None until there is one.
+        ways_out: the node's, too.
         netns_fd: the node's network namespace; None for the caller's own.
     """
 
     def __init__(
-        self, *, fabric: MeasuredFabric, owner: Callable[[], Owner | None], netns_fd: int | None = None
+        self,
+        *,
+        fabric: MeasuredFabric,
+        owner: Callable[[], Owner | None],
+        ways_out: EgressPaths | None = None,
+        netns_fd: int | None = None,
     ) -> None:
         self._fabric = fabric
         self._owner = owner
+        self._ways_out = ways_out
         self._netns_fd = netns_fd
         self._news = asyncio.Event()
         self._looks = 0
@@ -108,6 +116,8 @@ class FabricWatch:
             async with owner.still() as state:
                 if state is not None:
                     await self._fabric.again()
+                    if self._ways_out is not None:
+                        await self._ways_out.again()
         except KernelError as error:
             log.warning("the fabric could not be put right, the next change tries again: %s", error)
         async with self.looked:
@@ -117,9 +127,12 @@ class FabricWatch:
 def is_loss(message: Message, fabric: MeasuredFabric) -> bool:
     """Whether something of a fabric may have gone: an interface of its, or one set down or changed; a route to a peer; a neighbour."""
     if message.type in (rtmsg.RTM_NEWLINK, rtmsg.RTM_DELLINK):
-        return rtmsg.read_link(message).name.startswith(FABRIC_LINK_PREFIX)
+        name = rtmsg.read_link(message).name
+        return name.startswith(FABRIC_LINK_PREFIX) or name == EGRESS_LINK
     if message.type == rtmsg.RTM_DELROUTE:
         route = rtmsg.read_route(message, {})
-        return route is not None and route.destination in fabric.destinations
+        return route is not None and (
+            route.destination in fabric.destinations or route.protocol == EGRESS_ROUTE_PROTOCOL
+        )
     address = gone_neighbour(message) or gone_far_end(message)
     return address is not None and fabric.is_next_hop(address)

@@ -14,6 +14,7 @@ from netloom.agent.path_mtu.questions import Asker
 from netloom.agent.path_mtu.responder import Responder
 from netloom.clock import Clock
 from netloom.engine.reconcile import Engine
+from netloom.fabric.egress.apply import EgressPaths
 from netloom.fabric.measured import MeasuredFabric
 from netloom.kube import resources
 from netloom.kube.events import EventRecorder
@@ -34,7 +35,8 @@ class NodePaths:
         port: UDP port of probes on all nodes; 0: nobody asks and nobody is answered.
         checksums: what to do about tunnels whose checksums the hardware spoils.
         fabric: whose routes are narrowed to what was measured.
-        engine: gives who owns that fabric; None until it is there.
+        ways_out: what leads out by other nodes.
+        engine: gives who owns both; None until it is there.
         report: takes findings for the log.
         events: where Events go.
         clock: for bounds.
@@ -48,6 +50,7 @@ class NodePaths:
         port: int,
         checksums: Checksums,
         fabric: MeasuredFabric,
+        ways_out: EgressPaths,
         engine: Callable[[], Engine | None],
         report: Callable[[Iterable[Finding]], None],
         events: EventRecorder,
@@ -68,7 +71,7 @@ class NodePaths:
             report=self._tell,
             narrow=self._narrow,
         )
-        self._watch = FabricWatch(fabric=fabric, owner=engine)
+        self._watch = FabricWatch(fabric=fabric, owner=engine, ways_out=ways_out)
         self._responder = Responder(port=port, peers=lambda: self.prober.addresses, clock=clock)
 
     async def run(self) -> None:

@@ -204,6 +204,7 @@ class NodeAgent:
             port=config.probe_port,
             checksums=config.tunnel_checksums,
             fabric=self._fabric,
+            ways_out=self._ways_out,
             engine=lambda: self._engine,
             report=_report,
             events=self._events,

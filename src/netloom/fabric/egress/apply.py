@@ -101,6 +101,15 @@ class EgressPaths:
                 await self._step_pods(egress.pods.keys())
         await self._end(_suspects(before, after, delta.egress))
 
+    async def again(self) -> None:
+        """Compare tunnels, routes and rules once more with what was put in force, and put right what others changed.
+
+        Raises:
+            KernelError: as ``start``.
+        """
+        if self._facts is not None and not self._egress.is_empty:
+            await netns.run_in_async(None, self._have)
+
     async def remove(self) -> None:
         """Take everything of this out of the kernel; the table first, so that no packet is led to where nothing is.
 
