@@ -22,8 +22,8 @@ from netloom.controller.gateway_services import is_own, serves
 from netloom.controller.gateway_wanted import wanted_objects
 from netloom.controller.status_writer import StatusWriter
 from netloom.gateway.in_force import NAMESPACE as LEASE_NAMESPACE
-from netloom.gateway.in_force import SELECTOR, GatewayLease, Told, node_of, told_by
-from netloom.gateway.pending import KINDS, Pending
+from netloom.gateway.in_force import SELECTOR, TOLD, GatewayLease, Told, node_of, told_by
+from netloom.gateway.pending import Pending
 from netloom.gateway.turns import PATIENCE_S
 from netloom.gateway.watches import FIRST, REST, Watches
 from netloom.kube.client import KubeClient
@@ -134,7 +134,7 @@ class GatewayController:
 
     def _told(self) -> Mapping[str, Told]:
         return {
-            node: told_by(lease, KINDS) for lease in self._leases.items.values() if (node := node_of(lease))
+            node: told_by(lease, TOLD) for lease in self._leases.items.values() if (node := node_of(lease))
         }
 
     def _changed(self, kind: str, key: ObjectKey, value: Any) -> None:  # noqa: ANN401 - a struct of the kind, or None

@@ -27,6 +27,12 @@ _LONGEST_NAME = 253
 _MOST_PROBLEMS = 20
 _LONGEST_PROBLEM = 300
 
+TOLD = (
+    "classes", "gateways", "listener_sets", "http_routes", "grpc_routes", "tls_routes", "tcp_routes", "udp_routes", "grants",
+    "backend_tls", "ingress_classes", "ingresses", "traffic", "secrets",
+)  # fmt: skip
+"""Kinds that a node tells of. Not of endpoints and Services: they change all the time, and each change would be a write of each node."""
+
 Versions = Mapping[str, str]
 """By kind (field names of ``GatewayView``): the resourceVersion up to which every event is in force."""
 

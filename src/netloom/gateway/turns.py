@@ -13,7 +13,7 @@ from typing import Protocol
 from netloom.clock import Clock
 from netloom.errors import NetloomError
 from netloom.gateway.applied import Applied
-from netloom.gateway.in_force import Problem, Told
+from netloom.gateway.in_force import TOLD, Problem, Told
 from netloom.gateway.pending import Pending, Taken
 from netloom.gateway.report import DoorReport, GatewayReport, ListenerReport
 from netloom.metrics import Histogram, Sample, counter, gauge
@@ -149,7 +149,8 @@ class Turns:
     @property
     def told(self) -> Told:
         """What is in force, for the cluster."""
-        return Told(dict(self._versions), self._ports(), self._problems())
+        versions = {kind: version for kind, version in self._versions.items() if kind in TOLD}
+        return Told(versions, self._ports(), self._problems())
 
     def report(self) -> GatewayReport:
         """What is in force, for people."""

@@ -15,10 +15,11 @@ from typing import Any
 from netloom import __version__
 from netloom.api.core import Node
 from netloom.clock import Clock
+from netloom.gateway import in_force
 from netloom.gateway.config import GatewayConfig
 from netloom.gateway.engine import Engine
 from netloom.gateway.kept import KeptEngine
-from netloom.gateway.pending import KINDS, Pending
+from netloom.gateway.pending import Pending
 from netloom.gateway.publish import Publisher
 from netloom.gateway.report import GatewayReport
 from netloom.gateway.turns import Turns
@@ -65,7 +66,7 @@ class NodeGateway:
             node=config.node,
             uid=lambda: self._uid,
             told=lambda: self._turns.told,
-            kinds=KINDS,
+            kinds=in_force.TOLD,
             clock=clock,
         )
         self._questions = QuestionServer(config.socket, {"gateway": self.report})
