@@ -454,6 +454,10 @@ def _in_pod():
 
 
 def test_what_each_node_has_in_force_can_be_asked(gate):
+    gate.place.apply(route("asked", "asked.example", to("web")))
+    words = ("wait", "--name", gate.place.cluster, "httproute/asked", "-n", gate.place.namespace)
+    assert "is in force on node-1, node-2, node-3" in gate.command.netloom(*words).stdout
+    assert gate.ask("asked.example")["status"] == 200
     done = gate.command.netloom("gateway", "status", "--name", gate.place.cluster, "--output", "json")
     told = json.loads(done.stdout)
     assert [one["node"] for one in told] == ["node-1", "node-2", "node-3"]

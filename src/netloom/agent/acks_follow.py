@@ -8,17 +8,41 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from netloom.agent import acks_lease
 from netloom.agent.acks_lease import Lack, Versions, Wanted
 from netloom.api.coordination import Lease
 from netloom.api.core import Node
+from netloom.gateway import in_force
+from netloom.gateway.in_force import GatewayLease
 from netloom.kube.client import KubeClient
 from netloom.kube.resources import LEASES
 from netloom.kube.watch import Reflector
 from netloom.units import ObjectKey
 
+
+class Speakers(msgspec.Struct, frozen=True):
+    """Whose Leases are followed, and what they say."""
+
+    selector: str
+    """Of labels, in namespace kube-system."""
+    type: type[Any]
+    read: Callable[[Any], tuple[str, Versions]]
+    """The node (empty: not believed), and what it has in force."""
+
+
+AGENTS = Speakers(
+    acks_lease.SELECTOR, Lease, lambda lease: (acks_lease.node_of(lease), acks_lease.versions_in(lease))
+)
+GATEWAYS = Speakers(
+    in_force.SELECTOR,
+    GatewayLease,
+    lambda lease: (in_force.node_of(lease), in_force.told_by(lease, in_force.TOLD).versions),
+)
+"""The processes that serve Gateways and Ingresses; there are none where there is neither."""
 _LINGER_S = 10.0
 """Who asked once often asks again soon: a rollout replaces one pod after another."""
 
@@ -32,6 +56,7 @@ class AckFollower:
         client: an open client.
         nodes: the Nodes, kept up to date by its owner, who calls ``nodes_changed``.
         own: a node that is waited for even where it is not Ready; empty for none.
+        speakers: whose Leases.
         linger_s: how long the Leases are watched after the last who waits has gone.
     """
 
@@ -41,18 +66,20 @@ class AckFollower:
         *,
         nodes: Mapping[ObjectKey, Node],
         own: str = "",
+        speakers: Speakers = AGENTS,
         linger_s: float = _LINGER_S,
     ) -> None:
         self._nodes = nodes
         self._own = own
         self._linger_s = linger_s
+        self._read = speakers.read
         self._leases = Reflector(
             client,
             LEASES,
-            Lease,
+            speakers.type,
             on_change=self._lease_changed,
             namespace=acks_lease.NAMESPACE,
-            label_selector=acks_lease.SELECTOR,
+            label_selector=speakers.selector,
         )
         self._holders: dict[ObjectKey, str] = {}
         self._told: dict[str, Versions] = {}
@@ -151,10 +178,11 @@ class AckFollower:
             except TimeoutError:
                 return
 
-    def _lease_changed(self, key: ObjectKey, lease: Lease | None) -> None:
+    def _lease_changed(self, key: ObjectKey, lease: Any) -> None:  # noqa: ANN401 - of the speakers' type, or None
         former = self._holders.pop(key, "")
         self._told.pop(former, None)
-        if lease is not None and (node := acks_lease.node_of(lease)):
+        node, versions = ("", {}) if lease is None else self._read(lease)
+        if node:
             self._holders[key] = node
-            self._told[node] = acks_lease.versions_in(lease)
+            self._told[node] = versions
         self.poke()

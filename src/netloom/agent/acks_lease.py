@@ -52,7 +52,7 @@ class Lack(msgspec.Struct, frozen=True, order=True):
 
     def __str__(self) -> str:
         if not self.in_force:
-            return f"{self.node} has not told that {self.wanted.subject} is in force; look whether its agent runs"
+            return f"{self.node} has not told that {self.wanted.subject} is in force; look whether its agent or gateway runs"
         at = f"{self.wanted.kind} up to resourceVersion {self.in_force}"
         return f"{self.node} has not {self.wanted.subject} at {self.wanted.version} in force, but {at}"
 

@@ -1,25 +1,26 @@
-"""Wait until the nodes have an object in force. In: a Service or a Pod; out: a report, in time or not.
+"""Wait until the nodes have an object in force. In: a Service, a Pod, or what gateways serve; out: a report, in time or not.
 
 What is waited for is taken at the start: the Service and each of its EndpointSlices as they are then; the Pod as it is as soon as
-it has an address. Not here: the command line.
+it has an address; a Gateway, route or Ingress as it is then. Not here: the command line.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import TypeVar
 
 import msgspec
 
 from netloom.agent import acks_lease
-from netloom.agent.acks_follow import AckFollower
+from netloom.agent.acks_follow import AGENTS, GATEWAYS, AckFollower, Speakers
 from netloom.agent.acks_lease import Lack, Wanted
 from netloom.api.core import Node, Pod, Service
 from netloom.api.discovery import SERVICE_NAME_LABEL, EndpointSlice
 from netloom.api.meta import KubeObject
 from netloom.clock import Clock
 from netloom.errors import NetloomError, NotFound, Unavailable
+from netloom.kube import resources
 from netloom.kube.client import KubeClient
 from netloom.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
 from netloom.kube.versions import is_number
@@ -27,6 +28,19 @@ from netloom.kube.watch import Reflector
 from netloom.units import ObjectKey
 
 T = TypeVar("T")
+
+
+GATEWAY_KINDS: Mapping[str, tuple[str, resources.Resource]] = {
+    "Gateway": ("gateways", resources.GATEWAYS),
+    "ListenerSet": ("listener_sets", resources.LISTENER_SETS),
+    "HTTPRoute": ("http_routes", resources.HTTP_ROUTES),
+    "GRPCRoute": ("grpc_routes", resources.GRPC_ROUTES),
+    "TLSRoute": ("tls_routes", resources.TLS_ROUTES),
+    "TCPRoute": ("tcp_routes", resources.TCP_ROUTES),
+    "UDPRoute": ("udp_routes", resources.UDP_ROUTES),
+    "Ingress": ("ingresses", resources.INGRESSES),
+}
+"""By kind: what nodes' gateways tell of it as, and its resource."""
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -88,9 +102,26 @@ class Waiter:
         """
         return await self._wait(f"Pod {key}", wanted_of_pod(self._client, key))
 
-    async def _wait(self, subject: str, find: Awaitable[tuple[Wanted, ...]]) -> Report:
+    async def gateway(self, kind: str, key: ObjectKey) -> Report:
+        """Wait for an object that gateways serve, as it is now: of one of the kinds of ``GATEWAY_KINDS``.
+
+        Raises:
+            NotFound: there is no such object, or no such node.
+            Unavailable: no node is Ready, or the API server does not answer.
+        """
+        field, resource = GATEWAY_KINDS[kind]
+
+        async def find() -> tuple[Wanted, ...]:
+            meta = (await self._client.get(resource, key))["metadata"]
+            return (Wanted(f"{kind} {key}", field, meta["resourceVersion"]),)
+
+        return await self._wait(f"{kind} {key}", find(), GATEWAYS)
+
+    async def _wait(
+        self, subject: str, find: Awaitable[tuple[Wanted, ...]], speakers: Speakers = AGENTS
+    ) -> Report:
         nodes = Reflector(self._client, NODES, Node, on_change=lambda _, __: follower.nodes_changed())
-        follower = AckFollower(self._client, nodes=nodes.items, linger_s=0)
+        follower = AckFollower(self._client, nodes=nodes.items, speakers=speakers, linger_s=0)
         wanted: tuple[Wanted, ...] = ()
 
         async def work() -> None:

@@ -1,4 +1,4 @@
-"""``netloom wait service/NAME``: returns when the nodes have it in force, and says which have not where the time is over."""
+"""``netloom wait KIND/NAME``: returns when the nodes have it in force, and says which have not where the time is over."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from netloom.kube.client import KubeClient
 from netloom.units import ObjectKey
 
 _EPILOG = """What is waited for is taken at the start: the Service and each of its EndpointSlices as they are then, or the Pod as
-it is as soon as it has an address. Every Ready node must have that in force. A node that is not Ready is named and not waited
+it is as soon as it has an address; a Gateway, a route or an Ingress as it is then, in the nodes' gateways. Every Ready node must have that in force. A node that is not Ready is named and not waited
 for, unless --node names it.
 
 for example:
   netloom wait service/cart -n shop
+  netloom wait httproute/shop -n shop
   netloom wait pod/web-x7k2p --node node-1 --timeout 5s
 
 exit codes: 0 in force, 4 no such object, 8 the time is over (it says which node lacks what)
@@ -27,12 +28,26 @@ exit codes: 0 in force, 4 no such object, 8 the time is over (it says which node
 _KINDS = dict.fromkeys(("service", "services", "svc"), "service") | dict.fromkeys(
     ("pod", "pods", "po"), "pod"
 )
+_SERVED = {
+    word: kind
+    for kind in (
+        "Gateway",
+        "ListenerSet",
+        "HTTPRoute",
+        "GRPCRoute",
+        "TLSRoute",
+        "TCPRoute",
+        "UDPRoute",
+        "Ingress",
+    )
+    for word in (kind.lower(), f"{kind.lower()}{'e' if kind == 'Ingress' else ''}s")
+}
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the verb."""
-    parser.add_argument("object", metavar="KIND/NAME", help="service/NAME or pod/NAME")
+    parser.add_argument("object", metavar="KIND/NAME", help="such as service/NAME, pod/NAME, httproute/NAME")
     parser.add_argument("-n", "--namespace", default="default", help="its namespace (default: %(default)s)")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--everywhere", action="store_true", help="on all Ready nodes (the default)")
@@ -53,9 +68,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Wait."""
     word, _, name = options.object.partition("/")
-    kind = _KINDS.get(word)
+    kind = _KINDS.get(word) or _SERVED.get(word)
     if kind is None or not name or "/" in name:
-        raise UsageError(f"{options.object!r}: names no Service and no Pod", "write service/NAME or pod/NAME")
+        raise UsageError(
+            f"{options.object!r}: names no Service, no Pod, and nothing that gateways serve",
+            f"write service/NAME or pod/NAME, or one of {', '.join(sorted({kind.lower() for kind in _SERVED.values()}))}",
+        )
     timeout_s = duration_s(options.timeout)
     key = ObjectKey(options.namespace, name)
     report = asyncio.run(_wait(client_of(options), kind, key, tuple(options.node), timeout_s))
@@ -68,6 +86,8 @@ async def _wait(
 ) -> Report:
     async with client:
         waiter = Waiter(client, clock=SystemClock(), timeout_s=timeout_s, only=only)
+        if kind in _SERVED.values():
+            return await waiter.gateway(kind, key)
         return await (waiter.service(key) if kind == "service" else waiter.pod(key))
 
 

@@ -10,7 +10,8 @@ from netloom.agent.acks_wait import Waiter, while_running
 from netloom.api.core import Node
 from netloom.clock import SystemClock
 from netloom.errors import NotFound, Unavailable
-from netloom.kube.resources import ENDPOINT_SLICES, NODES, PODS, SERVICES
+from netloom.gateway import in_force
+from netloom.kube.resources import ENDPOINT_SLICES, HTTP_ROUTES, LEASES, NODES, PODS, SERVICES
 from netloom.kube.watch import Reflector
 from netloom.units import ObjectKey
 
@@ -178,3 +179,25 @@ async def test_the_own_node_is_waited_for_even_where_it_is_not_ready(api):
         await follower.everywhere(wanted)
 
     await while_running((nodes.run, follower.run), work())
+
+
+async def test_a_route_is_in_force_when_the_gateways_of_all_nodes_say_so(api):
+    route = await api.create(HTTP_ROUTES, "cart", spec={"parentRefs": [{"name": "web"}]})
+    version = int(route["metadata"]["resourceVersion"])
+    # what agents say of it does not count
+    for node in ALL:
+        await api.tell(node, services=version + 100)
+        uid = (await api.client.get(NODES, ObjectKey("", node)))["metadata"]["uid"]
+        told = in_force.Told({"http_routes": str(version - (node == "node-3"))})
+        body = in_force.body(node, uid, told, kinds=in_force.TOLD, renewed="2026-01-01T00:00:00.000000Z")
+        await api.client.create(LEASES, in_force.without_nulls(body))
+    report = await waiter(api, timeout_s=0.3).gateway("HTTPRoute", CART)
+    assert not report.in_force
+    assert [(lack.node, lack.wanted.subject) for lack in report.lacking] == [
+        ("node-3", "HTTPRoute shop/cart")
+    ]
+    mark = {"metadata": {"annotations": {"netloom.io/http_routes": str(version)}}}
+    async with asyncio.TaskGroup() as group:
+        waiting = group.create_task(waiter(api).gateway("HTTPRoute", CART))
+        group.create_task(api.client.patch(LEASES, in_force.key_of("node-3"), mark))
+    assert waiting.result().in_force
