@@ -59,11 +59,20 @@ def main() -> None:
                 f"{NETLOOM} why --name demo shop/web shop/cart:81",
                 environment=environment,
             )
+            shown("kubectl apply -f examples/gateway", environment=environment)
+            shown("kubectl -n shop rollout status deployment/cart-next", environment=environment)
+            outside = shown(
+                "kubectl -n shop wait gateway/edge --for=condition=Programmed",
+                "kubectl -n shop get gateway,httproute",
+                f"{NETLOOM} client --name demo -- curl -sk --resolve shop.example:443:172.30.0.224 https://shop.example/catalog/7",
+                f"{NETLOOM} why --name demo internet https://shop.example/catalog/7",
+                environment=environment,
+            )
         finally:
             subprocess.run(
                 [NETLOOM, "down", "--all"], cwd=ROOT, env=environment, capture_output=True, check=False
             )
-    for mark, output in (("demo", demo), ("kubectl", kubectl), ("why", why)):
+    for mark, output in (("demo", demo), ("kubectl", kubectl), ("why", why), ("outside", outside)):
         text = replaced(text, mark, output.replace(home, "~/.local/state/netloom"))
     readme.write_text(text)
 

@@ -9,10 +9,9 @@ from netloom.clock import SystemClock
 from netloom.controller import led
 from netloom.controller.leader import own_identity
 from netloom.controller.network_leases import NetworkLeaseKeeper
-from netloom.errors import NetloomError
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import ClientConfig, in_cluster, load
-from netloom.linux.signals import until_signal
+from netloom.linux.signals import serve_until_signal
 
 log = logging.getLogger(__name__)
 
@@ -24,14 +23,7 @@ def run(kubeconfig: str, context: str | None) -> int:
         UsageError: the kubeconfig cannot be used.
     """
     config = load(kubeconfig, context) if kubeconfig else in_cluster()
-    code = 0
-    try:
-        asyncio.run(until_signal(_work(config)))
-    except* NetloomError as group:
-        for error in group.exceptions:
-            log.error("%s", error)  # noqa: TRY400 - says all in one line
-        code = 1
-    return code
+    return serve_until_signal(_work(config))
 
 
 async def _work(config: ClientConfig) -> None:
