@@ -102,6 +102,8 @@ class QuestionServer:
                 await self._tell(question, reader, writer)
         except (TimeoutError, OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError) as error:
             log.info("agent socket: %s", str(error) or "no question came")
+        except asyncio.CancelledError:
+            pass  # the process ends; nobody waits for this, and Python 3.11 would log it as a fault
         finally:
             writer.close()
             with contextlib.suppress(OSError):
