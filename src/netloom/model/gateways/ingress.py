@@ -14,18 +14,12 @@ from msgspec.structs import replace
 
 from netloom.api.core import Service
 from netloom.api.gateway import read_spec
-from netloom.api.ingress import (
-    CLASS_ANNOTATION,
-    CONTROLLER,
-    Ingress,
-    IngressClass,
-    IngressClassSpec,
-    IngressSpec,
-)
+from netloom.api.ingress import CONTROLLER, IngressClass, IngressClassSpec
 from netloom.model.gateways.doors import addresses, node_port
 from netloom.model.gateways.entrances import INGRESS
 from netloom.model.gateways.hostnames import specificity
-from netloom.model.gateways.ingress_rules import PathRule, ReadIngress, read_ingress
+from netloom.model.gateways.ingress_reads import IngressReads
+from netloom.model.gateways.ingress_rules import PathRule, ReadIngress
 from netloom.model.gateways.ingress_tls import listeners_of
 from netloom.model.gateways.plan import Door, Host, Listener, Match, Rule, Transport, ValueMatch
 from netloom.model.gateways.pools import PoolRefs
@@ -46,20 +40,32 @@ class IngressBuilt(msgspec.Struct, frozen=True):
     findings: tuple[Finding, ...] = ()
 
 
-def ingress_doors(view: GatewayView, pools: PoolRefs, traffic: TrafficLookup) -> IngressBuilt:
-    """The doors of all Ingresses of our classes; no doors where there is no such Ingress."""
+def ingress_doors(
+    view: GatewayView, pools: PoolRefs, traffic: TrafficLookup, reads: IngressReads | None = None
+) -> IngressBuilt:
+    """The doors of all Ingresses of our classes; no doors where there is no such Ingress.
+
+    Args:
+        view: the cluster.
+        pools: gets every pool that is used.
+        traffic: the TrafficPolicies.
+        reads: readings that still hold; new ones are kept there.
+    """
+    known = reads or IngressReads()
     classes = our_classes(view.ingress_classes)
     ours = sorted(
-        (one for one in view.ingresses.values() if class_of(one) in classes),
+        (one for one in view.ingresses.values() if known.class_of(one) in classes),
         key=lambda one: (one.metadata.creation_timestamp or "~", one.key),
     )
     service = view.services.get(INGRESS)
-    findings: list[Finding] = []
-    read = [read_ingress(one, pools, traffic, findings) for one in ours]
+    kept = [known.of(one, view.services, traffic) for one in ours]
+    pools.take(one.wishes for one in kept)
+    findings = [finding for one in kept for finding in one.findings]
+    read = [one.read for one in kept]
     hosts = _hosts(read, findings)
     doors: tuple[Door, ...] = ()
     if read:
-        source = classes[class_of(ours[0])]
+        source = classes[known.class_of(ours[0])]
         plain = Listener("http", source, hosts=hosts)
         doors = (_door(source, HTTP_PORT, Transport.HTTP, (plain,), service),)
         secure = listeners_of(read, view.secrets, view.now, hosts, findings)
@@ -76,12 +82,6 @@ def our_classes(classes: Mapping[ObjectKey, IngressClass]) -> Mapping[str, Sourc
         for key, one in classes.items()
         if read_spec(one, IngressClassSpec).value.controller == CONTROLLER
     }
-
-
-def class_of(ingress: Ingress) -> str:
-    """The class that an Ingress says, by field or by the annotation of old; empty where it says none."""
-    said = read_spec(ingress, IngressSpec).value.ingress_class_name
-    return said or ingress.metadata.annotations.get(CLASS_ANNOTATION, "")
 
 
 def _door(

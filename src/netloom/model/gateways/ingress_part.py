@@ -12,6 +12,7 @@ import msgspec
 from netloom.model.gateways.built import StatusKey
 from netloom.model.gateways.estate import Estate, Touched
 from netloom.model.gateways.ingress import ingress_doors
+from netloom.model.gateways.ingress_reads import IngressReads
 from netloom.model.gateways.plan import Door
 from netloom.model.gateways.pool_state import Wishes
 from netloom.model.gateways.pools import PoolRefs
@@ -37,6 +38,7 @@ class IngressPart:
     def __init__(self, estate: Estate) -> None:
         self._estate = estate
         self._told: set[StatusKey] = set()
+        self._reads = IngressReads()
         self.doors: tuple[Door, ...] = ()
 
     def update(self, touched: Touched) -> IngressChange:
@@ -44,8 +46,12 @@ class IngressPart:
         is_there = bool(self._estate.kinds["ingresses"] or self._told)
         if not is_there or _CAUSES.isdisjoint(touched):
             return IngressChange()
+        if "policies" in touched:
+            self._reads.forget_all()
+        self._reads.forget(touched.get("services", set()))
+        self._reads.keep_only(self._estate.kinds["ingresses"].keys())
         pools = PoolRefs(self._estate.services)
-        built = ingress_doors(self._estate.view(), pools, self._estate.policies)
+        built = ingress_doors(self._estate.view(), pools, self._estate.policies, self._reads)
         is_changed = built.doors != self.doors
         self.doors = built.doors
         told = {StatusKey("Ingress", key): status for key, status in built.statuses.items()}

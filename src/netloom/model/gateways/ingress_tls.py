@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from netloom.api.core import Secret
 from netloom.model.gateways.certificates import Bad, read_key_pair
-from netloom.model.gateways.hostnames import covers, specificity
+from netloom.model.gateways.hostnames import covers, patterns_of, specificity
 from netloom.model.gateways.ingress_rules import ReadIngress
 from netloom.model.gateways.plan import Certificate, Host, Listener, ListenerTls
 from netloom.model.provenance import Finding, Source
@@ -26,13 +26,14 @@ def listeners_of(
 ) -> tuple[Listener, ...]:
     """Listeners by host name; of two Ingresses with a certificate for one name the older counts."""
     found: dict[str, Listener] = {}
+    by_name = {host.name: host for host in hosts}
     for one in read:
         for source, names, secret in _wanted(one):
             certificate = _certificate(source, ObjectKey(one.key.namespace, secret), secrets, now, findings)
             if certificate is None:
                 continue
             for name in names:
-                _claim(found, name, source, certificate, hosts, findings)
+                _claim(found, name, source, certificate, by_name, findings)
     return tuple(sorted(found.values(), key=lambda listener: specificity(listener.hostname)))
 
 
@@ -72,13 +73,20 @@ def _claim(
     name: str,
     source: Source,
     certificate: Certificate,
-    hosts: tuple[Host, ...],
+    hosts: Mapping[str, Host],
     findings: list[Finding],
 ) -> None:
     taken = found.get(name)
     if taken is None:
         tls = ListenerTls((certificate,))
-        served = tuple(host for host in hosts if covers(host.name, name) or covers(name, host.name))
+        is_one = name and not name.startswith("*")
+        below = (
+            ()
+            if is_one
+            else (host for host in hosts.values() if covers(name, host.name) and host.name != name)
+        )
+        above = (hosts[pattern] for pattern in patterns_of(name) if pattern in hosts)
+        served = (*below, *above)
         found[name] = Listener(f"https-{name or 'any'}", source, name, tls, served)
     elif taken.tls is not None and taken.tls.certificates[0].source != certificate.source:
         problem = f"{name or 'any host'} has its certificate from {taken.source}, which is older"

@@ -5,7 +5,7 @@ Comes in: Services, and what is asked for. Goes out: keys, and what is wrong wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
@@ -94,6 +94,11 @@ class PoolRefs:
             protocol = "UDP" if use.protocol is PoolProtocol.UDP else "TCP"
             self._wishes[key] = PoolWish(key, service, port, self._source(service, port, protocol), use)
         return key
+
+    def take(self, wishes: Iterable[Mapping[str, PoolWish]]) -> None:
+        """What others asked for is asked for here, too."""
+        for one in wishes:
+            self._wishes.update(one)
 
     def _source(self, service: ObjectKey, port: int, protocol: str) -> Source:
         found = self._services.get(service)

@@ -346,3 +346,20 @@ def test_a_policy_is_on_every_rule_and_its_cookie_on_the_pools():
 
     built = Built(ingress("a", ("shop.example", [path("/", "web")])), traffic=Cookie())
     assert [wish.use.session_cookie for wish in built.pools.values()] == ["where"]
+
+
+def test_a_wildcard_certificate_serves_names_below_it_and_rules_of_any_host():
+    built = Built(
+        ingress(
+            "a",
+            ("*.shop.example", [path("/", "cart")]),
+            ("www.shop.example", [path("/", "web")]),
+            tls=[{"hosts": ["*.shop.example"], "secretName": "shop"}],
+        ),
+        ingress("b", ("", [path("/", "any")])),
+        secrets=[certificate("shop", "*.shop.example")],
+    )
+    names = [host.name for host in built.door(Transport.TLS).listeners[0].hosts]
+    assert names == ["www.shop.example", "*.shop.example", ""]
+    assert built.to("www.shop.example", tls=True) == "web"
+    assert built.to("one.shop.example", tls=True) == "cart"
