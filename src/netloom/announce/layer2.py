@@ -17,7 +17,7 @@ from netloom.announce.members.holdings import Holdings
 from netloom.announce.members.state import Members, claimants
 from netloom.clock import Clock
 from netloom.metrics import Sample, counter, gauge
-from netloom.model.announcing.elect import elected
+from netloom.model.announcing.elect import Elections
 from netloom.model.announcing.view import Duty, Situation
 from netloom.model.provenance import Finding
 from netloom.units import Addr
@@ -79,6 +79,7 @@ class Layer2:
         self._on_moved = on_moved
         self._report = report
         self._holdings = Holdings(members.own)
+        self._elections = Elections()
         self._duties: Mapping[Addr, Duty] = {}
         self._wanted: tuple[Addr, ...] = ()
         self._is_stale = True
@@ -98,11 +99,13 @@ class Layer2:
     def take(self, situation: Situation) -> None:
         """Elect anew."""
         self._duties = situation.duties
+        owner = self._elections.owner
         self._wanted = tuple(
             address
             for address, duty in situation.duties.items()
-            if elected(str(address), duty.layer2) == self._node
+            if owner(str(address), duty.layer2) == self._node
         )
+        self._elections.keep(map(str, situation.duties))
         self.turn(is_news=True)
 
     def turn(self, *, is_news: bool) -> None:
@@ -163,7 +166,7 @@ class Layer2:
             found.append(
                 AddressStatus(
                     address=str(address),
-                    owner=elected(str(address), duty.layer2) or "",
+                    owner=self._elections.owner(str(address), duty.layer2) or "",
                     claimed_by=tuple(sorted({*claimed.get(address, ()), *own})),
                     candidates=duty.layer2,
                     interfaces=self._answerer.places(address) if since is not None else (),

@@ -4,7 +4,15 @@ from ipaddress import ip_address
 
 import pytest
 
-from netloom.announce.members.beats import Heartbeat, read_heard, seal, short_id, unseal, write_heard
+from netloom.announce.members.beats import (
+    Heartbeat,
+    pages_of,
+    read_heard,
+    seal,
+    short_id,
+    unseal,
+    write_heard,
+)
 from netloom.announce.members.holdings import PATIENCE_S, Holdings
 from netloom.announce.members.state import Members, steps
 from netloom.model.announcing.elect import elected, ranked
@@ -58,6 +66,34 @@ def test_ages_are_never_rounded_to_younger_ones():
         ((id_, told),) = read_heard(write_heard([(short_id("x"), age)]))
         assert id_ == short_id("x")
         assert age <= told <= age + 0.0201
+
+
+def test_the_longest_heartbeat_needs_no_fragments():
+    many = [ip_address(f"2001:db8::{n:x}") for n in range(100)]
+    pages = pages_of(many)
+    longest = beat(
+        "n" * 253,
+        incarnation=2**62,
+        sequence=2**62,
+        heard=write_heard([(short_id(str(n)), 0.1) for n in range(500)]),
+        claims_version=2**62,
+        page=2,
+        pages=len(pages),
+        claims=pages[0],
+    )
+    assert unseal(seal(longest, KEY), KEY) == longest
+    assert [one.packed for one in many] == [one for page in pages for one in page]
+
+
+def test_claims_on_several_pages_count_once_all_are_there():
+    members = Members("a")
+    members.know(NAMES, 0.0)
+    pages = pages_of(ip_address(f"192.0.2.{n}") for n in range(100))
+    for number, page in enumerate(pages):
+        members.heard(beat(sequence=number + 1, claims_version=1, page=number, pages=3, claims=page), 1.0)
+    assert len(members.peers["b"].claims) == 100
+    members.heard(beat(sequence=9, claims_version=2, pages=1, claims=pages[0][:1]), 1.1)
+    assert len(members.peers["b"].claims) == 1
 
 
 def test_a_recorded_heartbeat_wakes_nobody():

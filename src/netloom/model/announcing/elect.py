@@ -25,5 +25,29 @@ def ranked(duty: str, candidates: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(candidates, key=lambda node: (_score(duty, node), node), reverse=True))
 
 
+class Elections:
+    """Who has which of many duties, as candidates come and go: costs what changed, for an owner stays while nobody better comes."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[tuple[str, ...], str | None]] = {}
+
+    def owner(self, duty: str, candidates: tuple[str, ...]) -> str | None:
+        """As :func:`elected` would say."""
+        before, owner = self._known.get(duty, ((), None))
+        if candidates != before:
+            if owner is None or owner not in candidates:
+                owner = elected(duty, candidates)
+            else:
+                owner = elected(duty, (owner, *set(candidates).difference(before)))
+            self._known[duty] = candidates, owner
+        return owner
+
+    def keep(self, duties: Iterable[str]) -> None:
+        """Forget all others."""
+        wanted = set(duties)
+        for duty in self._known.keys() - wanted:
+            del self._known[duty]
+
+
 def _score(duty: str, node: str) -> bytes:
     return hashlib.blake2b(f"{duty}\0{node}".encode(), digest_size=8).digest()
