@@ -24,6 +24,7 @@ ROOM_READMES = (
     "dataplane/nftables",
     "fabric/bgp",
     "fabric/egress",
+    "gateway",
     "fabric/hostgw",
     "fabric/l2",
     "fabric/udp",

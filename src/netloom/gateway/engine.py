@@ -25,7 +25,7 @@ from netloom.gateway.haproxy import config, difference
 from netloom.gateway.haproxy.difference import Running
 from netloom.gateway.haproxy.kept import Kept
 from netloom.gateway.haproxy.told import Settings, Told
-from netloom.gateway.processes import HaproxyProcess, Refused, start
+from netloom.gateway.processes import HaproxyProcess, Refused, nobody, start
 from netloom.gateway.refusals import culprits
 from netloom.gateway.sockets import DoorSockets
 from netloom.linux import inherited
@@ -54,7 +54,7 @@ class Engine:
         directory: for configuration, keys and sockets; made, with mode 0700, where it is not there. At most 80 bytes.
         addresses: where doors listen; they need not be there yet.
         clock: for durations.
-        settings: of HAProxy; addresses in it are taken from ``addresses``.
+        settings: of HAProxy; addresses in it are taken from ``addresses``, its user is nobody where that is possible.
         program: the HAProxy to run.
         outlives: HAProxy goes on, with what it was told last, when :meth:`run` ends.
     """
@@ -76,7 +76,7 @@ class Engine:
         self._former: list[Inherited] = []
         """Processes that outlived a former engine of this directory; they serve until ours does."""
         self._settings = msgspec.structs.replace(
-            settings or Settings(spares=_SPARES), addresses=tuple(map(str, addresses))
+            settings or Settings(spares=_SPARES), addresses=tuple(map(str, addresses)), user=nobody()
         )
         self._files = Files(self._directory)
         self._sockets = DoorSockets(tuple(addresses))

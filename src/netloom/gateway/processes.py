@@ -22,6 +22,7 @@ from netloom.linux import unix_sockets
 from netloom.linux.process import Command, Process, spawn
 
 _START_S = 30.0
+_NOBODY = 65534
 _REFUSED = re.compile(r"parsing \[[^\]:]*:(\d+)\]")
 _FILE = re.compile(r"(?:certs|lists|authorities|keys|maps)/[\w.-]+")
 
@@ -82,6 +83,16 @@ class HaproxyProcess:
         self.runtime.close()
         self._process.close()
         self._path.unlink(missing_ok=True)
+
+
+def nobody() -> int | None:
+    """The user without rights that a process of ours can become; None where we are not root, or alone in our user namespace."""
+    if os.geteuid() != 0:
+        return None
+    maps = [Path(f"/proc/self/{kind}_map").read_text().splitlines() for kind in ("uid", "gid")]
+    ranges = [[tuple(map(int, line.split())) for line in lines] for lines in maps]
+    mapped = all(any(first <= _NOBODY < first + count for first, _, count in one) for one in ranges)
+    return _NOBODY if mapped else None
 
 
 async def start(

@@ -249,8 +249,8 @@ def _global(settings: Settings, *, has_lua: bool) -> Front:
     ]
     if settings.threads:
         lines.append(f"nbthread {settings.threads}")
-    if settings.user:
-        lines += [f"user {settings.user}"]
+    if settings.user is not None:
+        lines += [f"uid {settings.user}", f"gid {settings.user}"]
     if has_lua:
         lines.append(f"lua-load-per-thread {LUA}")
     return Front("global", tuple(lines))

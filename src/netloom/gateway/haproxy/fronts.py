@@ -14,12 +14,17 @@ import msgspec
 
 from netloom.gateway.haproxy.answers import answer
 from netloom.gateway.haproxy.names import Names
+from netloom.gateway.haproxy.quote import word
 from netloom.gateway.haproxy.routes import HostTold
 from netloom.gateway.haproxy.told import NOTHING_THERE, Front, Settings, socket_name
 from netloom.model.provenance import Source
 
 SHARES = "maps/shares.map"
 TOTALS = "maps/totals.map"
+
+LOG = "%Ts.%ms %ci %f %ST %B %Ta/%Tr %tsc %hr %{+Q}r %si:%sp %[var(txn.to)]"
+"""Seconds since the epoch, client, door, status, bytes, milliseconds in all and to the endpoint's answer, how it ended, host, request, endpoint,
+then lane, listener and name of the route (HAProxy 2.6 configuration manual, 8.2.4)."""
 
 
 class HttpDoor(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,24 +89,11 @@ def tls_words(crt_list: str) -> str:
 
 
 def log_lines(settings: Settings) -> Iterator[str]:
-    """Every request is one line of JSON."""
+    """Every request is one line: in HAProxy's own words, since converters would cost more than the rest of the way."""
     if settings.is_logging:
         yield "log global"
         yield "capture request header host len 128"
-        yield f"log-format {log_format()}"
-
-
-def log_format() -> str:
-    """One line of JSON: times in milliseconds, sizes in bytes."""
-    fields = (
-        ('"time"', "%Ts.%ms"), ('"client"', '"%ci"'), ('"door"', '"%f"'), ('"host"', '"%[capture.req.hdr(0),json(utf8s)]"'),
-        ('"method"', '"%[capture.req.method,json(utf8s)]"'), ('"uri"', '"%[capture.req.uri,json(utf8s)]"'),
-        ('"protocol"', '"%[capture.req.ver,json(utf8s)]"'), ('"status"', "%ST"), ('"bytes"', "%B"),
-        ('"ms"', "%Ta"), ('"backend_ms"', '"%Tr"'), ('"state"', '"%tsc"'), ('"route"', '"%[var(txn.to),field(3,\\x20,0),json(utf8s)]"'),
-        ('"lane"', '"%b"'), ('"endpoint"', '"%[bc_dst]:%[bc_dst_port]"'),
-    )  # fmt: skip
-    joined = ",".join(f"{key}:{value}" for key, value in fields)
-    return "{" + joined.replace('"', '\\"').replace(" ", "\\ ") + "}"
+        yield f"log-format {word(LOG)}"
 
 
 def _lines(door: HttpDoor, settings: Settings, *, has_shares: bool) -> Iterator[str]:

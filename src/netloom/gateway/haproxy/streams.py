@@ -19,10 +19,7 @@ from netloom.model.gateways.plan import Stream
 from netloom.model.provenance import Source
 
 _IDLE = "1h"
-_LOG = (
-    '{"time":%Ts.%ms,"client":"%ci","door":"%f","bytes":%B,"ms":%Tt,"state":"%ts",'
-    '"route":"%[var(txn.to),field(3,\\x20,0),json(utf8s)]","lane":"%b","endpoint":"%[bc_dst]:%[bc_dst_port]"}'
-)
+_LOG = "%Ts.%ms %ci %f - %B %Tt/%Tc %ts %si:%sp %[var(txn.to)]"
 
 
 class StreamDoor(msgspec.Struct, frozen=True, kw_only=True):
@@ -74,7 +71,7 @@ def _lines(door: StreamDoor, settings: Settings, refusing: str) -> Iterator[str]
         yield f"bind {where}{tls_words(door.crt_list).replace(' alpn h2,http/1.1', '')}"
     if settings.is_logging:
         yield "log global"
-        yield "log-format " + _LOG.replace('"', '\\"')
+        yield f"log-format {word(_LOG)}"
     rule = "tcp-request content"
     if door.by_name:
         if door.crt_list:

@@ -29,8 +29,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Threads of HAProxy; 0: one for each core."""
     descriptors: int = 65_536
     """Most descriptors; half of them, or half of those that the process may have, are the most connections of clients at once."""
-    user: str = ""
-    """Whom HAProxy becomes after it has read its files; empty: nobody else."""
+    user: int | None = None
+    """Number of the user and group that HAProxy becomes when it has read its files; None: it stays who it is."""
     is_logging: bool = True
     drain_s: int = 600
     """So long a process that was replaced may finish what it has begun."""
