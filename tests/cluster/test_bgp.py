@@ -2,13 +2,17 @@
 
 import json
 import os
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 from tests.cluster.conftest import processes
 
-pytestmark = pytest.mark.cluster
+pytestmark = [
+    pytest.mark.cluster,
+    pytest.mark.skipif(shutil.which("bird", path="/usr/sbin:/usr/bin") is None, reason="no bird"),
+]
 
 CLUSTER = "bgp"
 POOL = {

@@ -22,6 +22,7 @@ from netloom.api.bgp import BGPPeer
 from netloom.api.core import Node
 from netloom.api.load_balancers import LoadBalancerPool
 from netloom.errors import Unavailable
+from netloom.linux import process
 from netloom.linux.netns import Namespaces
 from netloom.linux.rtnl import Rtnl
 from netloom.model.announcing.bgp import Outside, PodNetwork, speech
@@ -346,6 +347,9 @@ async def test_nodes_learn_the_ways_to_pods_and_nothing_else():
             reply = await pod_1.ask(pod_2, 8080, timeout_s=3)
             assert reply is not None
             assert reply.peer == pod_1.address
+        # what somebody takes away is put back
+        await process.run(["ip", "route", "delete", "10.244.2.0/24"], ns=Namespaces(net=one.fd))
+        await eventually(lambda: learned(one, "10.244.2.0/24"), within_s=5)
         # what a router says of other places reaches no node's kernel
         await net.switch.run(
             "configure terminal", "router bgp 64513", "address-family ipv4 unicast", "network 172.30.0.0/24",

@@ -139,7 +139,7 @@ def _learned(family: Family, ranges: list[Cidr], *, is_recovering: bool) -> Iter
     yield f"  metric {BGP_ROUTE_METRIC};"
     yield "  merge paths yes limit 16;"
     yield "  graceful restart;"
-    yield "  scan time 10;"
+    yield "  scan time 2;"  # by then what others have taken is back
     yield "}"
 
 
