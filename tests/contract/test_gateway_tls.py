@@ -130,6 +130,20 @@ async def test_clients_prove_who_they_are(tmp_path: Path):
         assert (await ask(port, "free.example", host="one.example")).status == 421, "no way round"
 
 
+async def test_clients_that_need_not_prove_it_are_let_in_whatever_they_show(tmp_path: Path):
+    port, authority, stranger = free_port(), Authority(), Authority()
+    clients = ClientCertificates(authority.pem, is_required=False)
+    own = ListenerTls((authority.certificate("one", "one.example"),), clients)
+    who = stranger.certificate("bob", "bob")
+    file = tmp_path / "bob.pem"
+    file.write_text(who.chain + who.key)
+    async with backend("a") as a, engine() as made:
+        door = tls_door(port, listener("one", "one.example", own, web("one.example")))
+        await made.apply(plan([door], pool("shop/web/80", a.port)))
+        assert (await ask(port, "one.example")).status == 200
+        assert (await ask(port, "one.example", "--cert", str(file))).status == 200
+
+
 async def test_a_broken_certificate_takes_only_its_listener_and_comes_back():
     port, authority = free_port(), Authority()
     good = authority.certificate("good", "good.example")

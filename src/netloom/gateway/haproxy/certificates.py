@@ -96,8 +96,10 @@ def _options(tls: ListenerTls, files: dict[str, str], *, is_stream: bool) -> str
     alpn = [protocol for protocol in tls.alpn if protocol in _PROTOCOLS]
     if alpn and not is_stream:
         words.append(f"alpn {','.join(alpn)}")
-    if tls.clients is not None:
+    if tls.clients is not None and tls.clients.is_required:
+        # AllowInsecureFallback lets in who shows none or one that does not verify: nobody is asked. HAProxy can ignore what does not
+        # verify for all listeners of a socket only, also for those that insist.
         file = f"authorities/{digest(tls.clients.authorities)}.pem"
         files[file] = tls.clients.authorities
-        words.append(f"ca-file {file} verify {'required' if tls.clients.is_required else 'optional'}")
+        words.append(f"ca-file {file} verify required")
     return " ".join(words)

@@ -256,6 +256,7 @@ class ClientCertificates(msgspec.Struct, frozen=True, gc=False):
     authorities: str
     """PEM."""
     is_required: bool = True
+    """False: whoever shows none, or one that does not verify, is let in as well."""
 
 
 class ListenerTls(msgspec.Struct, frozen=True, gc=False):
