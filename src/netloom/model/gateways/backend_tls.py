@@ -11,9 +11,15 @@ from collections.abc import Mapping
 import msgspec
 
 from netloom.api.core import ConfigMap, Service
-from netloom.api.gateway import BackendTLSPolicy, BackendTLSPolicySpec, ObjectReference, read_spec
+from netloom.api.gateway import (
+    BackendTLSPolicy,
+    BackendTLSPolicySpec,
+    ObjectReference,
+    SubjectAltName,
+    read_spec,
+)
 from netloom.model.gateways.certificates import Bad, read_authorities
-from netloom.model.gateways.hostnames import is_hostname, is_precise
+from netloom.model.gateways.hostnames import is_precise
 from netloom.model.gateways.plan import BackendTls
 from netloom.model.gateways.status import Condition, condition
 from netloom.model.gateways.troubles import Trouble, in_words
@@ -128,18 +134,7 @@ def _read(policy: BackendTLSPolicy, config_maps: Mapping[ObjectKey, ConfigMap]) 
     field = "spec.validation"
     if not is_precise(validation.hostname):
         invalid.append(Trouble(f"{field}.hostname", "Invalid", f'"{validation.hostname}" is no host name'))
-    names: list[str] = []
-    for index, name in enumerate(validation.subject_alt_names):
-        value = name.hostname if name.type == "Hostname" else name.uri
-        if (
-            name.type not in ("Hostname", "URI")
-            or not value
-            or (name.type == "Hostname" and not is_hostname(value))
-        ):
-            problem = f'type "{name.type}" with "{value}" is no name; use Hostname or URI'
-            invalid.append(Trouble(f"{field}.subjectAltNames[{index}]", "Invalid", problem))
-        else:
-            names.append(value)
+    names = _names(validation.subject_alt_names, f"{field}.subjectAltNames", invalid)
     known = validation.well_known_ca_certificates
     refs = validation.ca_certificate_refs
     if bool(refs) == bool(known):
@@ -159,11 +154,25 @@ def _read(policy: BackendTLSPolicy, config_maps: Mapping[ObjectKey, ConfigMap]) 
         created=meta.creation_timestamp or "9",
         generation=meta.generation,
         targets=reading.value.target_refs,
-        tls=BackendTls(validation.hostname, authorities, tuple(names), source),
+        tls=BackendTls(validation.hostname, authorities, names, source),
         config_maps=tuple(ObjectKey(policy.key.namespace, ref.name) for ref in refs),
         references=tuple(references),
         invalid=tuple(invalid),
     )
+
+
+def _names(given: tuple[SubjectAltName, ...], field: str, invalid: list[Trouble]) -> tuple[str, ...]:
+    """The name that a certificate is checked for, in place of the host name.
+
+    An engine of the field checks one host name. What it cannot check is refused here, with words, rather than checked in part.
+    """
+    for index, name in enumerate(given):
+        if name.type != "Hostname" or not is_precise(name.hostname):
+            problem = f'type "{name.type}" with "{name.hostname or name.uri}" cannot be checked; use a Hostname without wildcard'
+            invalid.append(Trouble(f"{field}[{index}]", "Invalid", problem))
+    if len(given) > 1:
+        invalid.append(Trouble(field, "Invalid", f"has {len(given)} names, and one can be checked"))
+    return tuple(name.hostname for name in given)
 
 
 def _authorities(

@@ -21,7 +21,6 @@ from netloom.units import Protocol, parse_addr
 
 FEATURES = (
     "BackendTLSPolicy",
-    "BackendTLSPolicySANValidation",
     "GRPCRoute",
     "GRPCRouteNamedRouteRule",
     "Gateway",

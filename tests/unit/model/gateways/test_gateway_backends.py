@@ -449,11 +449,11 @@ class TestBackendTls:
         assert pool.tls is not None
         assert pool.tls.authorities == ""
 
-    def test_subject_alternative_names(self):
-        names = [{"type": "Hostname", "hostname": "a.example.org"}, {"type": "URI", "uri": "spiffe://x/y"}]
+    def test_a_subject_alternative_name(self):
+        names = [{"type": "Hostname", "hostname": "a.example.org"}]
         (pool,) = self.world(g.backend_tls("shop/p", "web", subjectAltNames=names)).built.plan.pools.values()
         assert pool.tls is not None
-        assert pool.tls.names == ("a.example.org", "spiffe://x/y")
+        assert (pool.tls.hostname, pool.tls.names) == ("web.example.org", ("a.example.org",))
 
     @pytest.mark.parametrize(
         ("validation", "accepted", "resolved"),
@@ -481,6 +481,21 @@ class TestBackendTls:
             ({"wellKnownCACertificates": "Mine"}, (FALSE, "Invalid"), (TRUE, "ResolvedRefs")),
             ({"hostname": "*.example.org"}, (FALSE, "Invalid"), (TRUE, "ResolvedRefs")),
             ({"subjectAltNames": [{"type": "Email"}]}, (FALSE, "Invalid"), (TRUE, "ResolvedRefs")),
+            (
+                {"subjectAltNames": [{"type": "URI", "uri": "spiffe://x/y"}]},
+                (FALSE, "Invalid"),
+                (TRUE, "ResolvedRefs"),
+            ),
+            (
+                {"subjectAltNames": [{"type": "Hostname", "hostname": "*.example.org"}]},
+                (FALSE, "Invalid"),
+                (TRUE, "ResolvedRefs"),
+            ),
+            (
+                {"subjectAltNames": [{"type": "Hostname", "hostname": n} for n in ("a.b", "c.d")]},
+                (FALSE, "Invalid"),
+                (TRUE, "ResolvedRefs"),
+            ),
         ],
     )
     def test_connections_that_cannot_be_verified_fail(self, validation, accepted, resolved):
