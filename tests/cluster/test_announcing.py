@@ -1,12 +1,18 @@
 """Addresses of load balancers at layer 2: one node answers, and another as soon as it cannot; seen by a client outside."""
 
-import json
+import asyncio
+import contextlib
 import os
 import signal
 import sys
 import time
 
+import msgspec
 import pytest
+
+from netloom.cli.speaker import merged
+from netloom.errors import Unavailable
+from netloom.linux.questions import ask
 
 pytestmark = pytest.mark.cluster
 
@@ -76,18 +82,36 @@ def addresses(place, name="web"):
 
 
 def status(place):
-    done = place.command.netloom("speaker", "status", "--name", place.cluster, "-o", "json", check=False)
-    return {one["address"]: one for one in json.loads(done.stdout)["addresses"]}
+    """As the command would say, without the time that it takes to start."""
+    return asyncio.run(_status(place.command.home / "clusters" / place.cluster / "nodes"))
+
+
+async def _status(nodes):
+    told = {}
+    for node in NODES:
+        with contextlib.suppress(Unavailable):
+            told[node] = await ask(nodes / node / "speaker.sock", "layer2")
+    return {one.address: msgspec.json.decode(msgspec.json.encode(one)) for one in merged(told)}
+
+
+def until(look, seconds=40):
+    """What ``look`` gives, once that is something."""
+    ends = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < ends, "it did not come to pass"
+        time.sleep(0.05)
+    return found
 
 
 def owner(place, address, *, but=""):
     """The one node that answers, once there is one."""
-    ends = time.monotonic() + 40
-    while time.monotonic() < ends:
+
+    def look():
         row = status(place).get(address, {"owners": []})
-        if len(row["owners"]) == 1 and row["owners"] != [but] and row["elected"] == row["owners"]:
-            return row["owners"][0]
-    raise AssertionError(row)
+        is_one = len(row["owners"]) == 1 and row["owners"] != [but] and row["elected"] == row["owners"]
+        return row["owners"][0] if is_one else ""
+
+    return until(look)
 
 
 def outside(place, *words, check=True):
@@ -128,6 +152,16 @@ def test_one_node_answers_and_everybody_knows_which(edge):
         assert "web" in outside(edge, "curl", "-sS", "-m", "5", f"http://{host}").stdout
 
 
+def test_the_command_shows_it(edge):
+    for address in addresses(edge):
+        owner(edge, address)
+    told = edge.command.netloom("speaker", "status", "--name", edge.cluster).stdout
+    assert all(address in told for address in addresses(edge))
+    assert "Service shop/web: status.loadBalancer.ingress[1].ip" in told
+    metrics = edge.command.netloom("speaker", "metrics", "--name", edge.cluster, "--node", "node-1").stdout
+    assert 'netloom_speaker_members{state="live"} 2' in metrics
+
+
 def test_only_one_mac_answers_to_arp(edge):
     address = addresses(edge)[0]
     owner(edge, address)
@@ -152,11 +186,7 @@ def test_a_node_that_is_cut_off_is_replaced_within_a_second_or_so(edge, pid_of, 
     probe = Probe(edge, address)
     cable(edge, pid_of, first, "down")
     try:
-        for _ in range(200):
-            seen = {one for one in status(edge)[address]["owners"] if one != first}
-            if seen:
-                break
-        assert seen
+        seen = until(lambda: {one for one in status(edge)[address]["owners"] if one != first})
         worst = probe.worst()
     finally:
         cable(edge, pid_of, first, "up")
@@ -170,8 +200,8 @@ def test_a_speaker_that_is_told_to_end_hands_over_at_once(edge, pid_of):
     since = status(edge)[address]["since"]
     probe = Probe(edge, address)
     os.kill(pid_of(edge.cluster, f"nl-{first}-speaker"[:15]), signal.SIGTERM)
-    while owner(edge, address) != first or status(edge)[address]["since"] == since:
-        continue  # another has it until this one is back
+    # another has it until this one is back
+    until(lambda: owner(edge, address) == first and status(edge)[address]["since"] != since)
     assert probe.worst() < 1.0
 
 
@@ -188,14 +218,11 @@ def test_an_agent_that_begins_anew_moves_nothing(edge, kill):
 def test_a_station_that_answers_too_is_named_in_an_event(edge):
     address = addresses(edge)[0]
     owner(edge, address)
-    while time.time() - status(edge)[address]["since"] < 2.0:  # frames soon after a takeover may be of before
-        continue
+    # frames soon after a takeover may be of before
+    until(lambda: time.time() - status(edge)[address]["since"] > 2.0)
     outside(edge, sys.executable, "-c", STRANGER, address)
     query = "involvedObject.name=web,reason=AddressConflict"
-    for _ in range(100):
-        events = edge.get("events", "--field-selector", query)["items"]
-        if events:
-            break
+    events = until(lambda: edge.get("events", "--field-selector", query)["items"])
     assert f"{address} is answered for by 02:00:00:00:de:ad" in events[0]["message"]
     assert events[0]["involvedObject"]["kind"] == "Service"
 
@@ -209,8 +236,6 @@ def test_a_local_policy_binds_the_address_to_where_the_endpoints_are(edge):
         assert owner(edge, address) == "node-1"
     finally:
         edge("label", "node", "node-1", f"{EXCLUDED}=")
-    for _ in range(100):
-        if not status(edge)[address]["candidates"]:
-            break
-    assert status(edge)[address]["owners"] == []
+    until(lambda: not status(edge)[address]["candidates"])
+    assert until(lambda: status(edge)[address]["owners"] == [])
     edge("delete", "service", "near")
