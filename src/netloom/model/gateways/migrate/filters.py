@@ -6,12 +6,13 @@ Comes in: an Ingress, ConfigMaps. Goes out: filters, and losses. Not here: rewri
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from netloom.api.gateway import GROUP
-from netloom.model.gateways.migrate.made import Made, Weight, service_of_url
+from netloom.model.gateways.hostnames import is_precise
+from netloom.model.gateways.migrate.made import Made, Weight, is_header, service_of_url
 from netloom.model.gateways.migrate.outcome import Boundary
 from netloom.model.gateways.migrate.read import Old
 from netloom.units import ObjectKey
@@ -22,6 +23,10 @@ _STATUSES = (301, 302, 303, 307, 308)
 _METHODS = "GET, PUT, POST, DELETE, PATCH, OPTIONS"
 _HEADERS = "DNT,Keep-Alive,User-Agent,X-Requested-With,If-Modified-Since,Cache-Control,Content-Type,Range,Authorization"
 _MAX_AGE = 1_728_000
+_MOST = 64
+_MOST_HEADERS = 16
+_KNOWN_METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "*")
+_ORIGIN = re.compile(r"\*|[a-zA-Z][a-zA-Z0-9+\-.]+://[^:/?#]+(:[0-9]{1,5})?")
 
 
 def redirect_of(old: Old, made: Made) -> Filter | None:
@@ -50,7 +55,13 @@ def redirect_of(old: Old, made: Made) -> Filter | None:
 
 def _elsewhere(target: str, status: int) -> Filter | None:
     is_same = target.endswith("$request_uri")
-    parts = urlsplit(target.removesuffix("$request_uri").replace("$scheme://", "//"))
+    try:
+        parts = urlsplit(target.removesuffix("$request_uri").replace("$scheme://", "//"))
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("", "http", "https") or (parts.hostname and not is_precise(parts.hostname)):
+        return None
     if "$" in parts.geturl() or parts.query or parts.fragment or (parts.scheme and not parts.hostname):
         return None
     if not parts.netloc and not parts.path.startswith("/"):
@@ -60,8 +71,8 @@ def _elsewhere(target: str, status: int) -> Filter | None:
         said["scheme"] = parts.scheme
     if parts.hostname:
         said["hostname"] = parts.hostname
-    if parts.port:
-        said["port"] = parts.port
+    if port:
+        said["port"] = port
     if not is_same:
         said["path"] = {"type": "ReplaceFullPath", "replaceFullPath": parts.path or "/"}
     return {"type": "RequestRedirect", "requestRedirect": said}
@@ -89,8 +100,11 @@ def filters_of(
     """Filters of requests that go to a backend; ``replaced`` is what is done to the path."""
     found: list[Filter] = []
     rewrite = dict(replaced or {})
-    if vhost := old.said.get("upstream-vhost", ""):
+    vhost = old.said.get("upstream-vhost", "")
+    if is_precise(vhost):
         rewrite["hostname"] = vhost
+    elif vhost:
+        made.lose(old, "upstream-vhost", "is no host name: the request's own goes on")
     if rewrite:
         found.append({"type": "URLRewrite", "urlRewrite": rewrite})
     if prefix := old.said.get("x-forwarded-prefix", ""):
@@ -119,7 +133,12 @@ def _custom_headers(old: Old, config_maps: Mapping[ObjectKey, Mapping[str, str]]
     if not data:
         made.lose(old, "custom-headers", "the ConfigMap is not among the files: its headers are not set")
         return []
-    said = {"set": [{"name": header, "value": value} for header, value in sorted(data.items())]}
+    found = [
+        {"name": header, "value": value}
+        for header, value in sorted(data.items())
+        if is_header(header) and value
+    ]
+    said = {"set": found[:_MOST_HEADERS]}
     return [{"type": "ResponseHeaderModifier", "responseHeaderModifier": said}]
 
 
@@ -142,15 +161,25 @@ def _mirror(old: Old, made: Made) -> list[Filter]:
 def _cors(old: Old) -> dict[str, Any]:
     said = old.said
     found: dict[str, Any] = {
-        "allowOrigins": _list(said.get("cors-allow-origin") or "*"),
-        "allowMethods": _list(said.get("cors-allow-methods") or _METHODS),
-        "allowHeaders": _list(said.get("cors-allow-headers") or _HEADERS),
+        "allowOrigins": _alone(
+            o for o in _list(said.get("cors-allow-origin") or "*") if _ORIGIN.fullmatch(o)
+        ),
+        "allowMethods": _alone(
+            m for m in _list(said.get("cors-allow-methods") or _METHODS) if m in _KNOWN_METHODS
+        ),
+        "allowHeaders": _alone(h for h in _list(said.get("cors-allow-headers") or _HEADERS) if is_header(h)),
         "allowCredentials": old.is_on("cors-allow-credentials", otherwise=True),
-        "maxAge": int(said.get("cors-max-age") or _MAX_AGE),
+        "maxAge": old.number("cors-max-age", _MAX_AGE) or _MAX_AGE,
     }
     if expose := said.get("cors-expose-headers", ""):
-        found["exposeHeaders"] = _list(expose)
+        found["exposeHeaders"] = [header for header in _list(expose) if is_header(header)]
     return found
+
+
+def _alone(words: Iterable[str]) -> list[str]:
+    """A star says everything."""
+    found = list(words)
+    return ["*"] if "*" in found else found[:_MOST]
 
 
 def _list(text: str) -> list[str]:

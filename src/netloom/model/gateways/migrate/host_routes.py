@@ -5,9 +5,11 @@ Comes in: Ingresses, listeners. Goes out: routes, and which there are. Not here:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from netloom.model.gateways.hostnames import is_hostname, is_precise
 from netloom.model.gateways.migrate import filters
 from netloom.model.gateways.migrate.doorway import Doorway
 from netloom.model.gateways.migrate.made import Made, Weight
@@ -19,6 +21,9 @@ from netloom.model.gateways.migrate.rules import Canary, Ports, Rule, backend_re
 from netloom.units import ObjectKey
 
 _MOST_RULES = 16
+_MOST_NAMES = 16
+_SERVICE = re.compile(r"\.?[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*")
+_METHOD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _EVERYTHING = PathMade({"type": "PathPrefix", "value": "/"})
 _ROOT = PathMade({"type": "Exact", "value": "/"})
 _GRPC = ("GRPC", "GRPCS")
@@ -156,14 +161,17 @@ class HostRoutes:
         aliases = [
             part.strip().lower() for part in old.said.get("server-alias", "").split(",") if part.strip()
         ]
-        if any(alias.startswith("~") for alias in aliases):
-            self._made.lose(old, "server-alias", "a pattern is no host name: it is left out")
-        known = [alias for alias in aliases if not alias.startswith("~") and alias not in self._hosts]
-        return [host, *known] if host else known
+        if not all(map(is_hostname, aliases)):
+            self._made.lose(old, "server-alias", "only host names can be said: the others are left out")
+        known = [alias for alias in aliases if is_hostname(alias) and alias not in self._hosts]
+        return [host, *known][:_MOST_NAMES] if host else known[:_MOST_NAMES]
 
     def _around(self, old: Old, host: str, name: str) -> None:
         """Redirects beside the rules: of the root, and of the host's other name."""
-        if root := old.said.get("app-root", ""):
+        root = old.said.get("app-root", "")
+        if root and not root.startswith("/"):
+            self._made.lose(old, "app-root", "does not begin with /: nothing is made of it")
+        elif root:
             says = "the query is kept; it was dropped"
             kept = Weight.CHANGED
             self._made.lose(old, "app-root", says, weight=kept, boundaries=(Boundary.QUERY,))
@@ -198,6 +206,10 @@ class HostRoutes:
             if ref is None:
                 self._unnamed(old, path)
                 continue
+            if (service and not _SERVICE.fullmatch(service)) or (method and not _METHOD.fullmatch(method)):
+                says = "is no /service or /service/method of gRPC: it is left out"
+                self._made.leave_out(old, f"{path.field}.path", path.path, says, (path.host, path.path))
+                continue
             rule: Rule = {"backendRefs": [ref]}
             if service:
                 said = {"service": service, **({"method": method} if method else {})}
@@ -218,7 +230,8 @@ class HostRoutes:
             if backend is None or backend in self._tls_verified:
                 continue
             self._tls_verified.add(backend)
-            name = old.said.get("proxy-ssl-name") or f"{backend.service.name}.{backend.service.namespace}.svc"
+            said = old.said.get("proxy-ssl-name", "")
+            name = said if is_precise(said) else f"{backend.service.name}.{backend.service.namespace}.svc"
             spec = {
                 "targetRefs": [{"group": "", "kind": "Service", "name": backend.service.name}],
                 "validation": {"hostname": name, "wellKnownCACertificates": "System"},

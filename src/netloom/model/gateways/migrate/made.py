@@ -6,6 +6,7 @@ Comes in: parts. Goes out: ``Made``, ``Loss``. Not here: which are made.
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,12 @@ from netloom.model.gateways.migrate.read import Old
 from netloom.units import ObjectKey
 
 Object = dict[str, Any]
+
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+_PORT = re.compile(r"[0-9]{1,5}")
+_LAST_PORT = 65535
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+\-.^_\x60|~]+")
+_LONGEST = 256
 
 
 class Weight(enum.Enum):
@@ -96,6 +103,10 @@ class Made:
         """A field comes over, and differs at an edge."""
         self.losses.append(Loss(Weight.CHANGED, str(old.key), field, value, says, tuple(boundaries), place))
 
+    def leave_out(self, old: Old, field: str, value: str, says: str, place: tuple[str, str]) -> None:
+        """A field does not come over."""
+        self.losses.append(Loss(Weight.LOST, str(old.key), field, value, says, (), place))
+
     def grant(self, group: str, kind: str, namespace: str, target: ObjectKey, *, target_kind: str) -> None:
         """Objects of this kind and namespace refer to the target; nothing to do within a namespace."""
         if namespace != target.namespace:
@@ -126,6 +137,16 @@ def service_of_url(url: str) -> tuple[ObjectKey, int, str] | None:
         or labels[3:] not in ([], ["cluster", "local"])
     ):
         return None
-    if port and not port.isdigit():
+    if not all(map(_LABEL.fullmatch, labels[:2])) or (port and not _PORT.fullmatch(port)):
         return None
-    return ObjectKey(labels[1], labels[0]), int(port or 80), f"{slash}{path}" or "/"
+    number = int(port or 80)
+    return (
+        (ObjectKey(labels[1], labels[0]), number, f"{slash}{path}" or "/")
+        if 0 < number <= _LAST_PORT
+        else None
+    )
+
+
+def is_header(name: str) -> bool:
+    """Whether this can be the name of a header (RFC 9110)."""
+    return len(name) <= _LONGEST and _HEADER.fullmatch(name) is not None

@@ -20,6 +20,10 @@ _PLAIN = re.compile(r"/[-\w./~%@:,=+&!]*")
 _REST = re.compile(
     r"(?P<prefix>(/[-\w.~%]+)*)(?P<tail>\(/\|\$\)\(\.\*\)|/\?\(\.\*\)|/\(\.\*\)|\(/\.\*\)|\(/\|\$\))\$?"
 )
+_LITERAL = re.compile(r"/(?:[-A-Za-z0-9/._~!$&'()*+,;=:@]|%[0-9a-fA-F]{2})*")
+_NEVER = re.compile(r"//|/\.\.?(?:/|$)|%2[fF]")
+"""What paths of HTTPRoutes are, and what they never have."""
+_LONGEST = 1024
 _GROUP = {"(/|$)(.*)": "2", "/?(.*)": "1", "/(.*)": "1", "(/.*)": "1"}
 
 
@@ -38,7 +42,15 @@ def path_of(old: Old, path: OldPath, made: Made, *, is_pattern: bool) -> PathMad
     return _rewritten(old, path, target, made) if target else _pattern(old, path, made)
 
 
-def _plain(old: Old, path: OldPath, made: Made) -> PathMade:
+def _is_literal(text: str) -> bool:
+    return len(text) <= _LONGEST and _LITERAL.fullmatch(text) is not None and not _NEVER.search(text)
+
+
+def _plain(old: Old, path: OldPath, made: Made) -> PathMade | None:
+    if not _is_literal(path.path):
+        says = "is no path that a route can name; if it is a pattern, use-regex is missing: it is left out"
+        made.leave_out(old, f"{path.field}.path", path.path, says, (path.host, path.path))
+        return None
     if path.kind == "Exact":
         return PathMade({"type": "Exact", "value": path.path})
     if path.kind != "Prefix" and path.path != "/":
@@ -56,7 +68,7 @@ def _plain(old: Old, path: OldPath, made: Made) -> PathMade:
 def _pattern(old: Old, path: OldPath, made: Made) -> PathMade | None:
     if path.path == "/":
         return PathMade({"type": "PathPrefix", "value": "/"})
-    if _PLAIN.fullmatch(path.path):
+    if _PLAIN.fullmatch(path.path) and _is_literal(path.path):
         _words_count(old, path, made)
         return PathMade({"type": "PathPrefix", "value": path.path})
     return _expression(old, path, made)

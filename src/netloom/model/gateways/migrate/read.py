@@ -5,13 +5,14 @@ Comes in: raw documents. Goes out: ``Old`` Ingresses, oldest first, and Services
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from netloom.model.gateways.migrate.annotations import PREFIX
-from netloom.units import ObjectKey
+from netloom.units import Cidr, ObjectKey
 
 _CLASS = "kubernetes.io/ingress.class"
 
@@ -69,6 +70,22 @@ class Old(msgspec.Struct, frozen=True):
     def is_on(self, name: str, *, otherwise: bool = False) -> bool:
         """Whether an annotation says true."""
         return self.said.get(name, str(otherwise)).strip().lower() in ("true", "1", "t")
+
+    def number(self, name: str, usual: int = 0) -> int:
+        """What an annotation says as a whole number; ``usual`` where it says none."""
+        text = self.said.get(name, "").strip()
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else usual
+
+    def networks(self) -> tuple[Cidr, ...]:
+        """Ranges of clients that are let in; what is no range is left out."""
+        text = self.said.get("whitelist-source-range") or self.said.get("allowlist-source-range") or ""
+        found = []
+        for part in (part.strip() for part in text.split(",")):
+            try:
+                found.append(ipaddress.ip_network(part, strict=False))
+            except ValueError:
+                continue
+        return tuple(found)
 
     def has_tls(self, host: str) -> bool:
         """Whether the Ingress has a certificate for a host."""

@@ -7,7 +7,6 @@ Comes in: Ingresses, a sample. Goes out: an ``Outcome``. Left out: whatever neve
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -156,7 +155,7 @@ class Retired:
         for canary in self._canaries:
             for path in canary.paths:
                 if (path.host, path.path) == (server, location.raw) and path.backend is not None:
-                    share = _canary_share(canary.said, sample)
+                    share = _canary_share(canary, sample)
                     return shares_of({main: 1000 - share, self._name(path.backend): share})
         return shares_of({main: 1})
 
@@ -185,9 +184,17 @@ def _find(locations: Iterable[_Location], path: str) -> _Location | None:
         elif one.kind == "Begins":
             if path.startswith(one.path):
                 return one
-        elif re.match(one.path, path, re.IGNORECASE):
+        elif _begins(one.path, path):
             return one
     return None
+
+
+def _begins(pattern: str, path: str) -> re.Match[str] | None:
+    """The match of a location's pattern; one that is none matches nothing."""
+    try:
+        return re.match(pattern, path, re.IGNORECASE)
+    except re.error:
+        return None
 
 
 def _uri(sample: Sample) -> str:
@@ -204,8 +211,7 @@ def _redirect(old: Old, sample: Sample) -> Outcome | None:
 
 
 def _is_let_in(old: Old, sample: Sample) -> bool:
-    texts = old.said.get("whitelist-source-range") or old.said.get("allowlist-source-range") or ""
-    ranges = [ipaddress.ip_network(text.strip(), strict=False) for text in texts.split(",") if text.strip()]
+    ranges = old.networks()
     return not ranges or sample.client is None or any(sample.client in one for one in ranges)
 
 
@@ -225,8 +231,9 @@ def _rewritten(location: _Location, path: str) -> str:
     return re.sub(r"\$(\d)", group, target)
 
 
-def _canary_share(said: Mapping[str, str], sample: Sample) -> int:
+def _canary_share(canary: Old, sample: Sample) -> int:
     """Thousandths of such requests that the canary gets: header, then cookie, then weight."""
+    said = canary.said
     header = said.get("canary-by-header", "")
     if header:
         value = sample.header(header)
@@ -234,7 +241,7 @@ def _canary_share(said: Mapping[str, str], sample: Sample) -> int:
             if value == wanted:
                 return 1000
         elif pattern := said.get("canary-by-header-pattern", ""):
-            if value and re.search(pattern, value):
+            if value and _finds(pattern, value):
                 return 1000
         elif value in ("always", "never"):
             return 1000 if value == "always" else 0
@@ -242,8 +249,16 @@ def _canary_share(said: Mapping[str, str], sample: Sample) -> int:
         pairs = dict(part.strip().partition("=")[::2] for part in sample.header("cookie").split(";"))
         if pairs.get(cookie) in ("always", "never"):
             return 1000 if pairs[cookie] == "always" else 0
-    total = int(said.get("canary-weight-total", "100") or 100)
-    return 1000 * int(said.get("canary-weight", "0") or 0) // total
+    total = canary.number("canary-weight-total", 100) or 100
+    return min(1000, 1000 * canary.number("canary-weight") // total)
+
+
+def _finds(pattern: str, text: str) -> re.Match[str] | None:
+    """Where a pattern is found; one that is none is found nowhere."""
+    try:
+        return re.search(pattern, text)
+    except re.error:
+        return None
 
 
 def _terms(old: Old) -> Iterable[str]:
@@ -253,7 +268,7 @@ def _terms(old: Old) -> Iterable[str]:
         if bytes_:
             yield f"body up to {bytes_}"
     for name, period in (("limit-rps", 1), ("limit-rpm", 60)):
-        if name in said and not (name == "limit-rpm" and "limit-rps" in said):
+        if old.number(name) and not (name == "limit-rpm" and old.number("limit-rps")):
             yield f"{said[name]} requests in {period} s"
     if said.get("affinity") == "cookie":
         yield f"cookie {said.get('session-cookie-name') or 'INGRESSCOOKIE'}"
@@ -261,12 +276,12 @@ def _terms(old: Old) -> Iterable[str]:
         yield f"asks {_asked(url)}"
     if said.get("backend-protocol", "HTTP").upper() in ("GRPC", "GRPCS"):
         yield "HTTP/2"
-    if tries := said.get("proxy-next-upstream-tries", ""):
-        yield f"{int(tries) - 1} more tries"
+    if tries := old.number("proxy-next-upstream-tries"):
+        yield f"{tries - 1} more tries"
     if mirror := said.get("mirror-target", ""):
         yield f"mirrored to {_asked(mirror.partition('$')[0].rstrip('/'))}"
-    if read := said.get("proxy-read-timeout", ""):
-        yield f"answered in {read.removesuffix('s')} s"
+    if read := said.get("proxy-read-timeout", "").strip().removesuffix("s"):
+        yield f"answered in {read} s"
     if old.is_on("enable-cors"):
         methods = said.get("cors-allow-methods") or _CORS_METHODS
         origins = said.get("cors-allow-origin") or "*"
@@ -290,4 +305,6 @@ def _asked(url: str) -> str:
 def _size(text: str) -> int:
     units = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
     text = text.strip().lower()
-    return int(text[:-1]) * units[text[-1]] if text[-1:] in units else int(text or 0)
+    unit = units.get(text[-1:], 1)
+    number = text[:-1] if text[-1:] in units else text
+    return int(number) * unit if number.isascii() and number.isdigit() else 0

@@ -12,12 +12,13 @@ from typing import Any
 import msgspec
 
 from netloom.model.gateways import regexes
-from netloom.model.gateways.migrate.made import Made
+from netloom.model.gateways.migrate.made import Made, is_header
 from netloom.model.gateways.migrate.paths import PathMade
 from netloom.model.gateways.migrate.read import Old, OldBackend, OldPath
 from netloom.units import ObjectKey
 
 Rule = dict[str, Any]
+_MOST_WEIGHT = 1_000_000
 Ports = Mapping[tuple[ObjectKey, str], int]
 
 
@@ -68,8 +69,8 @@ def rules_of(
     for header, is_canary in _tellers(canary.old, made):
         ref = other if is_canary else main
         found.append({**base, "matches": matches_of(made_path, path.host, header), "backendRefs": [ref]})
-    said = canary.old.said
-    weight, total = int(said.get("canary-weight") or 0), int(said.get("canary-weight-total") or 100)
+    total = min(canary.old.number("canary-weight-total", 100), _MOST_WEIGHT) or 100
+    weight = min(canary.old.number("canary-weight"), total)
     if weight:
         plain["backendRefs"] = [{**main, "weight": max(total - weight, 0)}, {**other, "weight": weight}]
     return [*found, plain]
@@ -80,6 +81,9 @@ def _tellers(old: Old, made: Made) -> list[tuple[Rule, bool]]:
     said = old.said
     found: list[tuple[Rule, bool]] = []
     name = said.get("canary-by-header", "")
+    if name and not is_header(name):
+        made.lose(old, "canary-by-header", "is no name of a header: it decides nothing")
+        name = ""
     if name and (value := said.get("canary-by-header-value", "")):
         found.append(({"name": name, "value": value}, True))
     elif name and (pattern := said.get("canary-by-header-pattern", "")):

@@ -5,7 +5,6 @@ Comes in: Ingresses, hosts with TLS. Goes out: samples, each once. Not here: wha
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Container, Iterable, Iterator
 
@@ -124,9 +123,7 @@ def _of_canary(old: Old, plain: Sample) -> Iterator[Sample]:
 
 
 def _clients(old: Old) -> Iterator[Addr]:
-    text = old.said.get("whitelist-source-range") or old.said.get("allowlist-source-range") or ""
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        network = ipaddress.ip_network(part, strict=False)
+    for network in old.networks():
         yield network.network_address
         yield network.broadcast_address
         for outside in (int(network.network_address) - 1, int(network.broadcast_address) + 1):
