@@ -31,7 +31,7 @@ from netloom.kube.events import EventRecorder
 from netloom.kube.resources import ENDPOINT_SLICES, LEASES, NODES, SERVICES
 from netloom.kube.watch import Reflector
 from netloom.model.gateways.build import Built, Gateways, StatusKey
-from netloom.units import ObjectKey
+from netloom.units import ObjectKey, Protocol
 
 log = logging.getLogger(__name__)
 
@@ -61,18 +61,20 @@ class GatewayController:
         self._pending = Pending(clock=clock)
         self._own: dict[Place, None] = {}
         """What is there and was made by us."""
+        self._has_moved = True
+        """Whether anything changed besides endpoints, of which there are many changes."""
         self._watches = Watches(
             client,
             on_change=self._changed,
             on_seen=lambda _, __: None,
             on_synced=self._pending.wake,
         )
-        self._nodes = Reflector(client, NODES, Node, on_change=lambda _, __: self._pending.wake())
+        self._nodes = Reflector(client, NODES, Node, on_change=lambda _, __: self._moves())
         self._leases = Reflector(
             client,
             LEASES,
             GatewayLease,
-            on_change=lambda _, __: self._pending.wake(),
+            on_change=lambda _, __: self._moves(),
             namespace=LEASE_NAMESPACE,
             label_selector=SELECTOR,
         )
@@ -108,12 +110,16 @@ class GatewayController:
 
     def turn(self) -> None:
         """Take over what has changed, and say what should be."""
+        before = None if self._gateways is None else self._gateways.built
         if self._gateways is None:
             self._gateways = Gateways(self._pending.view(self._clock.wall()))
             self._pending.take_now()
         else:
             self._gateways.update(self._pending.take_now().changes)
-        self._want(self._gateways.built)
+        built = self._gateways.built
+        if before is None or self._has_moved or _is_other(before, built):
+            self._has_moved = False
+            self._want(built)
 
     def _want(self, built: Built) -> None:
         told, nodes = self._told(), tuple(self._nodes.items.values())
@@ -138,7 +144,7 @@ class GatewayController:
         }
 
     def _changed(self, kind: str, key: ObjectKey, value: Any) -> None:  # noqa: ANN401 - a struct of the kind, or None
-        self._pending.mark(kind, key, value)
+        self._has_moved |= self._pending.mark(kind, key, value) and kind != "slices"
         if (resource := _MADE.get(kind)) is not None:
             self._own_changed((resource, key), value)
         if (word := _WORDS.get(kind)) is not None:
@@ -152,6 +158,10 @@ class GatewayController:
             self._keeper.gone(place)
         else:
             return
+        self._moves()
+
+    def _moves(self) -> None:
+        self._has_moved = True
         self._pending.wake()
 
     def _object(self, key: StatusKey) -> KubeObject | None:
@@ -163,3 +173,13 @@ class GatewayController:
         kind = next(kind for kind, one in _MADE.items() if one == resource)
         found: KubeObject | None = self._watches.items(kind).get(key)
         return found
+
+
+def _is_other(before: Built, built: Built) -> bool:
+    """Whether there may be anything to write; endpoints alone matter where UDP leads to them."""
+    return (
+        before.statuses is not built.statuses
+        or before.findings is not built.findings
+        or before.plan.doors is not built.plan.doors
+        or (before.plan is not built.plan and any(d.protocol is Protocol.UDP for d in built.plan.doors))
+    )

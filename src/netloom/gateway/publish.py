@@ -1,7 +1,7 @@
 """Tells the cluster what the gateway of this node has in force. In: what it is now; out: one Lease, written when it has become another.
 
 A write waits a little for the next change: thousands of endpoints may change in a second. Nothing is written while nothing changes;
-there is no heartbeat. Not here: what the Lease says (``in_force.py``).
+there is no heartbeat. That a node has followed what changed nothing, such as statuses that were written, is told later than all else. Not here: what the Lease says (``in_force.py``).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from netloom.metrics import Sample, counter
 log = logging.getLogger(__name__)
 
 _PAUSE_S = 0.05
+_LATER_S = 0.5
 _RETRY_S = (0.05, 5.0)
 
 
@@ -53,20 +54,25 @@ class Publisher:
         self._kinds = tuple(kinds)
         self._clock = clock
         self._changed = asyncio.Event()
+        self._is_news = asyncio.Event()
         self._written: tuple[str, Told] | None = None
         self._writes = 0
         self._failures = 0
 
-    def look(self) -> None:
-        """It may have become another."""
+    def look(self, *, is_news: bool = True) -> None:
+        """It may have become another; ``is_news``: something else is in force than before."""
         self._changed.set()
+        if is_news:
+            self._is_news.set()
 
     async def run(self) -> None:
         """Write until cancelled."""
         retry_s = _RETRY_S[0]
         while True:
             await self._changed.wait()
+            await self._news(_LATER_S)
             self._changed.clear()
+            self._is_news.clear()
             try:
                 if await self.turn():
                     # not a wait for something that has an event: the pause is what coalesces
@@ -78,7 +84,14 @@ class Publisher:
                 log.log(level, "what is in force is not told, again in %.2f s: %s", retry_s, error)
                 await asyncio.sleep(retry_s)
                 retry_s = min(2 * retry_s, _RETRY_S[1])
-                self._changed.set()
+                self.look()
+
+    async def _news(self, patience_s: float) -> None:
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._is_news.wait()
+        except TimeoutError:
+            return
 
     async def turn(self) -> bool:
         """Write, if there is anything new to tell; whether there was.

@@ -47,7 +47,7 @@ class Turns:
         node: this node's name.
         pending: what changed.
         engine: what puts plans in force; given nothing until there is a door.
-        on_turn: called after each turn.
+        on_turn: called after each turn, with whether anything that matters had changed.
         clock: the time.
     """
 
@@ -57,7 +57,7 @@ class Turns:
         node: str,
         pending: Pending,
         engine: Applier,
-        on_turn: Callable[[], None],
+        on_turn: Callable[[bool], None],
         clock: Clock,
     ) -> None:
         self._node = node
@@ -97,8 +97,9 @@ class Turns:
         self._waiting.update(taken.versions)
         if self._since is None:
             self._since = taken.since
+        had_failed = bool(self._failure)
         await self._put_in_force(built)
-        self._on_turn()
+        self._on_turn(taken.count > 0 or had_failed or bool(self._failure))
 
     def _update(self, taken: Taken) -> Built:
         assert self._gateways is not None  # noqa: S101 - of the first turn

@@ -57,7 +57,7 @@ class NodeGateway:
             node=config.node,
             pending=self._pending,
             engine=self._engine,
-            on_turn=lambda: self._publisher.look(),  # noqa: PLW0108 - it is made later
+            on_turn=lambda is_news: self._publisher.look(is_news=is_news),
             clock=clock,
         )
         self._watches = Watches(client, on_change=self._changed, on_seen=self._pending.seen)

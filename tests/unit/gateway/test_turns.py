@@ -74,7 +74,7 @@ def world(monkeypatch):
         node="node-1",
         pending=pending,
         engine=engine,
-        on_turn=lambda: told.append(turns.told),
+        on_turn=lambda _: told.append(turns.told),
         clock=clock,
     )
     return pending, engine, turns, told
