@@ -238,13 +238,22 @@ def server(gate, tmp_path):
     )
     place("wait", "pod/server", "--for=condition=Ready", "--timeout=30s")
     # by hand: stand-ins listen at all ports of Services that select them
-    ports = (("plain", 9000), ("tls", 9443))
+    ports = (("plain", 9000), ("tls", 9443), ("grpc", 9002))
     place.apply(
         {
             "apiVersion": "v1",
             "kind": "Service",
             "metadata": {"name": "server"},
-            "spec": {"ports": [{"name": name, "port": port} for name, port in ports]},
+            "spec": {
+                "ports": [
+                    {
+                        "name": name,
+                        "port": port,
+                        "appProtocol": "kubernetes.io/h2c" if name == "grpc" else "tcp",
+                    }
+                    for name, port in ports
+                ]
+            },
         },
         {
             "apiVersion": "discovery.k8s.io/v1",
@@ -321,6 +330,34 @@ def test_tls_passed_through_ends_at_the_backend(gate, server, tmp_path):
         "print(json.dumps([names_of(s), s.recv(10).decode()]))\n"
     )
     assert gate.outside(code) == [["raw.example", "inside.example"], "raw"]
+
+
+GRPC = """
+defaults
+  mode http
+  timeout client 10s
+  timeout server 10s
+  timeout connect 5s
+frontend grpc
+  bind :9002 proto h2
+  http-request return status 200 content-type application/grpc hdr grpc-status 0 hdr x-path %[path] string served
+"""
+
+
+def test_grpc_by_method(gate, server):
+    """Both ways over HTTP/2 without TLS; a method that no rule takes is told as gRPC tells it."""
+    server.run("server", "sh", "-c", "cat > /tmp/grpc.cfg", stdin=GRPC)
+    server.start("exec", "server", "--", "/usr/sbin/haproxy", "-db", "-f", "/tmp/grpc.cfg")
+    method = {"matches": [{"method": {"service": "shop.Cart", "method": "Get"}}]}
+    add(gate, route("grpc", "grpc.example", to("server", port=9002, **method), kind="GRPCRoute"))
+    words = ("--http2-prior-knowledge", "-H", "content-type: application/grpc", "-H", "te: trailers", "--retry", "20",
+             "--retry-all-errors", "--retry-delay", "1", "-H", "host: grpc.example", "-D", "-", "-o", "/dev/null", "-d", "x")  # fmt: skip
+    served = gate.curl(*words, f"http://{gate.address}/shop.Cart/Get").stdout.lower()
+    assert "http/2 200" in served
+    assert "grpc-status: 0" in served
+    assert "x-path: /shop.cart/get" in served
+    other = gate.curl(*words, f"http://{gate.address}/shop.Cart/Other").stdout.lower()
+    assert "grpc-status: 12" in other
 
 
 def test_a_grant_is_given_and_taken_away(gate, command, plain):
