@@ -7,12 +7,12 @@ what they should be (``gateway_services.py``).
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from netloom.api.meta import KubeObject
+from netloom.controller.bursts import Bursts
 from netloom.errors import AlreadyExists, NetloomError, NotFound
 from netloom.kube.client import KubeClient
 from netloom.kube.resources import NAMESPACES, Resource
@@ -24,14 +24,12 @@ from netloom.units import ObjectKey
 log = logging.getLogger(__name__)
 
 FIELD_MANAGER = "netloom-gateways"
-_LINGER_S = 0.02
-_RETRY_S = (0.2, 10.0)
 
 Place = tuple[Resource, ObjectKey]
 Body = Mapping[str, Any]
 
 
-class ObjectKeeper:
+class ObjectKeeper(Bursts):
     """Keeps objects of ours as they should be.
 
     Args:
@@ -47,13 +45,13 @@ class ObjectKeeper:
         live: Callable[[Place], KubeObject | None],
         may_write: Callable[[], bool],
     ) -> None:
+        super().__init__()
         self._client = client
         self._live = live
         self._may_write = may_write
         self._wanted: dict[Place, Body] = {}
         self._applied: dict[Place, tuple[Body, str]] = {}
         self._dirty: dict[Place, None] = {}
-        self._some = asyncio.Event()
         self.writes = 0
         self.failures = 0
 
@@ -80,20 +78,6 @@ class ObjectKeeper:
     def gone(self, place: Place) -> None:
         """This object is not there any more."""
         self._applied.pop(place, None)
-
-    async def run(self) -> None:
-        """Write until cancelled."""
-        retry_s = _RETRY_S[0]
-        while True:
-            await self._some.wait()
-            # not a wait for something that has an event: what changes together is written together
-            await asyncio.sleep(_LINGER_S)
-            if await self.turn():
-                retry_s = _RETRY_S[0]
-                continue
-            await asyncio.sleep(retry_s)
-            retry_s = min(2 * retry_s, _RETRY_S[1])
-            self._some.set()
 
     async def turn(self) -> bool:
         """Write what differs; whether nothing failed. What failed is still to be written."""

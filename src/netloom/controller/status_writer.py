@@ -17,6 +17,7 @@ import msgspec
 from netloom.api.meta import KubeObject
 from netloom.clock import Clock, rfc3339
 from netloom.controller import status_parts
+from netloom.controller.bursts import Bursts
 from netloom.errors import NetloomError, NotFound
 from netloom.kube.client import KubeClient
 from netloom.kube.resources import Resource
@@ -26,11 +27,9 @@ from netloom.model.gateways.build import StatusKey
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 4
-_LINGER_S = 0.02
-_RETRY_S = (0.2, 10.0)
 
 
-class StatusWriter:
+class StatusWriter(Bursts):
     """Keeps statuses as they should be.
 
     Args:
@@ -50,6 +49,7 @@ class StatusWriter:
         may_write: Callable[[], bool],
         clock: Clock,
     ) -> None:
+        super().__init__()
         self._client = client
         self._resources = resources
         self._live = live
@@ -57,7 +57,6 @@ class StatusWriter:
         self._clock = clock
         self._wanted: dict[StatusKey, Mapping[str, Any]] = {}
         self._dirty: dict[StatusKey, None] = {}
-        self._some = asyncio.Event()
         self.writes = 0
         self.failures = 0
 
@@ -75,20 +74,6 @@ class StatusWriter:
         """This object may have changed."""
         if key.kind in self._resources:
             self._dirty[key] = None
-            self._some.set()
-
-    async def run(self) -> None:
-        """Write until cancelled."""
-        retry_s = _RETRY_S[0]
-        while True:
-            await self._some.wait()
-            # not a wait for something that has an event: what changes together is written together
-            await asyncio.sleep(_LINGER_S)
-            if await self.turn():
-                retry_s = _RETRY_S[0]
-                continue
-            await asyncio.sleep(retry_s)
-            retry_s = min(2 * retry_s, _RETRY_S[1])
             self._some.set()
 
     async def turn(self) -> bool:

@@ -9,15 +9,13 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from netloom.api.meta import LabelSelector
 from netloom.api.pools import IPPool
-from netloom.api.selectors import Requirement, Selector, from_selector
+from netloom.api.selectors import Selector
 from netloom.model.addresses.ranges import alone, holds, is_within, overlap
 from netloom.model.claims import Seniority, seniority
 from netloom.model.provenance import Finding, Source, source_of
 from netloom.units import Addr, Cidr, parse_cidr
 
-OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 SIZES = {4: (20, 32), 6: (112, 128)}
 """Prefix lengths that blocks may have, by version."""
 
@@ -98,7 +96,7 @@ def read_pool(pool: IPPool) -> PoolBuild:
         else:
             reserved.append(network)
     selectors = [
-        _selector(selector, subject.at(f"spec.{name}"), findings)
+        read_selector(selector, subject.at(f"spec.{name}"), findings)
         for name, selector in (
             ("nodeSelector", spec.node_selector),
             ("namespaceSelector", spec.namespace_selector),
@@ -163,18 +161,3 @@ def _sizes(pool: IPPool, subject: Source, findings: list[Finding]) -> dict[int, 
             findings.append(Finding(field, f"{size} is not between {least} and {most}", f"say {most - 6}"))
         found[version] = min(most, max(least, size))
     return found
-
-
-def _selector(selector: LabelSelector | None, source: Source, findings: list[Finding]) -> Selector | None:
-    if selector is None:
-        return None
-    for number, expression in enumerate(selector.match_expressions):
-        if expression.operator not in OPERATORS:
-            field = source.at(f"{source.field}.matchExpressions[{number}].operator")
-            problem = f"{expression.operator!r} is none of {', '.join(OPERATORS)}: nobody is selected"
-            findings.append(Finding(field, problem, "mend the selector"))
-            return _NOBODY
-    return from_selector(selector)
-
-
-_NOBODY = Selector((Requirement("", "In"),))

@@ -12,8 +12,8 @@ import msgspec
 
 from netloom.api.bgp import Bfd, BGPPeer, BGPPeerSpec, SecretKey
 from netloom.api.selectors import Selector, from_selector
-from netloom.model.addresses.pools import OPERATORS
 from netloom.model.provenance import Finding, Source, source_of
+from netloom.model.selecting import OPERATORS
 from netloom.units import Addr, Family, family_of, parse_addr
 
 FAMILIES = {"IPv4": Family.V4, "IPv6": Family.V6}

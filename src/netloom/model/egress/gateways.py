@@ -15,15 +15,14 @@ import msgspec
 
 from netloom.api.core import Node
 from netloom.api.egress import DROP, NODE, EgressGateway
-from netloom.api.meta import LabelSelector
-from netloom.api.selectors import Requirement, Selector, from_selector
-from netloom.model.addresses.pools import OPERATORS
+from netloom.api.selectors import Selector
 from netloom.model.announcing.gone import is_unready
 from netloom.model.announcing.view import Duty
 from netloom.model.claims import Seniority, seniority
 from netloom.model.inputs import ClusterView
 from netloom.model.provenance import Finding, Source, source_of
 from netloom.model.routes.peers import NodeRanges, read_node
+from netloom.model.selecting import read_selector
 from netloom.units import Addr, Cidr, Family, family_of, parse_addr, parse_cidr
 
 
@@ -102,9 +101,9 @@ def read_gateway(gateway: EgressGateway) -> Gateway:
         source=subject,
         seniority=seniority(gateway.metadata),
         addresses=addresses,
-        pods=_selector(spec.pod_selector, subject, "podSelector", findings),
-        namespaces=_selector(spec.namespace_selector, subject, "namespaceSelector", findings),
-        nodes=_selector(spec.node_selector, subject, "nodeSelector", findings),
+        pods=read_selector(spec.pod_selector, subject.at("spec.podSelector"), findings),
+        namespaces=read_selector(spec.namespace_selector, subject.at("spec.namespaceSelector"), findings),
+        nodes=read_selector(spec.node_selector, subject.at("spec.nodeSelector"), findings),
         destinations=destinations if spec.destinations else None,
         excepts=_ranges(spec.except_destinations, subject, "exceptDestinations", findings),
         falls_back=spec.when_unavailable == NODE,
@@ -228,20 +227,3 @@ def _ranges(texts: Iterable[str], subject: Source, name: str, findings: list[Fin
         else:
             found[cidr] = None
     return tuple(found)
-
-
-_NOBODY = Selector((Requirement("", "In"),))
-
-
-def _selector(
-    selector: LabelSelector | None, subject: Source, name: str, findings: list[Finding]
-) -> Selector | None:
-    if selector is None:
-        return None
-    for number, expression in enumerate(selector.match_expressions):
-        if expression.operator not in OPERATORS:
-            field = subject.at(f"spec.{name}.matchExpressions[{number}].operator")
-            problem = f'"{expression.operator}" is none of {", ".join(OPERATORS)}: nobody is selected'
-            findings.append(Finding(field, problem, "mend the selector"))
-            return _NOBODY
-    return from_selector(selector)

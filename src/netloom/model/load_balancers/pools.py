@@ -12,14 +12,13 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from netloom.api.load_balancers import LoadBalancerPool
-from netloom.api.meta import LabelSelector
-from netloom.api.selectors import Requirement, Selector, from_selector
+from netloom.api.selectors import Selector
 from netloom.model.claims import Seniority, seniority
 from netloom.model.load_balancers.spans import Span, holds, read_span, without
 from netloom.model.provenance import Finding, Source, source_of
+from netloom.model.selecting import read_selector
 from netloom.units import Addr, Cidr
 
-OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
 _UNUSABLE: Mapping[int, tuple[tuple[Cidr, str], ...]] = {
     4: (
         (ipaddress.ip_network("0.0.0.0/8"), "addresses that mean this network (RFC 1122)"),
@@ -160,22 +159,7 @@ def _read(pool: LoadBalancerPool) -> _Read:
         free=(),
         is_automatic=spec.auto_assign,
         is_disabled=spec.disabled or pool.metadata.deletion_timestamp is not None,
-        namespaces=_selector(spec.namespace_selector, subject.at("spec.namespaceSelector"), findings),
-        services=_selector(spec.service_selector, subject.at("spec.serviceSelector"), findings),
+        namespaces=read_selector(spec.namespace_selector, subject.at("spec.namespaceSelector"), findings),
+        services=read_selector(spec.service_selector, subject.at("spec.serviceSelector"), findings),
     )
     return _Read(read, seniority(pool.metadata), fields, tuple(reserved), tuple(findings))
-
-
-def _selector(selector: LabelSelector | None, source: Source, findings: list[Finding]) -> Selector | None:
-    if selector is None:
-        return None
-    for number, expression in enumerate(selector.match_expressions):
-        if expression.operator not in OPERATORS:
-            field = source.at(f"{source.field}.matchExpressions[{number}].operator")
-            problem = f"{expression.operator!r} is none of {', '.join(OPERATORS)}: nobody is selected"
-            findings.append(Finding(field, problem, "mend the selector"))
-            return _NOBODY
-    return from_selector(selector)
-
-
-_NOBODY = Selector((Requirement("", "In"),))

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from netloom.api.core import Service
 from netloom.model.claims import Changed
+from netloom.model.held import take_over
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.policy.chains import build_chain, chain_key, used_sets
 from netloom.model.policy.cluster import PolicyCluster
@@ -176,7 +177,7 @@ class Policies:
         read: dict[ObjectKey, PodFacts | None] = {
             key: None if pod is None else read_pod(pod) for key, pod in changes.pods.items()
         }
-        for key in _store(self._services, changes.services):
+        for key in take_over(self._services, changes.services):
             service = self._services.get(key)
             read[self._stand_in(key)] = (
                 None if service is None else read_dns(service, self._facts.dns_addresses)
@@ -341,17 +342,3 @@ def _findings(cluster: PolicyCluster, users: Mapping[ChainKey, set[ObjectKey]]) 
     found = [finding for reading in cluster.readings.values() for finding in reading.findings]
     found += port_findings(cluster.readings, users)
     return tuple(sorted(found))
-
-
-def _store(held: dict[ObjectKey, T], changes: Mapping[ObjectKey, T | None]) -> list[ObjectKey]:
-    """Take over objects; returns the keys of those that are not what they were."""
-    different = []
-    for key, value in changes.items():
-        if held.get(key) == value:
-            continue
-        different.append(key)
-        if value is None:
-            del held[key]
-        else:
-            held[key] = value
-    return different
