@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from tests.contract.gateway_world import GATEWAY, HERE, engine, free_port, plan, pool, rule, source
 
@@ -141,7 +141,7 @@ def expected(made: Plan, request: Request) -> str:
     return str(found.status)
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 @given(st.lists(listeners, min_size=2, max_size=4), st.lists(requests, min_size=30, max_size=60))
 def test_the_engine_decides_as_the_reference(described, wanted):
     async def check() -> None:

@@ -91,7 +91,12 @@ def _body_lines(most: int, *, is_grpc: bool) -> Iterator[str]:
 
 
 def _basic_lines(basic: BasicAuth, needs: Needs, *, is_grpc: bool) -> Iterator[str]:
-    users = tuple(f"user {word(name)} password {word(crypted)}" for name, crypted in basic.users)
+    users = tuple(
+        f"user {word(name)} password {word(crypted)}"
+        for name, crypted in basic.users
+        # a name without a password, or nobody's, is nobody
+        if name.strip("\0") and crypted.strip("\0")
+    )
     userlist = f"u_{digest(*users)}"
     needs.front(f"userlist {userlist}", *users)
     if is_grpc:

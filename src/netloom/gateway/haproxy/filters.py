@@ -12,6 +12,8 @@ from netloom.gateway.haproxy.quote import header_value, is_token, literal, word
 from netloom.model.gateways.plan import Cors, HeaderChange, Mirror, PathChange, Redirect, Rewrite
 
 _PORTS = {"http": 80, "https": 443}
+_EMPTY = "%[var(txn.nothing)]"
+"""A format must not be empty; one of a variable that nobody sets gives nothing."""
 _CODES = (301, 302, 303, 307, 308)
 
 
@@ -28,12 +30,12 @@ def header_lines(way: str, change: HeaderChange) -> Iterator[str]:
     for verb, pairs in (("set-header", change.set), ("add-header", change.add)):
         for name, value in pairs:
             if is_token(name):
-                yield f"{way} {verb} {word(name)} {word(literal(header_value(value)))}"
+                yield f"{way} {verb} {word(name)} {word(literal(header_value(value))) if header_value(value) else _EMPTY}"
 
 
 def rewrite_lines(rewrite: Rewrite) -> Iterator[str]:
     """What the backend is asked in place of what the client asked. The query stays."""
-    if rewrite.hostname:
+    if header_value(rewrite.hostname):
         yield f"http-request set-header host {word(literal(header_value(rewrite.hostname)))}"
     if rewrite.path is not None:
         yield from _rest_lines(rewrite.path)
