@@ -94,11 +94,8 @@ class EgressPaths:
         else:
             if delta.routes or delta.egress.exits or delta.egress.ends:
                 await netns.run_in_async(None, self._have)
-            egress = delta.egress
-            if delta.ranges or egress.exits or egress.ends or egress.nodes is not None:
-                await self._step_tables()
-            elif egress.pods:
-                await self._step_pods(egress.pods.keys())
+            if delta.ranges or not delta.egress.is_empty:
+                await self._step_tables(delta.egress.pods.keys())
         await self._end(_suspects(before, after, delta.egress))
 
     async def again(self) -> None:
@@ -162,6 +159,8 @@ class EgressPaths:
 
     async def _start_tables(self) -> None:
         self._tables = {}
+        facts = self._facts
+        assert facts is not None  # noqa: S101 - there was a start
         tables = {}
         with Nft(netns_fd=self._netns_fd) as nft:
             for family in Family:
@@ -172,36 +171,25 @@ class EgressPaths:
                         one.name: await nft.elements(family, NFT_EGRESS_TABLE, one) for one in CONTAINERS
                     }
                 labels = program.labels_in(self._egress, family, present)
-                table = self._table(family, EgressTable(family, labels))
+                table = program.egress_table(self._egress, family, facts.name, self._inside(), labels)
                 await nft.run(program.convergence(table, present) if is_ours else program.creation(table))
                 tables[family] = table
         self._tables = tables
 
-    async def _step_tables(self) -> None:
-        if not self._tables:  # something went wrong before
+    async def _step_tables(self, changed: Collection[Addr]) -> None:
+        """After a change of these pods and whatever else."""
+        facts = self._facts
+        if facts is None or not self._tables:  # something went wrong before
             await self._start_tables()
             return
         before, self._tables = self._tables, {}
-        after = {family: self._table(family, table) for family, table in before.items()}
-        with Nft(netns_fd=self._netns_fd) as nft:
-            await nft.run(*(program.step(before[family], table) for family, table in after.items()))
-        self._tables = after
-
-    async def _step_pods(self, changed: Collection[Addr]) -> None:
-        """As ``_step_tables`` where nothing but these pods is another."""
-        facts = self._facts
-        if facts is None or not self._tables:
-            await self._step_tables()
-            return
-        before, self._tables = self._tables, {}
-        steps = [program.pods_step(table, self._egress, facts.name, changed) for table in before.values()]
+        inside = self._inside()
+        steps = [
+            program.advance(table, self._egress, facts.name, inside, changed) for table in before.values()
+        ]
         with Nft(netns_fd=self._netns_fd) as nft:
             await nft.run(*(transaction for _, transaction in steps))
         self._tables = {table.family: table for table, _ in steps}
-
-    def _table(self, family: Family, before: EgressTable) -> EgressTable:
-        assert self._facts is not None  # noqa: S101 - there was a start
-        return program.egress_table(self._egress, family, self._facts.name, self._inside(), before)
 
     # --- flows
 

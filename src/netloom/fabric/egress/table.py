@@ -70,37 +70,80 @@ class EgressTable(msgspec.Struct, frozen=True):
 
 
 def egress_table(
-    state: EgressState, family: Family, node: str, inside: Iterable[Cidr], before: EgressTable | None = None
+    state: EgressState,
+    family: Family,
+    node: str,
+    inside: Iterable[Cidr],
+    labels: Mapping[tuple[PodWay, ...], int] | None = None,
 ) -> EgressTable:
-    """The table of one family.
+    """The whole table of one family.
 
     Args:
         state: of this node.
         family: which.
         node: the name of this node.
         inside: ranges that packets do not leave the cluster to, besides nodes.
-        before: what is in force; numbers that are still in use stay.
+        labels: numbers to keep where somebody has them.
     """
     pods = {a: pod for a, pod in state.pods.items() if family_of(a) is family}
-    labels = _labels(pods.values(), {} if before is None else before.labels)
+    found = _labels(pods.values(), {} if labels is None else labels)
+    elements = _of_pods(pods, found, node) | _of_exits(state, found, family, node, inside)
+    return EgressTable(family, found, elements)
+
+
+def advance(
+    before: EgressTable, state: EgressState, node: str, inside: Iterable[Cidr], changed: Iterable[Addr]
+) -> tuple[EgressTable, Transaction]:
+    """The table after a change of these pods and whatever else, and what leads there; pods that are the same cost next to nothing."""
+    family = before.family
+    pods = {address: state.pods.get(address) for address in changed if family_of(address) is family}
+    there = {address: pod for address, pod in pods.items() if pod is not None}
+    labels = {**before.labels, **_labels(there.values(), before.labels)}
+    keys: list[Key] = [(address.packed,) for address in pods]
+    wanted, present, after = _of_pods(there, labels, node), {}, {}
+    for name, found in wanted.items():
+        held = dict(before.elements.get(name, {}))
+        present[name] = {key: held.pop(key) for key in keys if key in held}
+        after[name] = held | found
+    used = {value[0] for value in after[PODS.name].values() if isinstance(value, tuple)}
+    labels = {ways: label for ways, label in labels.items() if label in used}
+    others = _of_exits(state, labels, family, node, inside)
+    transaction = _transaction(
+        family,
+        _changes(wanted | others, present | {name: before.elements.get(name, {}) for name in others}),
+    )
+    return EgressTable(family, labels, after | others), transaction
+
+
+def _of_pods(pods: Mapping[Addr, EgressPod], labels: Mapping[tuple[PodWay, ...], int], node: str) -> Elements:
+    return {
+        PODS.name: {(address.packed,): (labels[pod.ways],) for address, pod in pods.items()},
+        REMOTE.name: {(address.packed,): None for address, pod in pods.items() if pod.node != node},
+    }
+
+
+def _of_exits(
+    state: EgressState,
+    labels: Mapping[tuple[PodWay, ...], int],
+    family: Family,
+    node: str,
+    inside: Iterable[Cidr],
+) -> Elements:
     held = {
         names.exit_mark(one.number): one.address
         for one in state.exits.values()
         if one.node == node and family_of(one.address) is family
     }
-    found: Elements = {
-        PODS.name: {(address.packed,): (labels[pod.ways],) for address, pod in pods.items()},
+    return {
         WAYS.name: dict(_ways(state, labels, family)),
         SOURCES.name: {(mark,): (address.packed,) for mark, address in held.items()},
         HELD.name: {(mark,): None for mark in held},
         HELD_ADDRESSES.name: {(address.packed,): None for address in held.values()},
-        REMOTE.name: {(address.packed,): None for address, pod in pods.items() if pod.node != node},
         INSIDE.name: _ranges(inside, state.nodes, family),
         ENDS.name: {
             (end.address.packed,): None for end in state.ends.values() if family_of(end.address) is family
         },
     }
-    return EgressTable(family, labels, found)
 
 
 def creation(table: EgressTable) -> Transaction:
@@ -117,38 +160,6 @@ def creation(table: EgressTable) -> Transaction:
             *_rules(table.family),
         ],
     )
-
-
-def step(before: EgressTable, after: EgressTable) -> Transaction:
-    """What leads from one to the other."""
-    return _transaction(after.family, _changes(after.elements, before.elements))
-
-
-def pods_step(
-    before: EgressTable, state: EgressState, node: str, changed: Iterable[Addr]
-) -> tuple[EgressTable, Transaction]:
-    """The table after a change of some pods, and what leads there, at the cost of these; labels that nobody has any more stay till later."""
-    family = before.family
-    pods = {address: state.pods.get(address) for address in changed if family_of(address) is family}
-    there = {address: pod for address, pod in pods.items() if pod is not None}
-    labels = _labels(there.values(), before.labels)
-    come = {ways: label for ways, label in labels.items() if ways not in before.labels}
-    wanted: Elements = {
-        PODS.name: {(address.packed,): (labels[pod.ways],) for address, pod in there.items()},
-        REMOTE.name: {(address.packed,): None for address, pod in there.items() if pod.node != node},
-        WAYS.name: dict(_ways(state, come, family)),
-    }
-    keys: list[Key] = [(address.packed,) for address in pods]
-    held = {name: before.elements.get(name, {}) for name in wanted}
-    present = {
-        name: {key: held[name][key] for key in keys if key in held[name]} for name in (PODS.name, REMOTE.name)
-    }
-    after = {
-        name: {key: value for key, value in held[name].items() if key not in present.get(name, {})} | found
-        for name, found in wanted.items()
-    }
-    table = EgressTable(family, {**before.labels, **labels}, {**before.elements, **after})
-    return table, _transaction(family, _changes(wanted, present))
 
 
 def convergence(table: EgressTable, present: Mapping[str, Mapping[Key, Value]]) -> Transaction:

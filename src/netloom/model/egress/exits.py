@@ -69,6 +69,7 @@ class EgressGateways:
         self._placed: dict[ObjectKey, frozenset[PodWay]] = {}
         """The ways of each pod, wherever it is."""
         self._counts: Counter[PodWay] = Counter()
+        self._told_here: set[ObjectKey] = set()
         self._statuses: dict[ObjectKey, tuple[EgressAddress, ...]] = {}
         self._both: dict[tuple[str, str], dict[ObjectKey, None]] = {}
         self._pairs: dict[ObjectKey, list[tuple[str, str]]] = {}
@@ -205,6 +206,8 @@ class EgressGateways:
             for one in self._nodes.values()
             if one.ranges.cidrs and one.name != here and (mine or one.name in meets)
         }
+        live = [one.name for one in self._nodes.values() if one.name not in gone and not one.is_unready]
+        self._told_here = {key for key in self._gateways if elected(f"status of {key}", live) == here}
         is_other = (mine, ways) != (self._mine, self._ways)
         self._mine, self._ways = mine, ways
         return is_other
@@ -247,8 +250,6 @@ class EgressGateways:
 
     def _said(self) -> dict[ObjectKey, tuple[EgressAddress, ...]]:
         """The statuses that are this node's to write."""
-        gone = {one.name for one in self._gone.values()}
-        live = [one.name for one in self._nodes.values() if one.name not in gone and not one.is_unready]
         return {
             key: tuple(
                 EgressAddress(str(one), self._exits[one].node, self._counts[self._ways[gateway.name, one]])
@@ -256,7 +257,7 @@ class EgressGateways:
                 if one in self._exits
             )
             for key, gateway in self._gateways.items()
-            if elected(f"status of {key}", live) == self._facts.name
+            if key in self._told_here
         }
 
     def _ways_of(self, pod: ObjectKey, gateways: Iterable[Gateway], family: Family) -> tuple[PodWay, ...]:
