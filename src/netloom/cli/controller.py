@@ -6,12 +6,14 @@ import argparse
 import logging
 
 _EPILOG = """A real cluster runs it once or several times: one leads (Lease kube-system/netloom-controller), the others take over when it is gone.
-`netloom up` runs it by itself. It gives addresses to Services of type LoadBalancer (docs/load-balancers.md), and addresses of NetworkPools
+`netloom up` runs it by itself. It gives addresses to Services of type LoadBalancer (docs/load-balancers.md), makes the Services of gateways and
+writes the statuses of Gateway API and Ingresses (docs/gateways.md), and gives addresses of NetworkPools
 back whose pods are gone with their node (docs/networks.md), which all of them do: whatever is deleted is named by its uid.
 
 It needs get, list and watch of Pods, Nodes, Namespaces, NetworkPools, LoadBalancerPools and EgressGateways; get, list, watch of Services, and patch of
 services/status and loadbalancerpools/status; get, list, watch, update and delete of NetworkLeases; get, create and patch of Leases in
-kube-system; create, get and patch of Events.
+kube-system; create, get and patch of Events. For gateways: what `netloom gateway` reads, patch of the status of these kinds, create of Namespaces, and
+create, patch and delete of Services and EndpointSlices.
 
 for example:
   netloom controller                                  in a pod, by its service account

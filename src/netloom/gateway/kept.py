@@ -19,6 +19,9 @@ from netloom.model.gateways.plan import Plan
 
 log = logging.getLogger(__name__)
 
+_LAST_WORDS_S = 0.5
+"""How long an engine that failed has to say that it ended, and why."""
+
 
 class Runs(Protocol):
     """What an engine is."""
@@ -45,6 +48,7 @@ class KeptEngine:
         self._engine: Runs | None = None
         self._wanted = asyncio.Event()
         self._begun = asyncio.Event()
+        self._ended = asyncio.Event()
         self._why: NetloomError | None = None
 
     async def run(self) -> None:
@@ -54,6 +58,7 @@ class KeptEngine:
             self._wanted.clear()
             self._why = None
             self._engine = self._make()
+            self._ended.clear()
             self._begun.set()
             try:
                 await self._engine.run()
@@ -63,6 +68,7 @@ class KeptEngine:
             finally:
                 self._engine = None
                 self._begun.clear()
+                self._ended.set()
 
     async def apply(self, plan: Plan) -> Applied:
         """Return when the plan is in force.
@@ -79,8 +85,15 @@ class KeptEngine:
         try:
             return await engine.apply(plan)
         except NetloomError as error:
-            await asyncio.sleep(0)  # lets it say why it ended, where it did
+            await self._last_words()
             raise self._why or error from error
+
+    async def _last_words(self) -> None:
+        try:
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await self._ended.wait()
+        except TimeoutError:
+            return
 
     def samples(self) -> Iterable[Sample]:
         """What is to be seen from outside; nothing while none runs."""

@@ -1,11 +1,14 @@
 """An engine is started when it is wanted, tells why it ended, and is started again."""
 
 import asyncio
+import ipaddress
 
 import pytest
 
+from netloom.clock import SystemClock
 from netloom.errors import NotFound, Unavailable
 from netloom.gateway.applied import Applied
+from netloom.gateway.engine import Engine
 from netloom.gateway.kept import KeptEngine
 from netloom.model.gateways.plan import Plan
 
@@ -54,6 +57,18 @@ async def world():
     kept = KeptEngine(make)
     running = asyncio.ensure_future(kept.run())
     yield kept, errors, made
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_node_without_haproxy_says_so(tmp_path):
+    program = "/nonexistent/haproxy"
+    here = (ipaddress.ip_address("127.0.0.1"),)
+    kept = KeptEngine(lambda: Engine(tmp_path / "gw", here, SystemClock(), program=program))
+    running = asyncio.ensure_future(kept.run())
+    for _ in range(2):
+        with pytest.raises(NotFound, match=r"cannot execute /nonexistent/haproxy.*install it"):
+            await asyncio.wait_for(kept.apply(Plan()), 10)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
 
