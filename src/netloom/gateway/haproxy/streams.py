@@ -66,6 +66,7 @@ def front_of(door: StreamDoor, settings: Settings, *, refusing: str) -> Front:
 
 def _lines(door: StreamDoor, settings: Settings, refusing: str) -> Iterator[str]:
     yield "mode tcp"
+    yield "no option idle-close-on-response"
     yield f"timeout client {_IDLE}"
     for where in door.bind:
         yield f"bind {where}{tls_words(door.crt_list).replace(' alpn h2,http/1.1', '')}"
