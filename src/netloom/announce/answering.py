@@ -44,6 +44,8 @@ class Conflict(msgspec.Struct, frozen=True):
     address: Addr
     mac: str
     interface: str
+    own_mac: str = ""
+    """Ours, at that interface."""
 
 
 class Answerer:
@@ -253,7 +255,10 @@ class Answerer:
         if any(nic.mac == mac for nic in self._nics) or now - self._held[address] < _SETTLED_S:
             return
         self.conflicts += 1
-        self._on_conflict(Conflict(address, mac.hex(":"), interface))
+        own = self._places[address][interface].mac
+        self._on_conflict(Conflict(address, mac.hex(":"), interface, own.hex(":")))
+        if address not in self._held:
+            return  # it was left to the other
         if now - self._defended.get(address, -_DEFENDED_S) >= _DEFENDED_S:
             self._defended[address] = now
             self._announce(address, len(ANNOUNCED_S) - 1)

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 _TOLD_S = 60.0
 _REMEMBERED = 256
+_LEFT_S = 600.0
 
 
 class AddressStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +86,8 @@ class Layer2:
         self._is_stale = True
         self._was_fenced = False
         self._told: dict[tuple[Addr, str], float] = {}
+        self._left: dict[Addr, float] = {}
+        """What is left to a station with a lower MAC, until when."""
         self.moves = 0
 
     @property
@@ -112,7 +115,8 @@ class Layer2:
         """Time has passed, or somebody has said something new."""
         now = self._clock.monotonic()
         is_fenced = self._members.is_fenced(now)
-        if not (is_news or self._is_stale or self._holdings.waiting or is_fenced != self._was_fenced):
+        is_due = is_news or self._is_stale or self._holdings.waiting or self._left
+        if not (is_due or is_fenced != self._was_fenced):
             return
         self._is_stale = False
         self._was_fenced = is_fenced
@@ -120,7 +124,9 @@ class Layer2:
         needs = any(address not in self._holdings.held for address in self._wanted)
         is_free = needs and not is_fenced and self._members.is_introduced(now)
         may_take = is_free and self._may_take(now)
-        moves = self._holdings.turn(self._wanted, claimed, now, may_take=may_take, is_fenced=is_fenced)
+        self._left = {address: until for address, until in self._left.items() if until > now}
+        wanted = [address for address in self._wanted if address not in self._left]
+        moves = self._holdings.turn(wanted, claimed, now, may_take=may_take, is_fenced=is_fenced)
         if not moves:
             return
         self.moves += len(moves.taken)
@@ -140,9 +146,15 @@ class Layer2:
         self._answerer.hold(())
 
     def conflict(self, found: Conflict) -> None:
-        """Somebody outside of the cluster, or a node that should not, answers for an address of ours."""
+        """Somebody outside of the cluster, or a node that should not, answers for an address of ours.
+
+        Where heartbeats never got through (a firewall), that may be another node that takes itself for the only one: the lower MAC keeps it.
+        """
         duty = self._duties.get(found.address)
         now = self._clock.monotonic()
+        if self._members.has_heard_nobody and found.mac < found.own_mac:
+            self._left[found.address] = now + _LEFT_S
+            self.turn(is_news=True)
         about = (found.address, found.mac)
         if duty is None or now - self._told.get(about, -_TOLD_S) < _TOLD_S:
             return

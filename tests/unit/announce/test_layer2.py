@@ -156,6 +156,29 @@ def test_a_stranger_is_told_of_once_a_minute():
     assert len(world.reports) == 3
 
 
+@pytest.mark.parametrize(("mac", "stays"), [("02:00:00:00:00:01", False), ("02:00:00:00:00:09", True)])
+def test_where_no_heartbeat_gets_through_the_lower_mac_keeps_an_address(mac, stays):
+    world = World()
+    for peer in world.members.peers.values():
+        peer.rank, peer.evidence = (0, 0), float("-inf")
+    world.tell()
+    world.part.conflict(Conflict(ADDRESS, mac, "eth0", "02:00:00:00:00:05"))
+    assert (world.answers.held == {ADDRESS}) is stays
+    assert len(world.reports) == 1
+    world.clock.now += 601
+    world.members.turn(world.clock.now)
+    world.clock.now += 1
+    world.part.turn(is_news=True)
+    assert world.answers.held == {ADDRESS}
+
+
+def test_who_has_heard_others_yields_to_no_stranger():
+    world = World()
+    world.tell()
+    world.part.conflict(Conflict(ADDRESS, "02:00:00:00:00:01", "eth0", "02:00:00:00:00:05"))
+    assert world.answers.held == {ADDRESS}
+
+
 # --- leave to take
 
 

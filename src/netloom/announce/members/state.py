@@ -187,6 +187,11 @@ class Members:
         """Those who are alive."""
         return (peer for peer in self.peers.values() if self.is_alive(peer, now))
 
+    @property
+    def has_heard_nobody(self) -> bool:
+        """Whether there are others, and none was ever heard: they are dead, or heartbeats do not get through."""
+        return bool(self.peers) and all(peer.rank == (0, 0) for peer in self.peers.values())
+
     def has_majority(self, now: float) -> bool:
         """Whether those who are alive, with this node, are more than half of all."""
         return 2 * (1 + sum(1 for _ in self.live(now))) > 1 + len(self.peers)
