@@ -14,6 +14,7 @@ from netloom.api.selectors import Selector
 from netloom.model.addresses.ranges import alone, holds, is_within, overlap
 from netloom.model.claims import Seniority, seniority
 from netloom.model.provenance import Finding, Source, source_of
+from netloom.model.selecting import read_selector
 from netloom.units import Addr, Cidr, parse_cidr
 
 SIZES = {4: (20, 32), 6: (112, 128)}
