@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from netloom.model.gateways.migrate.made import Loss, Weight
 from netloom.model.gateways.migrate.outcome import Outcome, Sample
 
+_NOT_FOUND = 404
 Asked = Callable[[Sample], Outcome]
 
 
@@ -64,6 +65,9 @@ def _listed(sample: Sample, old: Outcome, new: Outcome, losses: Iterable[Loss]) 
         if is_here and (
             sample.boundary in loss.boundaries or (loss.weight is Weight.LOST and not loss.boundaries)
         ):
+            return loss.words
+        is_host = loss.place == (sample.about[0], "") and bool(sample.about[0])
+        if is_host and old.status == _NOT_FOUND and sample.boundary in loss.boundaries:
             return loss.words
         if is_mine and loss.place == ("", "") and sample.boundary in loss.boundaries:
             return loss.words

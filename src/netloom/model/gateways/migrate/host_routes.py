@@ -26,6 +26,7 @@ _SERVICE = re.compile(r"\.?[A-Za-z_][A-Za-z_0-9]*(\.[A-Za-z_][A-Za-z_0-9]*)*")
 _METHOD = re.compile(r"[A-Za-z_][A-Za-z_0-9]*")
 _EVERYTHING = PathMade({"type": "PathPrefix", "value": "/"})
 _ROOT = PathMade({"type": "Exact", "value": "/"})
+_WITHIN_HOST = tuple(one for one in Boundary if one is not Boundary.OTHER_HOST)
 _GRPC = ("GRPC", "GRPCS")
 _TLS = ("HTTPS", "GRPCS")
 
@@ -60,6 +61,9 @@ class HostRoutes:
         self._taken: dict[tuple[str, str, str], Old] = {}
         self._defaults: dict[str, Old] = {}
         self._hosts = {host for one in olds for host in one.hosts}
+        self._has_any = any(
+            not one.is_on("canary") and ("" in one.hosts or (not one.hosts and one.default)) for one in olds
+        )
         self._tls_verified: set[OldBackend] = set()
         for one in olds:
             for path in one.paths if one.is_on("canary") else ():
@@ -83,7 +87,15 @@ class HostRoutes:
             paths = self._paths(old, host)
             found += self._host(old, host, name, paths, base, redirect)
             self._around(old, host, name)
+            self._fall_through(old, host, [path for path, _ in paths])
         return found
+
+    def _fall_through(self, old: Old, host: str, paths: Sequence[OldPath]) -> None:
+        """Rules of any host are asked for what no path of a host takes: Gateway API has no end of a host's rules."""
+        is_whole = any(path.path == "/" and path.kind != "Exact" for path in paths)
+        if host and self._has_any and not is_whole:
+            says = f"what no path of {host} takes goes to the rules of any host; it was answered with 404"
+            self._made.change(old, "spec.rules", host, says, _WITHIN_HOST, (host, ""))
 
     def _base(self, old: Old) -> Rule:
         timeouts = timeouts_of(old, self._made)

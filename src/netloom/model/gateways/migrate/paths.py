@@ -86,6 +86,14 @@ def _expression(old: Old, path: OldPath, made: Made) -> PathMade | None:
 
 
 def _rewritten(old: Old, path: OldPath, target: str, made: Made) -> PathMade | None:
+    if not target.startswith("/"):
+        made.lose(
+            old,
+            "rewrite-target",
+            "does not begin with /: its paths are left out",
+            place=(path.host, path.path),
+        )
+        return None
     if "$" not in target:
         whole = {"path": {"type": "ReplaceFullPath", "replaceFullPath": target}}
         found = _pattern(old, path, made)
