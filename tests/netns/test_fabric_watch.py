@@ -129,6 +129,20 @@ async def test_a_bridge_and_plain_routes_come_back_and_strangers_stay_as_they_ar
                 assert foreign in rtnl.routes()
 
 
+async def test_routes_come_back_after_the_node_s_interface_was_down():
+    with fabric_net(L2) as net:
+        node = net.nodes[0]
+        async with watched(node) as watch:
+            with Rtnl(node.host.netns_fd) as rtnl:
+                routes = set(rtnl.routes(201))
+                assert len(routes) == 2
+                rtnl.set_down("eth0")
+                assert rtnl.routes(201) == []
+                rtnl.set_up("eth0")
+                await next_look(watch)
+                assert set(rtnl.routes(201)) == routes
+
+
 async def test_what_is_a_loss():
     peer = ipaddress.ip_network("10.244.2.0/24")
     none, fabric = MeasuredFabric(FabricOfWays({})), MeasuredFabric(Nothing())

@@ -18,10 +18,10 @@ from netloom.fabric.egress.apply import EgressPaths
 from netloom.fabric.measured import MeasuredFabric
 from netloom.linux import rtmsg
 from netloom.linux.netlink import NETLINK_ROUTE, Message, NetlinkSocket
-from netloom.linux.rtmsg_notices import gone_far_end, gone_neighbour
+from netloom.linux.rtmsg_notices import gone_far_end, gone_neighbour, has_come_up
 from netloom.metrics import Sample, counter
 from netloom.model.state import NetworkState
-from netloom.program.names import EGRESS_LINK, EGRESS_ROUTE_PROTOCOL, FABRIC_LINK_PREFIX
+from netloom.program.names import EGRESS_LINK, EGRESS_ROUTE_PROTOCOL, FABRIC_LINK_PREFIX, POD_LINK_PREFIX
 
 log = logging.getLogger(__name__)
 
@@ -125,10 +125,15 @@ class FabricWatch:
 
 
 def is_loss(message: Message, fabric: MeasuredFabric) -> bool:
-    """Whether something of a fabric may have gone: an interface of its, or one set down or changed; a route to a peer; a neighbour."""
+    """Whether something of a fabric may have gone: an interface of its, or one set down or changed; a route to a peer; a neighbour.
+
+    So may all routes of an interface that was down meanwhile.
+    """
     if message.type in (rtmsg.RTM_NEWLINK, rtmsg.RTM_DELLINK):
         name = rtmsg.read_link(message).name
-        return name.startswith(FABRIC_LINK_PREFIX) or name == EGRESS_LINK
+        if name.startswith(FABRIC_LINK_PREFIX) or name == EGRESS_LINK:
+            return True
+        return has_come_up(message) and not name.startswith(POD_LINK_PREFIX)
     if message.type == rtmsg.RTM_DELROUTE:
         route = rtmsg.read_route(message, {})
         return route is not None and (

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+import struct
 
 from netloom.linux.netlink import Message, attributes
-from netloom.linux.rtmsg import RTM_DELNEIGH
+from netloom.linux.rtmsg import RTM_DELNEIGH, RTM_NEWLINK
 from netloom.units import Addr
 
+_IFINFO = struct.Struct("=8xII")
+"""Of struct ifinfomsg: the flags, and which of them have changed."""
+_IFF_UP = 1
 _NDMSG_BYTES = 12
 _NDA_DST = 1
 _FAMILIES: dict[int, int] = {socket.AF_INET: 4, socket.AF_INET6: 16}
+
+
+def has_come_up(message: Message) -> bool:
+    """Whether an interface has been set up that was down: the kernel tells of none of the IPv4 routes that went when it was set down."""
+    if message.type != RTM_NEWLINK or len(message.body) < _IFINFO.size:
+        return False
+    flags, changed = _IFINFO.unpack_from(message.body)
+    return bool(flags & changed & _IFF_UP)
 
 
 def gone_neighbour(message: Message) -> Addr | None:
