@@ -130,6 +130,7 @@ class Answerer:
             return
         for address in self._held.keys() - wanted:
             del self._held[address]
+            self._defended.pop(address, None)
             self._places.pop(address, None)
             if (due := self._due.pop(address, None)) is not None:
                 due.cancel()
@@ -139,11 +140,6 @@ class Answerer:
             self._nics = self._read_nics()  # one may have come up with what made us take them
         self._place()
         for address in taken:
-            self._announce(address, 0)
-
-    def announce_again(self, address: Addr) -> None:
-        """Tell everybody anew: another has answered for it meanwhile."""
-        if address in self._held:
             self._announce(address, 0)
 
     # --- the kernel

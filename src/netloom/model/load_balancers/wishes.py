@@ -25,7 +25,6 @@ VERSIONS: Mapping[str, int] = {"IPv4": 4, "IPv6": 6}
 WORDS: Mapping[int, str] = {4: Family.V4.address_type, 6: Family.V6.address_type}
 POOL_FIELD = f"metadata.annotations[{POOL_ANNOTATION}]"
 ADDRESSES_FIELD = f"metadata.annotations[{ADDRESSES_ANNOTATION}]"
-SHARE_FIELD = f"metadata.annotations[{SHARE_ANNOTATION}]"
 
 
 class Sharing(msgspec.Struct, frozen=True):
