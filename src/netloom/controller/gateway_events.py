@@ -53,14 +53,14 @@ class GatewayEvents:
             self._some.set()
 
     async def run(self) -> None:
-        """Tell until cancelled."""
+        """Tell until cancelled. Who may not write waits for new findings; the next run tells of what is left."""
         while True:
-            await self._some.wait()
-            self._some.clear()
-            while self._since:
+            while self._since and self._may_write():
                 # not a wait for something that has an event: that it holds is what is waited for
                 await asyncio.sleep(HOLDS_S)
                 self.tell()
+            self._some.clear()
+            await self._some.wait()
 
     def tell(self) -> None:
         """Tell of what has held for long enough."""

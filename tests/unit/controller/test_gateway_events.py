@@ -1,5 +1,9 @@
 """What is told of findings: once, when it has held, and again when it came back."""
 
+import asyncio
+
+import pytest
+
 from netloom.controller.gateway_events import HOLDS_S, MOST_OF_ONE_OBJECT, GatewayEvents
 from netloom.model.provenance import Finding, Source
 
@@ -64,3 +68,32 @@ def test_of_one_object_only_some_are_told_and_of_an_unknown_one_none():
 def test_who_does_not_lead_tells_nothing():
     later, _ = world(may_write=lambda: False)
     assert later(HOLDS_S, finding()) == []
+
+
+@pytest.mark.looptime
+async def test_who_does_not_lead_does_not_look_each_second_and_who_leads_again_tells_what_was_left():
+    asked, leads = [], False
+
+    def may_write():
+        asked.append(1)
+        return leads
+
+    recorder, clock = Recorder(), Ticks()
+    clock.monotonic = asyncio.get_running_loop().time
+    events = GatewayEvents(recorder, may_write=may_write, clock=clock)
+    events.take([finding()])
+    async with asyncio.TaskGroup() as tasks:
+        telling = tasks.create_task(events.run())
+        await asyncio.sleep(60)
+        telling.cancel()
+    assert len(asked) <= 2
+    assert recorder.told == []
+    leads = True
+    async with asyncio.TaskGroup() as tasks:
+        telling = tasks.create_task(events.run())
+        await asyncio.sleep(2 * HOLDS_S)
+        assert len(recorder.told) == 1
+        events.take([finding(), finding(1)])
+        await asyncio.sleep(2 * HOLDS_S)
+        assert len(recorder.told) == 2
+        telling.cancel()
