@@ -121,6 +121,12 @@ async def test_a_service_that_decides():
         seen = judge.asked[0]
         assert (seen["path"], seen["host"], seen["headers"]["cookie"]) == ("/check", "shop.example", ["c=1"])
         assert seen["headers"]["x-original-uri"] == ["/x?y"]
+        said = ("X-Netloom-Method: OPTIONS", "X-NETLOOM-LANE: bnone", "x-netloom-more: 1")
+        forged = await ask(port, "/", "-d", "x", *(word for one in said for word in ("-H", one)))
+        assert (forged.status, forged.said["method"]) == (200, "POST")
+        assert judge.asked[-1]["method"] == "POST", "asked as the client asks, not as it says that it does"
+        for one in (forged.said, judge.asked[-1]):
+            assert not [name for name in one["headers"] if name.startswith("x-netloom")]
         judge.statuses = [401]
         refused = await ask(port, "/")
         assert (refused.status, refused.header("www-authenticate")) == (401, "Custom")
@@ -128,7 +134,7 @@ async def test_a_service_that_decides():
             plan([shop(port, rule("/", traffic=Traffic(external=external)))], pools[0], pool("shop/judge/80"))
         )
         assert (await ask(port, "/")).status == 503, "where nobody decides, nobody passes"
-        assert len(a.asked) == 1
+        assert len(a.asked) == 2
 
 
 async def test_rates_and_lists_of_clients():

@@ -12,7 +12,8 @@ local copies = 0
 local function headers_of(txn)
   local found = {}
   for name, values in pairs(txn.http:req_get_headers()) do
-    if not not_passed[name] then
+    -- names of ours are instructions to the socket "inner": a client has none to give
+    if not not_passed[name] and name:lower():sub(1, 10) ~= "x-netloom-" then
       local list = {}
       for i = 0, #values do list[#list + 1] = values[i] end
       found[name] = list

@@ -103,6 +103,8 @@ def _lines(door: HttpDoor, settings: Settings, *, has_shares: bool) -> Iterator[
     names = Names(door.hosts)
     if door.has_many:
         yield from _session_lines(door)
+    # what we tell ourselves inside (``gateway.lua``) nobody else tells us
+    yield "http-request del-header x-netloom- -m beg"
     yield "http-request set-header x-forwarded-for %[src]"
     yield f"http-request set-header x-forwarded-proto {'https' if door.crt_list else 'http'}"
     # what stands before the path in the key must be a host and nothing else
