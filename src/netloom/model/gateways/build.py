@@ -88,7 +88,12 @@ class Gateways:
             )
         )
         is_found = self._find(
-            (*self._gateways.findings(frames), *self._routes.findings(routes.keys), *ingress.findings)
+            (
+                *self._gateways.findings(frames),
+                *self._routes.findings(routes.keys),
+                *ingress.findings,
+                *self._traffic.findings(touched),
+            )
         )
         self._built = Built(
             plan,

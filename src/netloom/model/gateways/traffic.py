@@ -1,6 +1,6 @@
 """TrafficPolicies by what they are for: of several the oldest counts, field by field, and one for a section before one for the whole object.
 
-Comes in: policies, Secrets, grants. Goes out: what holds for an object (``TrafficLookup``), and every policy's status. A policy that cannot be used as
+Comes in: policies, Secrets, grants. Goes out: what holds for an object (``TrafficLookup``), every policy's status and Findings. A policy that cannot be used as
 written refuses the requests that it is for. Not here: reading one policy (``traffic_spec.py``), attaching routes.
 """
 
@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from netloom.api.core import Secret
 from netloom.api.gateway import GROUP as GATEWAY_GROUP
-from netloom.api.gateway import ObjectReference, read_spec
+from netloom.api.gateway import GatewaySpec, ObjectReference, read_spec
+from netloom.api.gateway_routes import GRPCRouteSpec, HTTPRouteSpec
 from netloom.api.traffic import TrafficPolicy, TrafficPolicySpec
 from netloom.model.gateways.grants import Grants
 from netloom.model.gateways.plan import Traffic
@@ -22,6 +23,7 @@ from netloom.model.gateways.pools import PoolRefs
 from netloom.model.gateways.status import CONTROLLER, condition
 from netloom.model.gateways.traffic_spec import SpecReader
 from netloom.model.gateways.view import GatewayView
+from netloom.model.provenance import Finding, source_of
 from netloom.units import ObjectKey
 
 _GROUPS = {
@@ -107,12 +109,16 @@ class TrafficPolicies:
         return joined(first, second)
 
     def statuses(self, view: GatewayView, pools: PoolRefs) -> Mapping[ObjectKey, dict[str, Any]]:
-        """``status`` of every policy: one ancestor for each target."""
+        """``status`` of every policy: one ancestor for each target that can be named."""
         return {
             key: {"ancestors": [self._ancestor(policy, ref, view, pools) for ref in refs]}
             for key, policy in self._policies.items()
-            if (refs := read_spec(policy, TrafficPolicySpec).value.target_refs)
+            if (refs := [ref for ref in _targets(policy) if ref.kind and ref.name])
         }
+
+    def findings(self) -> Mapping[ObjectKey, tuple[Finding, ...]]:
+        """Targets that cannot be read: no status has a place for what names nothing."""
+        return {key: found for key, policy in self._policies.items() if (found := _unread_targets(policy))}
 
     def _note(self, namespace: str, spec: TrafficPolicySpec) -> None:
         for part in (spec.basic_auth, spec.jwt):
@@ -155,8 +161,8 @@ class TrafficPolicies:
         key = ObjectKey(policy.metadata.namespace, ref.name)
         if _GROUPS.get(ref.kind) != ref.group:
             return "Invalid", f"{ref.group}/{ref.kind} is no kind that a TrafficPolicy can be for"
-        if not _is_there(ref, key, view):
-            return "TargetNotFound", f"{ref.kind} {key} is not there"
+        if problem := _missing(ref, key, view):
+            return "TargetNotFound", problem
         read = self._reader.read(policy, pools)
         if not isinstance(read, Traffic):
             refused = "; requests are refused until it is put right"
@@ -206,11 +212,43 @@ def _age(policy: TrafficPolicy) -> tuple[str, ObjectKey]:
     return policy.metadata.creation_timestamp or "~", policy.key
 
 
-def _is_there(ref: ObjectReference, key: ObjectKey, view: GatewayView) -> bool:
+def _targets(policy: TrafficPolicy) -> tuple[ObjectReference, ...]:
+    return read_spec(policy, TrafficPolicySpec).value.target_refs
+
+
+def _unread_targets(policy: TrafficPolicy) -> tuple[Finding, ...]:
+    reading = read_spec(policy, TrafficPolicySpec)
+    whole = (one for one in reading.unread if one.field == "spec")
+    hint = "write group, kind and name of what the policy is for; until then it may be for nothing"
+    return tuple(
+        Finding(source_of("TrafficPolicy", policy.metadata, one.field), one.problem, hint)
+        for one in (*whole, *reading.under("spec.targetRefs"))
+    )
+
+
+def _missing(ref: ObjectReference, key: ObjectKey, view: GatewayView) -> str:
+    """Why there is nothing that a target means; empty: there is."""
     kinds: Mapping[str, Iterable[ObjectKey]] = {
         "Gateway": view.gateways,
         "HTTPRoute": view.http_routes,
         "GRPCRoute": view.grpc_routes,
         "Ingress": view.ingresses,
     }
-    return key in kinds.get(ref.kind, ())
+    if key not in kinds.get(ref.kind, ()):
+        return f"{ref.kind} {key} is not there"
+    if not ref.section_name or ref.section_name in _sections(ref.kind, key, view):
+        return ""
+    part = {"Gateway": "listener of HTTP or HTTPS", "Ingress": "section"}.get(ref.kind, "rule")
+    return f'{ref.kind} {key} has no {part} "{ref.section_name}", so the policy is for nothing'
+
+
+def _sections(kind: str, key: ObjectKey, view: GatewayView) -> set[str]:
+    """Names of the parts of an object that requests come through."""
+    if kind == "Gateway":
+        listeners = read_spec(view.gateways[key], GatewaySpec).value.listeners
+        return {one.name for one in listeners if one.protocol in ("HTTP", "HTTPS")}
+    if kind == "HTTPRoute":
+        return {rule.name for rule in read_spec(view.http_routes[key], HTTPRouteSpec).value.rules or ()}
+    if kind == "GRPCRoute":
+        return {rule.name for rule in read_spec(view.grpc_routes[key], GRPCRouteSpec).value.rules}
+    return set()

@@ -6,17 +6,23 @@ import msgspec
 import pytest
 
 from netloom.api.core import Secret, Service
-from netloom.api.gateway import HTTPRoute
+from netloom.api.gateway import Gateway, GRPCRoute, HTTPRoute
 from netloom.api.traffic import TrafficPolicy
+from netloom.model.gateways.build import Gateways
 from netloom.model.gateways.grants import Grants
 from netloom.model.gateways.plan import Outliers, RateLimit, Traffic
 from netloom.model.gateways.pools import PoolRefs
 from netloom.model.gateways.traffic import TrafficPolicies
-from netloom.model.gateways.view import GatewayView
+from netloom.model.gateways.view import GatewayChanges, GatewayView
 from netloom.units import ObjectKey
 
 ROUTE = {"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "name": "web"}
 KEY = ObjectKey("shop", "web")
+WEB = {"metadata": {"namespace": "shop", "name": "web"}, "spec": {"rules": [{"name": "pay"}, {}]}}
+EDGE = {
+    "metadata": {"namespace": "shop", "name": "edge"},
+    "spec": {"listeners": [{"name": "web", "protocol": "HTTP"}, {"name": "db", "protocol": "TCP"}]},
+}
 HASH = "$6$salt$hash"
 
 
@@ -46,7 +52,9 @@ class World:
     def __init__(self, *policies, secrets=()):
         self.view = GatewayView(
             traffic={one.key: one for one in policies},
-            http_routes={KEY: msgspec.convert({"metadata": {"namespace": "shop", "name": "web"}}, HTTPRoute)},
+            gateways={ObjectKey("shop", "edge"): msgspec.convert(EDGE, Gateway)},
+            http_routes={KEY: msgspec.convert(WEB, HTTPRoute)},
+            grpc_routes={KEY: msgspec.convert(WEB, GRPCRoute)},
             services={one.key: one for one in (service("shop", "auth"), service("far", "auth"))},
             secrets={one.key: one for one in secrets},
         )
@@ -66,6 +74,43 @@ def test_nothing_is_said_of_what_no_policy_is_for():
     world = World(policy("p", refs=({**ROUTE, "name": "other"},), maxBodyBytes=5))
     assert world.about() is None
     assert world.said("p")[:2] == ("False", "TargetNotFound")
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "section", "is_there"),
+    [
+        ("HTTPRoute", "web", "pay", True),
+        ("HTTPRoute", "web", "pya", False),
+        ("GRPCRoute", "web", "pay", True),
+        ("GRPCRoute", "web", "pya", False),
+        ("Gateway", "edge", "web", True),
+        ("Gateway", "edge", "wbe", False),
+        ("Gateway", "edge", "db", False),
+    ],
+)
+def test_a_section_that_is_not_there_is_told(kind, name, section, is_there):
+    ref = {"group": ROUTE["group"], "kind": kind, "name": name, "sectionName": section}
+    status, reason, message = World(policy("p", refs=[ref], maxBodyBytes=5)).said("p")
+    assert (status, reason) == (("True", "Accepted") if is_there else ("False", "TargetNotFound"))
+    assert is_there or f'"{section}"' in message
+
+
+@pytest.mark.parametrize(
+    ("refs", "field"),
+    [
+        ("web", "spec.targetRefs"),
+        ([{**ROUTE, "kind": 5}], "spec.targetRefs[0].kind"),
+        ([5], "spec.targetRefs[0]"),
+    ],
+)
+def test_targets_that_cannot_be_read_are_told(refs, field):
+    one = policy("p", maxBodyBytes=5)
+    broken = msgspec.structs.replace(one, spec={**one.spec, "targetRefs": refs})
+    gateways = Gateways(GatewayView(traffic={one.key: broken}))
+    (finding,) = gateways.built.findings
+    assert str(finding.source) == f"TrafficPolicy shop/p: {field}"
+    assert not gateways.built.statuses  # no ancestor has a name
+    assert gateways.update(GatewayChanges(traffic={one.key: one})).findings == ()
 
 
 def test_everything_that_a_policy_can_say():
