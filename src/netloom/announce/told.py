@@ -74,11 +74,14 @@ class ToldGone:
         self._path = path
         self._on_change = on_change
         self._forgetting: asyncio.TimerHandle | None = None
+        self._problem = ""
+        self._has_forgotten = False
 
     async def run(self) -> None:
         """Until cancelled; the speaker may come, go and come again."""
         failures = 0
         while self._path:
+            self._problem = "it has ended"
             try:
                 async with contextlib.aclosing(follow(Path(self._path), QUESTION)) as told:
                     async for document in told:
@@ -86,7 +89,7 @@ class ToldGone:
                         self._stop_forgetting()
                         self._on_change(msgspec.json.decode(document, type=frozenset[str]))
             except (NetloomError, msgspec.MsgspecError) as error:
-                log.debug("the speaker tells of no dead nodes: %s", error)
+                self._problem = str(error)
             self._forget_soon()
             await asyncio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
             failures += 1
@@ -94,9 +97,17 @@ class ToldGone:
     def _forget_soon(self) -> None:
         if self._forgetting is None:
             loop = asyncio.get_running_loop()
-            self._forgetting = loop.call_later(_REMEMBERED_S, self._on_change, frozenset())
+            self._forgetting = loop.call_later(_REMEMBERED_S, self._forget)
+
+    def _forget(self) -> None:
+        log.warning("the speaker tells of no dead nodes, nobody is held dead by its word: %s", self._problem)
+        self._has_forgotten = True
+        self._on_change(frozenset())
 
     def _stop_forgetting(self) -> None:
+        if self._has_forgotten:
+            log.info("the speaker tells of dead nodes again")
+        self._has_forgotten = False
         if self._forgetting is not None:
             self._forgetting.cancel()
             self._forgetting = None

@@ -78,6 +78,8 @@ class Leader:
         self._seen: tuple[str, float] = ("", 0.0)
         self._held: Lease | None = None
         self._until = float("-inf")
+        self._said = ""
+        """Why the Lease cannot be had, as it was told last."""
 
     @property
     def is_leading(self) -> bool:
@@ -115,10 +117,8 @@ class Leader:
             await asyncio.sleep(min(left, self._terms.retry_s))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(max(0.0, self._until - self._clock.monotonic())):
-                    if not await self._tries():
-                        if self._held is None:
-                            return
-                        log.info("Lease %s could not be renewed, tried again", self._key)
+                    if not await self._tries() and self._held is None:
+                        return
         self._held = None
 
     async def _tries(self) -> bool:
@@ -128,16 +128,29 @@ class Leader:
             lease = self._held or await self._read()
             if lease is not None and not self._is_ours_to_take(lease):
                 self._held = None
+                self._tell("")
                 return False
             self._held = await self._write(lease)
-        except (Conflict, AlreadyExists, NotFound) as error:
+        except (Conflict, AlreadyExists) as error:
             log.debug("%s", error)
             return await self._look_again()
+        except NotFound as error:  # it was deleted; or there can be none
+            self._tell("" if self._held else str(error))
+            return await self._look_again()
         except NetloomError as error:
-            log.debug("%s", error)
+            self._tell(str(error))
             return False
+        self._tell("")
         self._until = began + self._terms.deadline_s
         return True
+
+    def _tell(self, problem: str) -> None:
+        """Each problem at its first time; that there is none, where there was one."""
+        if problem and problem != self._said:
+            log.warning("Lease %s can be neither taken nor renewed, tried again: %s", self._key, problem)
+        elif self._said and not problem:
+            log.info("Lease %s can be reached again", self._key)
+        self._said = problem
 
     async def _look_again(self) -> bool:
         """Somebody else wrote; whether they took it from us is in what they wrote."""
@@ -145,7 +158,8 @@ class Leader:
             return False
         try:
             lease = await self._read()
-        except NetloomError:
+        except NetloomError as error:
+            self._tell(str(error))
             return False
         still_ours = lease is not None and lease.spec.holder_identity == self._identity
         self._held = lease if still_ours else None

@@ -48,7 +48,8 @@ async def test_a_follower_hears_what_there_is_and_what_changes():
     await late.aclose()
 
 
-async def test_the_agent_hears_a_speaker_and_forgets_one_that_stays_away(tmp_path, monkeypatch):
+async def test_the_agent_hears_a_speaker_and_forgets_one_that_stays_away(tmp_path, monkeypatch, caplog):
+    caplog.set_level("INFO", logger=told.__name__)
     monkeypatch.setattr(told, "_REMEMBERED_S", 0.05)
     path, heard, ended = tmp_path / "s.sock", Heard(), asyncio.Event()
 
@@ -61,11 +62,15 @@ async def test_the_agent_hears_a_speaker_and_forgets_one_that_stays_away(tmp_pat
     async with asyncio.TaskGroup() as tasks:
         agent = tasks.create_task(ToldGone(str(path), heard).run())
         assert await heard.next() == set()  # there is no speaker yet
+        assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert str(path) in caplog.text
         server = await asyncio.start_unix_server(speak, path)
         assert await heard.next() == {"node-2"}
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
         server.close()
         ended.set()
         assert await heard.next() == set()
+        assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
         agent.cancel()
 
 

@@ -11,7 +11,7 @@ from netloom.controller.leader import LEASE, Leader, Terms
 from netloom.errors import AlreadyExists, NotFound, Unavailable
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import ClientConfig
-from netloom.kube.status import Conflict
+from netloom.kube.status import Conflict, Denied
 
 pytestmark = pytest.mark.looptime
 TERMS = Terms()
@@ -48,11 +48,14 @@ class Line(KubeClient):
         super().__init__(ClientConfig(server="http://localhost"))
         self.shelf = shelf
         self.is_cut = False
+        self.denied = ""
         self.delay = 0.0
 
     async def _arrives(self):
         if self.is_cut:
             raise Unavailable("away")
+        if self.denied:
+            raise Denied(self.denied)
         if self.delay:
             await asyncio.sleep(self.delay)
 
@@ -155,6 +158,40 @@ async def test_who_cannot_renew_stops_before_anybody_else_begins():
         one.line.is_cut = False
         await asyncio.sleep(60)
         assert len(one.began) == 1
+
+
+def told(caplog):
+    return [
+        (record.levelname, record.args[-1])
+        for record in caplog.records
+        if "reached" in record.msg or "neither" in record.msg
+    ]
+
+
+async def test_why_a_lease_cannot_be_had_is_told_once_and_when_it_can(caplog):
+    caplog.set_level("INFO", logger="netloom.controller.leader")
+    one = Controller(Shelf(), "one")
+    one.line.denied = "leases are not for you"
+    async with running(one):
+        await asyncio.sleep(60)
+        assert told(caplog) == [("WARNING", "leases are not for you")]
+        one.line.denied = "nor today"
+        await asyncio.sleep(60)
+        assert told(caplog)[1:] == [("WARNING", "nor today")]
+        one.line.denied = ""
+        await asyncio.sleep(60)
+        assert told(caplog)[2:] == [("INFO", LEASE)]
+        one.line.is_cut = True
+        await asyncio.sleep(60)
+        assert told(caplog)[3:] == [("WARNING", "away")]
+
+
+async def test_who_waits_for_another_says_nothing(caplog):
+    shelf = Shelf()
+    one, two = Controller(shelf, "one"), Controller(shelf, "two")
+    async with running(one, two):
+        await asyncio.sleep(60)
+    assert told(caplog) == []
 
 
 async def test_a_request_that_hangs_is_no_renewal():
