@@ -84,11 +84,19 @@ class DnsRelay:
                         up_reader, up_writer = await asyncio.open_connection(host, port)
                 except OSError:
                     continue
-                with contextlib.closing(up_writer), contextlib.suppress(OSError):
-                    async with asyncio.timeout(IDLE_S), asyncio.TaskGroup() as group:
-                        group.create_task(carry(reader, up_writer))
-                        group.create_task(carry(up_reader, writer))
+                with contextlib.closing(up_writer):
+                    await _both_ways((reader, up_writer), (up_reader, writer))
                 return
+
+
+async def _both_ways(*ways: tuple[asyncio.StreamReader, asyncio.StreamWriter]) -> None:
+    """For a while; what fails ends it."""
+    try:
+        async with asyncio.timeout(IDLE_S), asyncio.TaskGroup() as group:
+            for reader, writer in ways:
+                group.create_task(carry(reader, writer))
+    except* OSError as errors:  # TimeoutError is one
+        log.debug("relay: %s", errors.exceptions)
 
 
 async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -98,4 +106,7 @@ async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             writer.write(data)
             await writer.drain()
         if writer.can_write_eof():
-            writer.write_eof()
+            with contextlib.suppress(
+                OSError
+            ):  # ENOTCONN, which is no ConnectionError: it was reset meanwhile
+                writer.write_eof()

@@ -1,6 +1,7 @@
 """A port of the host that leads to a Service: bytes both ways, ends one by one, and the address of the moment."""
 
 import asyncio
+import errno
 import socket
 from contextlib import asynccontextmanager
 
@@ -9,6 +10,7 @@ import pytest
 from netloom.errors import NotFound
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import ClientConfig
+from netloom.local.outside import published as published_module
 from netloom.local.outside.publication import Publication
 from netloom.local.outside.published import Published
 from netloom.units import ObjectKey, parse_addr
@@ -20,8 +22,10 @@ class OneService(KubeClient):
     def __init__(self, *addresses):
         super().__init__(ClientConfig(server="http://localhost"))
         self.addresses = addresses
+        self.asked = 0
 
     async def get(self, resource, key):
+        self.asked += 1
         if self.addresses is None:
             raise NotFound(f"{resource.kind} {key}")
         return {"status": {"loadBalancer": {"ingress": [{"ip": ip} for ip in self.addresses]}}}
@@ -66,6 +70,13 @@ async def ask(place, text):
         writer.close()
 
 
+async def answer_or_reset(place, text):
+    try:
+        return await ask(place, text)
+    except ConnectionResetError:
+        return ""
+
+
 async def test_bytes_both_ways_and_the_end_of_one_side_alone():
     async with published(OneService("127.0.0.2")) as place:
         assert await ask(place, "hello") == "127.0.0.2: hello"
@@ -73,12 +84,58 @@ async def test_bytes_both_ways_and_the_end_of_one_side_alone():
         assert many == [f"127.0.0.2: {f'{number}' * 9000}" for number in range(20)]
 
 
-async def test_an_address_that_changes_is_followed():
+async def test_connections_that_come_together_ask_for_the_address_once():
+    client = OneService("127.0.0.2")
+    async with published(client) as place:
+        await asyncio.gather(*(ask(place, "a") for _ in range(20)))
+    assert client.asked == 1
+
+
+async def test_an_address_that_changes_is_followed(monkeypatch):
+    monkeypatch.setattr(published_module, "ASKED_AGAIN_S", 0.0)
     client = OneService("127.0.0.2")
     async with published(client) as place:
         assert await ask(place, "a") == "127.0.0.2: a"
         client.addresses = ("127.0.0.3", "127.0.0.2")
         assert await ask(place, "b") == "127.0.0.3: b"
+
+
+async def test_an_address_that_nobody_answers_at_is_asked_for_again(caplog):
+    client = OneService("127.0.0.9")
+    async with published(client) as place:
+        with pytest.raises(ConnectionResetError):
+            await ask(place, "a")
+        client.addresses = ("127.0.0.2",)
+        assert await ask(place, "b") == "127.0.0.2: b"
+
+
+async def test_more_connections_than_there_may_be_are_turned_away_until_one_ends(monkeypatch, caplog):
+    monkeypatch.setattr(published_module, "MOST_CONNECTIONS", 1)
+    async with published(OneService("127.0.0.2")) as place:
+        reader, writer = await asyncio.open_connection(*place)
+        with pytest.raises(ConnectionResetError):
+            await ask(place, "b")
+        assert "1 connections at a time" in caplog.text
+        writer.write_eof()
+        assert await reader.read() == b"127.0.0.2: "
+        writer.close()
+        async with asyncio.timeout(5):
+            while not (answered := await answer_or_reset(place, "c")):
+                pass
+        assert answered == "127.0.0.2: c"
+
+
+@pytest.mark.parametrize("problem", [OSError(errno.EHOSTUNREACH, "no route"), TimeoutError()])
+async def test_a_connection_that_breaks_ends_and_nobody_hears_of_it_in_the_log(monkeypatch, caplog, problem):
+    async def breaks(_reader, _writer):
+        raise problem
+
+    async with published(OneService("127.0.0.2")) as place:
+        monkeypatch.setattr(published_module, "carry", breaks)
+        assert await answer_or_reset(place, "a") == ""
+        monkeypatch.undo()
+        assert await ask(place, "b") == "127.0.0.2: b"
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("addresses", [None, (), ("127.0.0.9",)])

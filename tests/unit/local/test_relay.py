@@ -1,6 +1,7 @@
 """The DNS relay on loopback: messages pass unchanged, and a resolver that is silent does not stop the next."""
 
 import asyncio
+import errno
 import select
 import socket
 import threading
@@ -92,6 +93,19 @@ async def test_a_silent_resolver_does_not_stop_the_next(resolver, monkeypatch):
 
 async def test_a_stream_passes(resolver):
     assert await running([resolver[1]], ask_by_stream) == b"IDanswer"
+
+
+async def test_an_end_that_can_be_told_to_nobody_any_more_is_none_the_less_one():
+    class Gone:
+        def can_write_eof(self):
+            return True
+
+        def write_eof(self):
+            raise OSError(errno.ENOTCONN, "not connected")
+
+    reader = asyncio.StreamReader()
+    reader.feed_eof()
+    await relay_module.carry(reader, Gone())
 
 
 def test_resolv_conf_gives_three_resolvers_at_most(tmp_path):
