@@ -139,6 +139,11 @@ async def test_without_a_node_packets_are_dropped_or_leave_as_others_do():
         assert await rig.seen(one.pod, Family.V4) == one.host.address
         await rig.put(egress_gateway())
         assert await rig.seen(one.pod, Family.V4) == EXIT
+        await rig.put(egress_gateway("way-out", "192.0.2.300"))
+        assert await rig.seen(one.pod, Family.V4, timeout_s=0.5) is None
+        assert await rig.seen(one.pod, Family.V6) == one.host.address_of(Family.V6)
+        await rig.put(egress_gateway())
+        assert await rig.seen(one.pod, Family.V4) == EXIT
 
 
 async def test_destinations_and_policies_count_at_the_node_of_the_pod():

@@ -4,7 +4,8 @@ Comes in: EgressGateways, Pods, Namespaces, Nodes, nodes that are held dead. Goe
 and Findings. Not here: what one gateway says (``gateways.py``).
 
 Of several gateways that select a pod the oldest counts, then the first by name, for each destination that it concerns. Of several addresses
-of a family each pod has one, by its name. In a family in which a gateway has no address it says nothing. Without gateways nothing is kept
+of a family each pod has one, by its name. In a family of which a gateway names no address it says nothing; where it names some and none can be
+used, nothing leaves. Without gateways nothing is kept
 but what is known of nodes and labels of namespaces.
 """
 
@@ -24,6 +25,7 @@ from netloom.model.claims import Changed, Claims
 from netloom.model.egress.gateways import Candidate, Gateway, Holding, holdings, read_candidate, read_gateway
 from netloom.model.egress.state import (
     MOST_EXITS,
+    NOBODYS,
     EgressDelta,
     EgressPod,
     EgressState,
@@ -34,7 +36,7 @@ from netloom.model.egress.state import (
 from netloom.model.held import take_over
 from netloom.model.inputs import Changes, ClusterView, NodeFacts
 from netloom.model.policy.pods import PodFacts, read_pod
-from netloom.model.provenance import Finding
+from netloom.model.provenance import Finding, Source
 from netloom.model.routes.ways import node_address_in
 from netloom.model.state import changed_values
 from netloom.units import Addr, Cidr, Family, ObjectKey, family_of
@@ -65,7 +67,7 @@ class EgressGateways:
     def refit(self, facts: NodeFacts) -> None:
         """Everything anew, for a node that is another now."""
         self._facts = facts
-        self._claims: Claims[Addr, EgressPod] = Claims(_undisputed)
+        self._claims: Claims[Addr, EgressPod] = Claims(_dispute)
         self._placed: dict[ObjectKey, frozenset[PodWay]] = {}
         """The ways of each pod, wherever it is."""
         self._counts: Counter[PodWay] = Counter()
@@ -177,26 +179,26 @@ class EgressGateways:
         self._ordered = sorted(self._gateways.values(), key=lambda one: one.seniority)
         gone = {one.name for one in self._gone.values()}
         self._holdings, self._held_findings = holdings(self._ordered, self._nodes.values(), gone)
-        called = numbers(self._holdings)
+        called = numbers(itertools.islice(self._holdings, MOST_EXITS))
         self._exits = {
             address: Exit(address, elected(str(address), one.live) or "", called[address], one.source)
             for address, one in self._holdings.items()
             if address in called
         }
+        self._held_findings += tuple(_too_many(one) for a, one in self._holdings.items() if a not in called)
         here = self._facts.name
         mine = frozenset(a for a, one in self._holdings.items() if here in one.candidates)
         ways = {
-            (gateway.name, address): PodWay(
-                gateway=gateway.source,
-                address=address,
-                source=gateway.source.at(field),
-                destinations=gateway.destinations,
-                excepts=gateway.excepts,
-                falls_back=gateway.falls_back,
-            )
+            (gateway.name, address): _way(gateway, address, field)
             for gateway in self._ordered
             for address, field in gateway.addresses.items()
         }
+        for gateway in self._ordered:
+            for family, nobodys in NOBODYS.items():
+                if gateway.is_about(family) and not self._exits.keys() & set(gateway.of_family(family)):
+                    way = _way(gateway, nobodys, gateway.field_of(family))
+                    ways[gateway.name, nobodys] = way
+                    self._exits.setdefault(nobodys, Exit(nobodys, "", 0, way.source))
         self._inside = (
             frozenset(a for one in self._nodes.values() for a in one.addresses) if ways else frozenset()
         )
@@ -263,8 +265,12 @@ class EgressGateways:
     def _ways_of(self, pod: ObjectKey, gateways: Iterable[Gateway], family: Family) -> tuple[PodWay, ...]:
         found = []
         for gateway in gateways:
-            given = [address for address in gateway.of_family(family) if address in self._exits]
-            usable = [address for address in given if not self._holdings[address].is_taken] or given
+            if not gateway.is_about(family):
+                continue
+            given = [one for one in gateway.of_family(family) if one in self._exits] or [NOBODYS[family]]
+            usable = [
+                one for one in given if one in self._holdings and not self._holdings[one].is_taken
+            ] or given
             address = elected(str(pod), map(str, usable)) if len(usable) > 1 else None
             for one in usable:
                 if address in (None, str(one)):
@@ -310,7 +316,7 @@ def numbers(addresses: Iterable[Addr]) -> dict[Addr, int]:
 def _share_destinations(one: Gateway, other: Gateway, families: Iterable[Family]) -> bool:
     excepts = (*one.excepts, *other.excepts)
     for family in families:
-        if not (one.of_family(family) and other.of_family(family)):
+        if not (one.is_about(family) and other.is_about(family)):
             continue
         for pair in itertools.product(_destinations(one, family), _destinations(other, family)):
             narrower = max(pair, key=lambda cidr: cidr.prefixlen)
@@ -335,6 +341,24 @@ def _is_within(inner: Cidr, outer: Cidr) -> bool:
     )
 
 
-def _undisputed(holder: EgressPod, loser: EgressPod) -> Finding:
-    """Two pods with one address are told of elsewhere (``disputes.address_dispute``)."""
-    raise NotImplementedError(f"{holder.pod} and {loser.pod}")
+def _way(gateway: Gateway, address: Addr, field: str) -> PodWay:
+    return PodWay(
+        gateway=gateway.source,
+        address=address,
+        source=gateway.source.at(field),
+        destinations=gateway.destinations,
+        excepts=gateway.excepts,
+        falls_back=gateway.falls_back,
+    )
+
+
+def _too_many(one: Holding) -> Finding:
+    problem = f"older gateways have {MOST_EXITS} addresses already, so nothing leaves by {one.address}"
+    return Finding(one.source, problem, "name fewer addresses in all gateways together")
+
+
+def _dispute(holder: EgressPod, loser: EgressPod) -> Finding:
+    """Of two pods with one address."""
+    source = Source("Pod", loser.pod.namespace, loser.pod.name, field="status.podIPs")
+    problem = f"Pod {holder.pod} has this address, too, and leaves the cluster with it"
+    return Finding(source, problem, f"see which of both is there: kubectl get pod -A, node {loser.node}")

@@ -4,7 +4,8 @@ Comes in: EgressGateways and Nodes. Goes out: what of them can be used, Findings
 elected of its candidates has it (``announcing/elect``). Not here: which pod has which address (``exits.py``).
 
 An address that several gateways name is the oldest one's: its nodes may have it. One that is a node's own, or a pod's, nobody may have.
-A selector or a list with a fault selects nobody, and holds no destination: who is meant is not known.
+A selector with a fault selects nobody: who is meant is not known. Where a destination cannot be read all that is outside is meant, and an address
+that cannot be used still means its family: what is to leave by it must not leave by another.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Gateway(msgspec.Struct, frozen=True):
     seniority: Seniority
     addresses: Mapping[Addr, str]
     """And the field that names each."""
+    unusable: Mapping[Family, str] = {}
+    """Families of addresses that are none to leave by, and the first field that names one of the family."""
     pods: Selector | None = None
     namespaces: Selector | None = None
     nodes: Selector | None = None
@@ -52,6 +55,15 @@ class Gateway(msgspec.Struct, frozen=True):
     def of_family(self, family: Family) -> tuple[Addr, ...]:
         """Its addresses of one family."""
         return tuple(address for address in self.addresses if family_of(address) is family)
+
+    def is_about(self, family: Family) -> bool:
+        """Whether it says anything of packets of this family."""
+        return family in self.unusable or any(family_of(address) is family for address in self.addresses)
+
+    def field_of(self, family: Family) -> str:
+        """The first field that names an address of this family, usable or not."""
+        usable = (self.addresses[address] for address in self.of_family(family))
+        return next(usable, "") or self.unusable[family]
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -82,12 +94,14 @@ def read_gateway(gateway: EgressGateway) -> Gateway:
     spec, subject = gateway.spec, source_of("EgressGateway", gateway.metadata)
     findings: list[Finding] = []
     addresses: dict[Addr, str] = {}
+    unusable: dict[Family, str] = {}
     for number, text in enumerate(spec.addresses):
         field = f"spec.addresses[{number}]"
         address = parse_addr(text)
         if address is None or not is_usable(address):
             hint = "write one that routers outside lead to the nodes, such as 192.0.2.10"
             findings.append(Finding(subject.at(field), f'"{text}" is no address to leave by', hint))
+            unusable.setdefault(_family_meant(text), field)
         else:
             addresses.setdefault(address, field)
     if spec.when_unavailable not in (DROP, NODE):
@@ -95,17 +109,23 @@ def read_gateway(gateway: EgressGateway) -> Gateway:
             f'"{spec.when_unavailable}" says nothing, so packets are dropped while nobody has an address'
         )
         findings.append(Finding(subject.at("spec.whenUnavailable"), problem, f'write "{DROP}" or "{NODE}"'))
-    destinations = _ranges(spec.destinations, subject, "destinations", findings)
+    destinations, is_read = _ranges(
+        spec.destinations, subject, "destinations", "it concerns all that is outside", findings
+    )
+    excepts, _ = _ranges(
+        spec.except_destinations, subject, "exceptDestinations", "nothing is left out for it", findings
+    )
     return Gateway(
         name=gateway.metadata.name,
         source=subject,
         seniority=seniority(gateway.metadata),
         addresses=addresses,
+        unusable=unusable,
         pods=read_selector(spec.pod_selector, subject.at("spec.podSelector"), findings),
         namespaces=read_selector(spec.namespace_selector, subject.at("spec.namespaceSelector"), findings),
         nodes=read_selector(spec.node_selector, subject.at("spec.nodeSelector"), findings),
-        destinations=destinations if spec.destinations else None,
-        excepts=_ranges(spec.except_destinations, subject, "exceptDestinations", findings),
+        destinations=destinations if spec.destinations and is_read else None,
+        excepts=excepts,
         falls_back=spec.when_unavailable == NODE,
         findings=tuple(findings),
     )
@@ -216,14 +236,24 @@ def is_usable(address: Addr) -> bool:
     )
 
 
-def _ranges(texts: Iterable[str], subject: Source, name: str, findings: list[Finding]) -> tuple[Cidr, ...]:
+def _family_meant(text: str) -> Family:
+    """Of an address, however wrong it is."""
+    return Family.V6 if ":" in text else Family.V4
+
+
+def _ranges(
+    texts: Iterable[str], subject: Source, name: str, follows: str, findings: list[Finding]
+) -> tuple[tuple[Cidr, ...], bool]:
+    """Those that can be read, and whether that is all of them."""
     found: dict[Cidr, None] = {}
+    is_read = True
     for number, text in enumerate(texts):
         cidr = parse_cidr(text)
         if cidr is None:
+            is_read = False
             hint = "write the range's first address and a prefix, such as 198.51.100.0/24"
             field = subject.at(f"spec.{name}[{number}]")
-            findings.append(Finding(field, f'"{text}" is no CIDR', hint))
+            findings.append(Finding(field, f'"{text}" is no CIDR, so {follows}', hint))
         else:
             found[cidr] = None
-    return tuple(found)
+    return tuple(found), is_read

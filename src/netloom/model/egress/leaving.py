@@ -18,7 +18,7 @@ import msgspec
 
 from netloom.api.core import Namespace, Pod
 from netloom.model.egress.settings import StaticRoute
-from netloom.model.egress.state import Exit, way_of
+from netloom.model.egress.state import NOBODYS, Exit, way_of
 from netloom.model.inputs import NodeFacts
 from netloom.model.provenance import Finding, Source, source_of
 from netloom.model.state import NetworkState, PodRange
@@ -96,7 +96,12 @@ def _by_gateway(state: NetworkState, pod: Addr, destination: Addr) -> Leaving | 
     if way is None or held is None or (way.falls_back and not held.node):
         return None
     at = f"which {held.node} has" if held.node else "which no node has now"
-    text = f"{way.gateway.subject}: by {way.address}, {at}"
+    by = (
+        "none of its addresses: none can be used"
+        if way.address in NOBODYS.values()
+        else f"{way.address}, {at}"
+    )
+    text = f"{way.gateway.subject}: by {by}"
     return Leaving(True, text, (way.gateway.at("spec.podSelector"), way.source), held)
 
 

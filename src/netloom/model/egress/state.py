@@ -21,6 +21,12 @@ V = TypeVar("V")
 MOST_EXITS = 4094
 """Addresses of all gateways together; the marks of packets have no room for more."""
 
+NOBODYS: Mapping[Family, Addr] = {
+    Family.V4: ipaddress.IPv4Address(0),
+    Family.V6: ipaddress.IPv6Address(0),
+}
+"""Stands for the address where a gateway means a family and has no usable one: no node ever has it, so nothing leaves by it."""
+
 
 class Exit(msgspec.Struct, frozen=True):
     """An address by which pods leave, and the node that has it: empty while nobody may."""
@@ -28,7 +34,7 @@ class Exit(msgspec.Struct, frozen=True):
     address: Addr
     node: str
     number: int
-    """What it is called in marks and tables of routes: from 1 to ``MOST_EXITS``."""
+    """What it is called in marks and tables of routes: from 1 to ``MOST_EXITS``; 0 for those of ``NOBODYS``."""
     source: Source
 
 

@@ -6,7 +6,7 @@ Comes in: a trail whose destination is no part of the cluster. Goes out: the bra
 from __future__ import annotations
 
 from netloom.model.egress.leaving import Leaving, address_outside, leaving, way_out
-from netloom.model.egress.state import Exit
+from netloom.model.egress.state import NOBODYS, Exit
 from netloom.model.provenance import Source
 from netloom.model.routes.ways import Way, outer_family, overhead, pod_mtu
 from netloom.model.walk.cluster import ClusterModel
@@ -55,6 +55,13 @@ def _by_gateway(cluster: ClusterModel, trail: Trail, found: Leaving, held: Exit)
     """To the node that has the address, where this one has it not; there the source is translated."""
     home = trail.node
     trail = trail.then(Stage.ROUTE, found.text, *found.sources)
+    if held.address in NOBODYS.values():
+        reason = (
+            "the gateway has no address of this family that can be used, and by another it must not leave"
+        )
+        return trail.ends(
+            Outcome.DROPPED, reason, "see the events of the gateway, and mend its addresses", found.sources
+        )
     if not held.node:
         reason = f"no node has {held.address}, and by another address it must not leave"
         source = held.source.at("spec.nodeSelector")

@@ -12,6 +12,7 @@ from netloom.api.egress import EgressAddress
 from netloom.api.meta import LabelSelector, LabelSelectorRequirement
 from netloom.model.announcing.elect import elected
 from netloom.model.announcing.gone import GoneNode
+from netloom.model.egress import exits
 from netloom.model.egress.exits import EgressGateways
 from netloom.model.egress.gateways import duties
 from netloom.model.egress.leaving import leaving
@@ -189,9 +190,61 @@ def test_what_cannot_be_meant_is_told(gateway, field, says):
     assert [(one.source.field, says in one.problem) for one in findings] == [(field, True)]
 
 
-def test_a_list_of_destinations_that_cannot_be_read_concerns_nothing():
-    state, _ = compute(egress_gateway("g", EXIT, destinations=("x",)))
-    assert exit_of(state) is None
+@pytest.mark.parametrize("written", [("198.51.100.0/33",), ("203.0.113.0/24", "x")])
+def test_a_destination_that_cannot_be_read_means_all_that_is_outside(written):
+    state, findings = compute(egress_gateway("g", EXIT, destinations=written))
+    assert exit_of(state) == EXIT
+    assert "it concerns all that is outside" in findings[0].problem
+
+
+def test_a_range_to_leave_out_that_cannot_be_read_leaves_nothing_out():
+    state, findings = compute(egress_gateway("g", EXIT, except_destinations=("198.51.100.0/33",)))
+    assert exit_of(state) == EXIT
+    assert [one.source.field for one in findings] == ["spec.exceptDestinations[0]"]
+
+
+OUTSIDE_OF = {4: OUTSIDE, 6: ip_address("2001:db8:c::7")}
+OWN_OF = {4: ip_address("10.244.1.7"), 6: ip_address("fd00:1::7")}
+
+
+@pytest.mark.parametrize("words", ["Drop", "Node"])
+@pytest.mark.parametrize(
+    ("addresses", "dropped"),
+    [
+        (("192.0.2.300",), {4}),
+        (("2001:db8::g",), {6}),
+        (("192.0.2.300", "2001:db8:1::10"), {4}),
+        (("127.0.0.1", "fe80::1"), {4, 6}),
+        (("172.30.0.13",), {4}),
+        ((EXIT, "192.0.2.300"), set()),
+        ((), set()),
+    ],
+)
+def test_a_family_that_is_meant_and_has_no_usable_address_is_dropped(words, addresses, dropped):
+    spec = {"when_unavailable": words, **({} if addresses else {"addresses": ()})}
+    state = Network.compute(b.view(*NODES, POD, egress_gateway("g", *addresses, **spec)), facts())
+    for family, destination in OUTSIDE_OF.items():
+        found = leaving(facts(), state, OWN_OF[family], destination)
+        is_dropped = found is not None and found.exit is not None and not found.exit.node
+        assert is_dropped is (family in dropped and words == "Drop")
+
+
+def test_an_address_for_which_there_is_no_number_is_told_and_dropped(monkeypatch):
+    monkeypatch.setattr(exits, "MOST_EXITS", 1)
+    state, findings = compute(egress_gateway("g", "192.0.2.51", EXIT, "2001:db8:1::10"))
+    assert exit_of(state) == "192.0.2.51"
+    way = way_of(state, OWN_OF[6], OUTSIDE_OF[6])
+    assert (str(way.source), state.exits[way.address].node) == ("EgressGateway g: spec.addresses[2]", "")
+    assert [one.source.field for one in findings] == ["spec.addresses[1]", "spec.addresses[2]"]
+
+
+def test_two_pods_with_one_address_are_one_finding():
+    network = EgressGateways(facts(), {})
+    twin = b.pod("shop/twin", "10.244.1.7", node="node-1", labels={"app": "billing"})
+    network._pods = {one.key: one for one in (POD, twin)}
+    network.update(b.changes(*NODES, POD, twin, egress_gateway("g", EXIT)))
+    (finding,) = network._claims.findings()
+    assert "has this address, too" in finding.problem
 
 
 def test_an_address_of_two_gateways_is_the_older_ones():
