@@ -193,7 +193,8 @@ class Bird:
             self._process = None
         argv = (self._program, "-f", "-c", str(self._config), "-s", str(self._socket))
         complaints = self._directory / "bird.err"
-        with complaints.open("wb") as stderr:
+        complaints.unlink(missing_ok=True)
+        with os.fdopen(os.open(complaints, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stderr:
             command = Command(argv=argv if is_first else (*argv, "-R"), stderr=stderr.fileno())
             self._process = await process.spawn(command, ns=self._namespaces)
         self.starts += 1
@@ -206,7 +207,10 @@ class Bird:
                     try:
                         self._control = await Control.connect(self._socket, self._ended)
                     except Unavailable:
-                        await asyncio.sleep(_TRY_AGAIN_S)
+                        # BIRD tells nobody when it listens, so it is tried again; that it has ended is an event
+                        with contextlib.suppress(TimeoutError):
+                            async with asyncio.timeout(_TRY_AGAIN_S):
+                                await self._process.wait()
         except TimeoutError as error:
             self.drop()
             raise Unavailable(f"BIRD does not answer at {self._socket}") from error
@@ -219,7 +223,8 @@ class Bird:
 def _write(path: Path, text: str) -> None:
     """As a whole or not at all, for root alone: passwords are in it."""
     try:
-        path.parent.mkdir(parents=True, mode=0o700, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.chmod(0o700)  # one that is there may be open to others
         new = path.with_suffix(".new")
         new.unlink(missing_ok=True)
         with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
