@@ -27,6 +27,7 @@ from tests.contract.gateway_world import (
     source,
 )  # fmt: skip
 
+from netloom.model.gateways.matching import Request, decide
 from netloom.model.gateways.plan import BasicAuth, Door, ExternalAuth, Host, Jwt, RateLimit, Rule, Traffic
 
 
@@ -217,6 +218,25 @@ async def test_nothing_is_smuggled():
             for one in a.asked
             if "content-length" in one["headers"] and "transfer-encoding" in one["headers"]
         ]
+
+
+async def test_no_other_spelling_of_a_path_walks_around_a_rule():
+    port = free_port()
+    ways = {
+        "/admin": 401, "//admin": 401, "/%61dmin": 401, "/%61%64min/x": 401, "/admin//x": 401,
+        "/x/../admin": 400, "/./admin": 400, "/x/%2e%2e/admin": 400, "/x/.%2E/admin": 400, "/x/..;a=b/admin": 400, "/x/..": 400,
+        "/x%2f..%2fadmin": 400, "/x\\..\\admin": 400,
+        "/.well-known/x": 200, "/a..b/...": 200, "/a%2Fb?next=/../%61": 200,
+    }  # fmt: skip
+    async with backend("a") as a, engine() as made:
+        guarded = rule("/admin", traffic=Traffic(basic=BasicAuth("shop", ())))
+        door = shop(port, guarded, rule("/"))
+        await made.apply(plan([door], pool("shop/web/80", a.port)))
+        for path, status in ways.items():
+            assert (await ask(port, path, "--path-as-is")).status == status, path
+            found = decide(plan([door]), door, Request(host="shop.example", path=path.partition("?")[0]))
+            assert found.status == (400 if status == 400 else 0), path
+        assert [one["path"] for one in a.asked] == ["/.well-known/x", "/a..b/...", "/a%2Fb?next=/../a"]
 
 
 async def test_slow_clients_and_large_headers_are_bounded():

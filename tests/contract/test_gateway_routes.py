@@ -23,7 +23,26 @@ from netloom.model.gateways.plan import (
     ValueMatch,
 )
 
-PATHS = ("/", "/a", "/a/", "/a/b", "/a/b/c", "/ab", "/a//b", "/b", "/b/a;x=1", "/%61", "/A", "/a.b", "/a?b")
+PATHS = (
+    "/",
+    "/a%2fb",
+    "/a",
+    "/a/",
+    "/a/b",
+    "/a/b/c",
+    "/ab",
+    "/a//b",
+    "/b",
+    "/b/a;x=1",
+    "/%61",
+    "/A",
+    "/a.b",
+    "/a?b",
+)
+SPELLINGS = (
+    "//a", "///a///b/", "/%61//%62", "/a%2fb", "/a%2Fb", "/%2561", "/%7", "/%zz/%61", "/a/.", "/./a", "/../a", "/x/%2e%2E/a", "/a/..;x/b",
+    "/a%2f..%2fb", "/a/..%5cb", "/a/...", "/.a", "/a..", "/a./b", "/%2e%2e%61",
+)  # fmt: skip
 PATTERNS = ("/a/.*", "/[ab]", "/a(/b)?", ".*c", "/a.b", "/a|/b")
 VALUES = ("x", "y", "x y", "", "a,b", "%[src]", '"q"', "}", "-f", "\\", "a'b", "ü", "$HOME", "#1")
 NAMES = ("x-one", "x-two")
@@ -68,7 +87,7 @@ requests = st.builds(
         host=host, path=path.partition("?")[0], query=query, method=method, headers=tuple(headers.items())
     ),
     st.sampled_from(ASKED),
-    st.sampled_from((*PATHS, "/a/b/", "/a/c", "/a/b/c/d", "/c", "/abc")),
+    st.sampled_from((*PATHS, "/a/b/", "/a/c", "/a/b/c/d", "/c", "/abc", *SPELLINGS)),
     st.lists(
         st.tuples(st.sampled_from(("q", "q", "a,b)c", "n'1")), st.sampled_from(("x", "x+y", "x%20y", "", "%25[src]", "a,b", "%22q%22")))
     ).map(lambda pairs: "&".join(f"{name}={value}" for name, value in pairs)),

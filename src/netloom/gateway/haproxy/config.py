@@ -239,6 +239,8 @@ class _Making:
 
 def _global(settings: Settings, *, has_lua: bool) -> Front:
     lines = [
+        # for ``normalize-uri`` of the doors
+        "expose-experimental-directives",
         f"fd-hard-limit {settings.descriptors}",
         'stats socket "fd@${CLI}" level admin',
         "stats timeout 1d",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from netloom.gateway.haproxy.quote import header_value, is_token, literal, word
+from netloom.model.gateways.paths import normal
 from netloom.model.gateways.plan import Cors, HeaderChange, Mirror, PathChange, Redirect, Rewrite
 
 _PORTS = {"http": 80, "https": 443}
@@ -46,7 +47,7 @@ def _rest_lines(path: PathChange) -> Iterator[str]:
     """What follows the prefix goes into a variable: nothing, or ``/`` and more."""
     if path.prefix is None:
         return
-    length = len(path.prefix.rstrip("/"))
+    length = len(normal(path.prefix).rstrip("/"))
     if not path.value.rstrip("/"):
         yield "http-request set-var(txn.rest) str(/)"
     yield f"http-request set-var(txn.rest) path,bytes({length}) if {{ path,length gt {length} }}"

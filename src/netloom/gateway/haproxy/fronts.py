@@ -17,6 +17,7 @@ from netloom.gateway.haproxy.names import Names
 from netloom.gateway.haproxy.quote import word
 from netloom.gateway.haproxy.routes import HostTold
 from netloom.gateway.haproxy.told import NOTHING_THERE, Front, Settings, socket_name
+from netloom.model.gateways.paths import DOTS
 from netloom.model.provenance import Source
 
 SHARES = "maps/shares.map"
@@ -107,6 +108,7 @@ def _lines(door: HttpDoor, settings: Settings, *, has_shares: bool) -> Iterator[
     yield "http-request del-header x-netloom- -m beg"
     yield "http-request set-header x-forwarded-for %[src]"
     yield f"http-request set-header x-forwarded-proto {'https' if door.crt_list else 'http'}"
+    yield from _path_lines()
     # what stands before the path in the key must be a host and nothing else
     yield answer(400, condition="if { req.hdr(host) -m sub / }")
     yield f"http-request set-var(txn.to) base,concat(/?),map_beg({door.routes})"
@@ -124,6 +126,15 @@ def _lines(door: HttpDoor, settings: Settings, *, has_shares: bool) -> Iterator[
         yield "use_backend %[var(txn.way)] if { var(txn.way) -m found }"
     yield "use_backend %[var(txn.to),field(1,\\x20)] if { var(txn.to) -m beg b }"
     yield f"default_backend {NOTHING_THERE}"
+
+
+def _path_lines() -> Iterator[str]:
+    """One spelling of a path, for rules and backends alike (``model/gateways/paths.py``)."""
+    for how in ("percent-decode-unreserved", "percent-to-uppercase", "path-merge-slashes"):
+        yield f"http-request normalize-uri {how}"
+    # the first condition is cheap, and rarely holds
+    some = " ".join(word(text) for text in ("/.", "F.", "C.", "\\."))
+    yield answer(400, condition=f"if {{ path -m sub -- {some} }} {{ path -m reg -- {word(DOTS)} }}")
 
 
 def _longer_way(door: HttpDoor, names: Names) -> Iterator[str]:

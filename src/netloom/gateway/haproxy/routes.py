@@ -18,6 +18,7 @@ import msgspec
 from netloom.gateway.haproxy.lanes import Lanes
 from netloom.gateway.haproxy.quote import argument, digest, is_path, is_token, label, word
 from netloom.gateway.haproxy.told import NOTHING_THERE
+from netloom.model.gateways import paths
 from netloom.model.gateways.plan import Host, Match, PathKind, Rule, Share
 from netloom.model.provenance import Source
 
@@ -212,14 +213,15 @@ class _Table:
         self._anywhere: list[_Candidate] = []
         for order, rule in enumerate(rules):
             match = rule.match
+            path = paths.normal(match.path)
             is_open = not (match.method or match.headers or match.queries)
             if match.path_kind is PathKind.REGEX:
                 self._anywhere.append(_Candidate(order, rule, False))
             elif match.path_kind is PathKind.EXACT:
-                if is_path(match.path):
-                    self._exact.setdefault(match.path, []).append(_Candidate(order, rule, is_open))
+                if is_path(path):
+                    self._exact.setdefault(path, []).append(_Candidate(order, rule, is_open))
             else:
-                prefix = match.path.rstrip("/")
+                prefix = path.rstrip("/")
                 if not prefix or is_path(prefix):
                     self._prefix.setdefault(prefix, []).append(_Candidate(order, rule, is_open))
 

@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 
 import msgspec
 
+from netloom.model.gateways import paths
 from netloom.model.gateways.hostnames import covers, of_authority
 from netloom.model.gateways.plan import (
     Certificate,
@@ -34,7 +35,7 @@ from netloom.model.gateways.plan import (
 from netloom.units import Addr
 
 _WELL_KNOWN = {"http": 80, "https": 443}
-_NOT_FOUND, _FORBIDDEN, _MISDIRECTED, _NO_BACKEND, _NO_ENDPOINT = 404, 403, 421, 500, 503
+_BAD, _NOT_FOUND, _FORBIDDEN, _MISDIRECTED, _NO_BACKEND, _NO_ENDPOINT = 400, 404, 403, 421, 500, 503
 
 
 class Action(enum.Enum):
@@ -108,10 +109,12 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
 
 def decide(plan: Plan, door: Door, request: Request) -> Decision:
     """What happens to a request that arrives at this door of the plan; the same answer for the same arguments."""
+    request = normalised(request)
+    is_bad = paths.is_refused(request.path)
     if door.transport is Transport.HTTP:
         listener = _listener_for(door.listeners, of_authority(request.host))
-        if listener is None:
-            return Decision(action=Action.ANSWER, status=_NOT_FOUND)
+        if is_bad or listener is None:
+            return Decision(action=Action.ANSWER, status=_BAD if is_bad else _NOT_FOUND)
         return _answer(plan, door, listener, request, None)
     listener = _listener_for(door.listeners, request.sni if door.transport is Transport.TLS else "")
     if listener is None:
@@ -120,11 +123,18 @@ def decide(plan: Plan, door: Door, request: Request) -> Decision:
     if listener.is_stream:
         return _carry(listener, request, shown)
     best = _listener_for(door.listeners, of_authority(request.host))
-    if best is not listener:
+    if is_bad or best is not listener:
         # RFC 9110 section 15.5.20, and Gateway ``spec.listeners[].hostname``
-        status = _NOT_FOUND if best is None else _MISDIRECTED
+        status = _BAD if is_bad else _NOT_FOUND if best is None else _MISDIRECTED
         return Decision(action=Action.ANSWER, status=status, listener=listener, certificate=shown)
     return _answer(plan, door, listener, request, shown)
+
+
+def normalised(request: Request) -> Request:
+    """As rules see it, and backends."""
+    return msgspec.structs.replace(
+        request, path=paths.normal(request.path), query=paths.decoded(request.query)
+    )
 
 
 def share_status(plan: Plan, share: Share) -> int:
@@ -136,7 +146,7 @@ def share_status(plan: Plan, share: Share) -> int:
 
 
 def matches(match: Match, request: Request) -> bool:
-    """Whether everything that the match says holds."""
+    """Whether everything that the match says holds of a request whose path is normal (``paths.py``)."""
     return (
         _path_matches(match, request.path)
         and match.method in ("", request.method)
@@ -151,7 +161,7 @@ def changed_path(change: PathChange | None, path: str) -> str:
         return path
     if change.prefix is None:
         return change.value or "/"
-    rest = path[len(change.prefix.rstrip("/")) :]
+    rest = path[len(paths.normal(change.prefix).rstrip("/")) :]
     return change.value.rstrip("/") + rest or "/"
 
 
@@ -250,11 +260,12 @@ def _is_preflight(request: Request) -> bool:
 
 
 def _path_matches(match: Match, path: str) -> bool:
-    if match.path_kind is PathKind.EXACT:
-        return path == match.path
     if match.path_kind is PathKind.REGEX:
         return _is_full_match(match.path, path)
-    prefix = match.path.rstrip("/")
+    own = paths.normal(match.path)
+    if match.path_kind is PathKind.EXACT:
+        return path == own
+    prefix = own.rstrip("/")
     return path == prefix or path.startswith(prefix + "/")
 
 

@@ -21,6 +21,9 @@ _MOST_PASSED_BY = 3
 def inside(trail: Trail, decision: Decision, request: Request, plan: Plan) -> Trail | Branch:
     """Past everything that the gateway does before it chooses an endpoint."""
     trail = _greeted(trail, decision)
+    if decision.status == _BAD and decision.rule is None:
+        reason = f"answered with 400: {request.path} has a segment . or .."
+        return trail.ends(Outcome.REJECTED, reason, "ask for the path that is meant")
     if decision.listener is None or decision.action is Action.REFUSE:
         what = "the connection is closed" if decision.action is Action.REFUSE else "answered with 404"
         reason = f"{what}: no listener takes {request.sni or 'requests without a host'}"
@@ -41,7 +44,7 @@ def inside(trail: Trail, decision: Decision, request: Request, plan: Plan) -> Tr
     return _ruled(trail, decision, decision.rule, request)
 
 
-_MISDIRECTED = 421
+_BAD, _MISDIRECTED = 400, 421
 
 
 def _greeted(trail: Trail, decision: Decision) -> Trail:

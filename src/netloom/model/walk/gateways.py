@@ -12,7 +12,7 @@ from fractions import Fraction
 import msgspec
 
 from netloom.model.gateways.hostnames import covers
-from netloom.model.gateways.matching import Decision, Request, decide
+from netloom.model.gateways.matching import Decision, Request, decide, normalised
 from netloom.model.gateways.plan import Door, Endpoint, Plan, Pool, Share, Transport
 from netloom.model.walk.cluster import ClusterModel
 from netloom.model.walk.frontends import own_address
@@ -54,12 +54,14 @@ def answerer_of(plan: Plan, url: Url, asked: Asked, at: Door | None = None) -> A
         asked: the rest of the request.
         at: the door that the URL's address leads to; None: any may be meant.
     """
-    request = Request(
-        host=url.host,
-        path=url.path,
-        query=url.query,
-        method=asked.method,
-        headers=asked.headers,
+    request = normalised(
+        Request(
+            host=url.host,
+            path=url.path,
+            query=url.query,
+            method=asked.method,
+            headers=asked.headers,
+        )
     )
     wanted = (Transport.TLS,) if url.is_encrypted else (Transport.HTTP, Transport.TCP)
     doors = [
