@@ -162,6 +162,24 @@ async def test_headers_are_removed_set_and_added():
         assert (got.header("x-told"), got.header("x-share")) == ("100%", "yes")
 
 
+async def test_no_client_says_where_it_is_from():
+    port = free_port()
+    names = (
+        "X-Real-IP", "x-forwarded-for", "X-Forwarded-Host", "x-forwarded-port", "X-Forwarded-Proto", "X-Forwarded-Prefix",
+        "X-Forwarded-Scheme", "X-Scheme", "X-Original-URI", "X-Original-Method", "Forwarded",
+    )  # fmt: skip
+    async with backend("a") as a, engine() as made:
+        of_route = rule("/", request=HeaderChange(set=(("x-forwarded-prefix", "/shop"),)))
+        door = http_door(port, Host("shop.example", (of_route,)), port=8080)
+        await made.apply(plan([door], pool("shop/web/80", a.port)))
+        got = await ask(port, "/", *(word for name in names for word in ("-H", f"{name}: forged")))
+        told = {k: v for k, v in got.said["headers"].items() if k not in ("host", "user-agent", "accept")}
+        assert told == {
+            "x-real-ip": ["127.0.0.1"], "x-forwarded-for": ["127.0.0.1"], "x-forwarded-host": ["shop.example"],
+            "x-forwarded-port": ["8080"], "x-forwarded-proto": ["http"], "x-forwarded-prefix": ["/shop"],
+        }  # fmt: skip
+
+
 async def test_questions_of_browsers_are_answered_here():
     port = free_port()
     cors = Cors(

@@ -157,6 +157,7 @@ class _Making:
             has_shares |= bool(of_host.shares.totals)
         made = HttpDoor(
             name=name,
+            port=door.port,
             bind=tuple(f"{where} accept-proxy" for where in bind) if is_inner else bind,
             crt_list=crt_list,
             hosts=hosts,

@@ -32,6 +32,8 @@ class HttpDoor(msgspec.Struct, frozen=True, kw_only=True):
     """What a front is made of."""
 
     name: str
+    port: int
+    """As clients dial it."""
     bind: tuple[str, ...]
     """Where it listens, without ``ssl``."""
     crt_list: str = ""
@@ -106,8 +108,7 @@ def _lines(door: HttpDoor, settings: Settings, *, has_shares: bool) -> Iterator[
         yield from _session_lines(door)
     # what we tell ourselves inside (``gateway.lua``) nobody else tells us
     yield "http-request del-header x-netloom- -m beg"
-    yield "http-request set-header x-forwarded-for %[src]"
-    yield f"http-request set-header x-forwarded-proto {'https' if door.crt_list else 'http'}"
+    yield from _origin_lines(door)
     yield from _path_lines()
     # what stands before the path in the key must be a host and nothing else
     yield answer(400, condition="if { req.hdr(host) -m sub / }")
@@ -126,6 +127,17 @@ def _lines(door: HttpDoor, settings: Settings, *, has_shares: bool) -> Iterator[
         yield "use_backend %[var(txn.way)] if { var(txn.way) -m found }"
     yield "use_backend %[var(txn.to),field(1,\\x20)] if { var(txn.to) -m beg b }"
     yield f"default_backend {NOTHING_THERE}"
+
+
+def _origin_lines(door: HttpDoor) -> Iterator[str]:
+    """Where a request is from and what it asked for; nothing of the kind is believed of a client, whoever else reads it."""
+    for name in ("forwarded", "x-forwarded- -m beg", "x-real-ip", "x-scheme", "x-original- -m beg"):
+        yield f"http-request del-header {name}"
+    yield "http-request set-header x-real-ip %[src]"
+    yield "http-request set-header x-forwarded-for %[src]"
+    yield "http-request set-header x-forwarded-host %[req.hdr(host)] if { req.hdr(host) -m found }"
+    yield f"http-request set-header x-forwarded-port {door.port}"
+    yield f"http-request set-header x-forwarded-proto {'https' if door.crt_list else 'http'}"
 
 
 def _path_lines() -> Iterator[str]:
