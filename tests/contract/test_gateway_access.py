@@ -28,7 +28,19 @@ from tests.contract.gateway_world import (
 )  # fmt: skip
 
 from netloom.model.gateways.matching import Request, decide
-from netloom.model.gateways.plan import BasicAuth, Door, ExternalAuth, Host, Jwt, RateLimit, Rule, Traffic
+from netloom.model.gateways.plan import (
+    BasicAuth,
+    Door,
+    ExternalAuth,
+    Host,
+    Jwt,
+    Match,
+    PathKind,
+    RateLimit,
+    Rule,
+    Traffic,
+    ValueMatch,
+)
 
 
 def shop(port: int, *rules: Rule) -> Door:
@@ -237,6 +249,28 @@ async def test_no_other_spelling_of_a_path_walks_around_a_rule():
             found = decide(plan([door]), door, Request(host="shop.example", path=path.partition("?")[0]))
             assert found.status == (400 if status == 400 else 0), path
         assert [one["path"] for one in a.asked] == ["/.well-known/x", "/a..b/...", "/a%2Fb?next=/../a"]
+
+
+async def test_a_rule_that_is_refused_lets_nobody_past_its_policy():
+    port = free_port()
+    guard = Traffic(basic=BasicAuth("shop", ()))
+    matches = (
+        Match(PathKind.REGEX, "/admin/x?("),
+        Match(PathKind.PREFIX, "/api", "POST", (ValueMatch("x-kind", "1"), ValueMatch("x-of", "(", True))),
+    )
+    wanted = {
+        ("/admin/x1",): 500, ("/admin/x",): 500, ("/admin/",): 500, ("/admin",): 200, ("/",): 200,
+        ("/api/x",): 200, ("/api/x", "-X", "POST"): 200, ("/api/x", "-X", "POST", "-H", "x-kind: 1"): 500,
+    }  # fmt: skip
+    async with backend("a") as a, engine() as made:
+        rules = (
+            rule(match=match, traffic=guard, source=source(field=f"spec.rules[{n}]"))
+            for n, match in enumerate(matches)
+        )
+        applied = await made.apply(plan([shop(port, *rules, rule("/"))], pool("shop/web/80", a.port)))
+        assert {one.source.field for one in applied.findings} == {"spec.rules[0]", "spec.rules[1]"}
+        for words, status in wanted.items():
+            assert (await ask(port, *words)).status == status, words
 
 
 async def test_slow_clients_and_large_headers_are_bounded():

@@ -11,6 +11,7 @@ match there, in order: mostly one without further conditions. Where others come 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -24,6 +25,10 @@ from netloom.model.provenance import Source
 
 BUCKETS = 1000
 """Weights are exact where they add up to no more, and to a thousandth beyond."""
+
+
+_PLAIN = re.compile(r"(?:[A-Za-z0-9/_-](?![?*{]))*")
+"""Characters that stand for themselves, and surely do so once."""
 
 
 class Shares:
@@ -95,7 +100,7 @@ class Routes:
         shares: gets weighted choices.
         scheme: how requests come.
         port: of the door, as clients dial it.
-        refused: sources of rules that HAProxy took nothing of.
+        refused: sources of rules that HAProxy took nothing of: what they could have taken is answered with 500.
     """
 
     def __init__(
@@ -121,7 +126,7 @@ class Routes:
             listener: number of the listener that has it.
         """
         told = HostTold({}, (), {}, {}, {})
-        rules = [one for one in host.rules if self._can_be_asked(one)] if host is not None else ()
+        rules = [self._asked(one) for one in host.rules] if host is not None else ()
         lines: list[str] = []
         table = _Table(rules)
         for path, is_exact in table.nodes():
@@ -130,9 +135,14 @@ class Routes:
             told.entries[key] = self._value(found, listener, told, lines)
         return msgspec.structs.replace(told, lines=tuple(dict.fromkeys(lines)))
 
-    def _can_be_asked(self, rule: Rule) -> bool:
-        """Not so of a rule that HAProxy refused and that has a pattern: whom it would take nobody knows."""
-        return rule.source not in self._refused or not _has_pattern(rule.match)
+    def _asked(self, rule: Rule) -> Rule:
+        """Of a rule that HAProxy refused the patterns may be why: its lane, which answers with 500, has all that they could have meant.
+
+        Who comes after it is not asked: it may be without the policy that this one has.
+        """
+        if rule.source not in self._refused or not _has_pattern(rule.match):
+            return rule
+        return msgspec.structs.replace(rule, match=_widened(rule.match))
 
     def _value(self, found: list[_Candidate], listener: int, told: HostTold, lines: list[str]) -> str:
         """What a key leads to."""
@@ -192,6 +202,23 @@ class Routes:
 def _has_pattern(match: Match) -> bool:
     values = (*match.headers, *match.queries)
     return match.path_kind is PathKind.REGEX or any(one.is_regex for one in values)
+
+
+def _widened(match: Match) -> Match:
+    """Without its patterns: it takes at least what the match takes."""
+    if match.path_kind is PathKind.REGEX:
+        match = msgspec.structs.replace(match, path=f"{_beginning(match.path)}.*")
+    return msgspec.structs.replace(
+        match,
+        headers=tuple(one for one in match.headers if not one.is_regex),
+        queries=tuple(one for one in match.queries if not one.is_regex),
+    )
+
+
+def _beginning(pattern: str) -> str:
+    """What every path begins with that the pattern takes: of ``/a/b[0-9]+`` it is ``/a/b``."""
+    plain = _PLAIN.match(pattern)
+    return plain[0] if plain is not None and "|" not in pattern else ""
 
 
 def _acl(told: HostTold, condition: str) -> str:
