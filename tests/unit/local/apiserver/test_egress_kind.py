@@ -94,3 +94,23 @@ def test_the_definition_the_schema_and_what_we_read_have_the_same_fields():
     assert set(item["properties"]) == names(EgressAddress)
     unavailable = whole["spec"]["properties"]["whenUnavailable"]
     assert (unavailable["enum"], unavailable["default"]) == ([DROP, NODE], DROP)
+
+
+def test_the_definition_refuses_what_is_no_address_and_no_range():
+    (version,) = yaml.safe_load(CRD.read_text())["spec"]["versions"]
+    spec = version["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    rules = {
+        name: [one["rule"] for one in spec[name]["items"]["x-kubernetes-validations"]]
+        for name in ("addresses", "destinations", "exceptDestinations")
+    }
+    in_range = ["isCIDR(self) && cidr(self) == cidr(self).masked()"]
+    assert rules == {
+        "addresses": ["isIP(self) && ip(self).isGlobalUnicast()"],
+        "destinations": in_range,
+        "exceptDestinations": in_range,
+    }
+    for wrong in (
+        {"addresses": ["192.0.2.300"]},
+        {"addresses": ["192.0.2.1"], "destinations": ["198.51.100.0/33"]},
+    ):
+        assert faults(wrong)
