@@ -10,7 +10,7 @@ from typing import Any
 from netloom.api.meta import KubeObject
 from netloom.model.gateways.build import Built, StatusKey, compute
 from netloom.model.gateways.matching import Decision, Request, decide
-from netloom.model.gateways.plan import Door, Host, Listener, Transport
+from netloom.model.gateways.plan import Door, Host, Listener, Share, Transport
 from netloom.testing import gateway_objects as g
 from netloom.units import ObjectKey
 
@@ -81,6 +81,13 @@ class World:
             host=host, path=path or "/", query=query, method=method, headers=given, server_name=sni
         )
         return decide(self.built.plan, self.door(port), request)
+
+    def status_of(self, share: Share) -> int:
+        """What requests of this share are answered with before any backend sees them; 0: a backend answers."""
+        if not share.pool:
+            return 500
+        pool = self.built.plan.pools.get(share.pool)
+        return 0 if pool is not None and pool.endpoints else 503
 
     def pools(self, url: str, port: int = 80, **how: Any) -> dict[str, int]:  # noqa: ANN401 - as ``ask``
         """Who gets the request: pools and their weights."""

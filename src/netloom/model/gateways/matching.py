@@ -137,14 +137,6 @@ def normalised(request: Request) -> Request:
     )
 
 
-def share_status(plan: Plan, share: Share) -> int:
-    """What requests of this share are answered with before any backend sees them; 0: a backend answers."""
-    if not share.pool:
-        return _NO_BACKEND
-    pool = plan.pools.get(share.pool)
-    return 0 if pool is not None and pool.endpoints else _NO_ENDPOINT
-
-
 def matches(match: Match, request: Request) -> bool:
     """Whether everything that the match says holds of a request whose path is normal (``paths.py``)."""
     return (

@@ -1,6 +1,6 @@
 """How rules find the TrafficPolicies that are about them: the face between routes and what reads the policies.
 
-Comes in: nothing. Goes out: ``TrafficLookup``, and one for clusters without policies. Not here: reading a TrafficPolicy.
+Comes in: nothing. Goes out: ``TrafficLookup``. Not here: reading a TrafficPolicy.
 """
 
 from __future__ import annotations
@@ -26,19 +26,3 @@ class TrafficLookup(Protocol):
     def joined(self, first: Traffic, second: Traffic) -> Traffic:
         """Both; where both say something, ``first`` counts."""
         ...
-
-
-class NoTraffic:
-    """A cluster without TrafficPolicies."""
-
-    def named(self, key: ObjectKey, pools: PoolRefs) -> Traffic | str:
-        """There is none."""
-        return f"TrafficPolicy {key} is not there"
-
-    def about(self, kind: str, key: ObjectKey, section: str, pools: PoolRefs) -> Traffic | str | None:
-        """Nobody says anything."""
-        return None
-
-    def joined(self, first: Traffic, second: Traffic) -> Traffic:
-        """Never asked."""
-        return first

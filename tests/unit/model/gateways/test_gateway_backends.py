@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from netloom.model.gateways.matching import Action, share_status
+from netloom.model.gateways.matching import Action
 from netloom.model.gateways.plan import Cors, HeaderChange, Mirror, PoolProtocol
 from netloom.testing import gateway_objects as g
 from netloom.testing.gateway_certificates import key_pair
@@ -67,12 +67,12 @@ class TestBackends:
         assert world.route() == {"Accepted": (TRUE, "Accepted"), "ResolvedRefs": (FALSE, reason)}
         assert "spec.rules[0].backendRefs[0]" in world.message("ResolvedRefs")
         decision = world.ask("x.example.org/")
-        assert [share_status(world.built.plan, share) for share in decision.shares] == [500]
+        assert [world.status_of(share) for share in decision.shares] == [500]
 
     def test_a_part_that_is_invalid_gets_its_part_of_500(self):
         world = of(g.http_route("shop/web", g.rule("/", to=[g.backend("web"), g.backend("none")])))
         shares = world.ask("x.example.org/").shares
-        assert [(share_status(world.built.plan, one), one.weight) for one in shares] == [(0, 1), (500, 1)]
+        assert [(world.status_of(one), one.weight) for one in shares] == [(0, 1), (500, 1)]
 
     def test_weights_are_kept_and_weight_0_gets_nothing(self):
         to = [g.backend("web", weight=3), g.backend("api", weight=0), g.backend("web", weight=1)]
@@ -92,7 +92,7 @@ class TestBackends:
         world = World(g.gateway(), g.service("shop/web"), g.http_route())
         assert world.route()["ResolvedRefs"] == (TRUE, "ResolvedRefs")
         (share,) = world.ask("x.example.org/").shares
-        assert share_status(world.built.plan, share) == 503
+        assert world.status_of(share) == 503
 
     def test_another_namespace_needs_a_grant(self):
         route = g.http_route("shop/web", g.rule("/", to=[g.backend("vault/web")]))
@@ -502,7 +502,7 @@ class TestBackendTls:
         """Connections using an invalid CACertificateRef MUST fail, and the client MUST receive an HTTP 5xx error response."""
         world = self.world(g.backend_tls("shop/p", "web", **validation))
         assert self.said(world) == {"Accepted": accepted, "ResolvedRefs": resolved}
-        assert [share_status(world.built.plan, s) for s in world.ask("x.example.org/").shares] == [500]
+        assert [world.status_of(s) for s in world.ask("x.example.org/").shares] == [500]
         assert world.route()["ResolvedRefs"] == (TRUE, "ResolvedRefs")
 
     def test_the_older_policy_takes_precedence_then_the_first_by_name(self):

@@ -17,11 +17,23 @@ from netloom.model.gateways.ingress import ingress_doors
 from netloom.model.gateways.matching import Action, Request, decide
 from netloom.model.gateways.plan import Endpoint, Plan, Pool, PoolProtocol, Traffic, Transport
 from netloom.model.gateways.pools import PoolRefs
-from netloom.model.gateways.traffic_lookup import NoTraffic
 from netloom.model.gateways.view import GatewayView
 from netloom.units import ObjectKey
 
 NOW = 1_800_000_000.0
+
+
+class NoTraffic:
+    """A cluster without TrafficPolicies."""
+
+    def named(self, key, pools):
+        return f"TrafficPolicy {key} is not there"
+
+    def about(self, kind, key, section, pools):
+        return None
+
+    def joined(self, first, second):
+        return first
 
 
 def backend(name, port=80):
