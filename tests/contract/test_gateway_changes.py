@@ -219,7 +219,7 @@ async def test_what_changes_costs_what_it_must():
     server.close()
 
 
-async def test_what_it_does_not_take_is_left_out_and_told():
+async def test_what_it_does_not_take_is_left_out_and_told(caplog):
     port = free_port()
     server, at = await flat()
     broken = rule("/", match=Match(path="/broken", headers=()), source=source(name="broken"))
@@ -235,6 +235,10 @@ async def test_what_it_does_not_take_is_left_out_and_told():
             plan([http_door(port, Host("shop.example", rules))], pool("shop/web/80", at))
         )
         assert {finding.source.name for finding in applied.findings} == {"bad", "worse"}
+        assert not [f for f in applied.findings if "ALERT" in str(f) or "(?P<a" in str(f)], (
+            "its words are the log's"
+        )
+        assert "[ALERT]" in caplog.text
         assert (await curl(f"http://127.0.0.1:{port}/z", "-H", "Host: shop.example")).status == 200
     server.close()
 

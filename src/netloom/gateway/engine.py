@@ -45,6 +45,7 @@ _MOST_OLD = 16
 """Processes that may still finish; beyond, the oldest is ended."""
 _MOST_REFUSALS = 50
 _SPARES = 32
+_ITS_WORDS = "HAProxy refuses it; its words are in the node's log"
 
 
 class Engine:
@@ -207,10 +208,11 @@ class Engine:
                 await self._take_over(running, tasks)
             except Refused as error:
                 self._counts.refusals += 1
+                log.warning("HAProxy: %s", error.said)
                 found = culprits(error, running)
                 if not found.keys() - self._refused.keys():
                     raise
-                self._refuse(found, error.problem)
+                self._refuse(found, _ITS_WORDS)
                 continue
             self._sockets.close_others(told.ports)
             return

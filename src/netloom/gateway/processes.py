@@ -30,6 +30,8 @@ _FILE = re.compile(r"(?:certs|lists|authorities|keys|maps)/[\w.-]+")
 class Refused(InvalidObject):
     """HAProxy takes nothing of this configuration.
 
+    What it says may quote what users wrote, and whoever reads conditions need not read that: it is for the log of the node.
+
     Args:
         text: what it says.
     """
@@ -38,7 +40,10 @@ class Refused(InvalidObject):
         alerts = [line for line in text.splitlines() if "[ALERT]" in line] or text.splitlines()
         self.lines = tuple(int(number) for line in alerts for number in _REFUSED.findall(line))
         self.files = tuple(name for line in alerts for name in _FILE.findall(line))
-        super().__init__("HAProxy", "", f"takes nothing of its configuration: {' | '.join(alerts[:4])[:600]}")
+        self.said = "\n".join(alerts)
+        super().__init__(
+            "HAProxy", "", "takes nothing of its configuration", "its words are in the node's log"
+        )
 
 
 class HaproxyProcess:
