@@ -5,10 +5,11 @@ Not here: how a death is noticed (``announce/members``), and what the model make
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 
 from netloom.announce.told import ToldGone
 from netloom.api.core import Node
+from netloom.metrics import Sample
 from netloom.model.announcing.gone import GoneNode, is_unready
 from netloom.units import ObjectKey
 
@@ -39,6 +40,10 @@ class GoneNodes:
         """Until cancelled."""
         await self._in_force(1)
         await self._speaker.run()
+
+    def samples(self) -> Iterator[Sample]:
+        """For the page of metrics."""
+        return self._speaker.samples()
 
     def node_changed(self, key: ObjectKey, node: Node | None) -> None:
         """A Node is now this, or None: it is not there any more, which the model sees itself."""

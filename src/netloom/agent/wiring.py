@@ -251,6 +251,7 @@ class NodeAgent:
                     self._drift,
                     self._drops,
                     self._paths,
+                    self._gone,
                     self._names.domains,
                     self._names.questions,
                 )

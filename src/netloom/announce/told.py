@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterator
 from pathlib import Path
 
 import msgspec
 
 from netloom.errors import NetloomError
 from netloom.linux.questions import follow
+from netloom.metrics import Sample, gauge
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +76,7 @@ class ToldGone:
         self._on_change = on_change
         self._forgetting: asyncio.TimerHandle | None = None
         self._problem = ""
-        self._has_forgotten = False
+        self._has_forgotten = self._is_heard = False
 
     async def run(self) -> None:
         """Until cancelled; the speaker may come, go and come again."""
@@ -94,6 +95,12 @@ class ToldGone:
             await asyncio.sleep(_RETRY_S[min(failures, len(_RETRY_S) - 1)])
             failures += 1
 
+    def samples(self) -> Iterator[Sample]:
+        """For the page of metrics; nothing where there is no speaker to hear."""
+        if self._path:
+            text = "Whether this node's speaker tells which nodes are dead."
+            yield gauge("netloom_speaker_heard", text, 1 if self._is_heard else 0)
+
     def _forget_soon(self) -> None:
         if self._forgetting is None:
             loop = asyncio.get_running_loop()
@@ -101,13 +108,13 @@ class ToldGone:
 
     def _forget(self) -> None:
         log.warning("the speaker tells of no dead nodes, nobody is held dead by its word: %s", self._problem)
-        self._has_forgotten = True
+        self._has_forgotten, self._is_heard = True, False
         self._on_change(frozenset())
 
     def _stop_forgetting(self) -> None:
         if self._has_forgotten:
             log.info("the speaker tells of dead nodes again")
-        self._has_forgotten = False
+        self._has_forgotten, self._is_heard = False, True
         if self._forgetting is not None:
             self._forgetting.cancel()
             self._forgetting = None

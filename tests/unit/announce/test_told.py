@@ -60,17 +60,21 @@ async def test_the_agent_hears_a_speaker_and_forgets_one_that_stays_away(tmp_pat
         writer.close()
 
     async with asyncio.TaskGroup() as tasks:
-        agent = tasks.create_task(ToldGone(str(path), heard).run())
+        end = ToldGone(str(path), heard)
+        agent = tasks.create_task(end.run())
         assert await heard.next() == set()  # there is no speaker yet
         assert [record.levelname for record in caplog.records] == ["WARNING"]
+        assert [sample.value for sample in end.samples()] == [0]
         assert str(path) in caplog.text
         server = await asyncio.start_unix_server(speak, path)
         assert await heard.next() == {"node-2"}
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+        assert [sample.value for sample in end.samples()] == [1]
         server.close()
         ended.set()
         assert await heard.next() == set()
         assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
+        assert [sample.value for sample in end.samples()] == [0]
         agent.cancel()
 
 
