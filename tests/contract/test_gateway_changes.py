@@ -27,7 +27,7 @@ from tests.contract.gateway_world import (
 )
 
 from netloom.gateway.processes import nobody
-from netloom.model.gateways.plan import Host, ListenerTls, Match, PathKind, Plan, ValueMatch
+from netloom.model.gateways.plan import Host, ListenerTls, Match, Mirror, PathKind, Plan, ValueMatch
 
 
 def shop(port: int, *pools: object, also: int = 0, rules: int = 0) -> Plan:
@@ -273,15 +273,36 @@ async def test_numbers_are_told():
     server.close()
 
 
+async def test_nobody_else_gets_to_its_sockets_inside():
+    port = free_port()
+    server, at = await flat()
+    async with engine() as made:
+        copied = rule("/", mirrors=(Mirror("shop/web/80"),))
+        await made.apply(plan([http_door(port, Host("", (copied,)))], pool("shop/web/80", at)))
+        inside = made.access_log.parent / "inner"
+        first = {one.name for one in inside.iterdir()}
+        assert [(one.is_socket(), one.stat().st_mode & 0o777) for one in inside.iterdir()] == [(True, 0o600)]
+        assert inside.stat().st_mode & 0o777 == 0o700
+        assert f"@netloom-{os.getpid()}-" not in _sockets(), "a name for everybody"
+        again = plan([http_door(port, Host("", (rule("/x", fault=500), copied)))], pool("shop/web/80", at))
+        assert (await made.apply(again)).is_reloaded
+        assert {one.name for one in inside.iterdir()} - first, "each process has its own"
+    server.close()
+
+
 async def test_it_has_no_rights_that_it_does_not_need():
     port = free_port()
     async with engine() as made:
         await made.apply(shop(port))
         for file in (made.access_log.parent).rglob("*"):
             assert file.stat().st_mode & 0o077 == 0 or file.is_dir()
-        assert made.access_log.parent.stat().st_mode & 0o777 == 0o700
+        assert made.access_log.parent.stat().st_mode & 0o767 == 0o700, "a way through it at most"
         if nobody() is not None:
             assert _users(made.pid) == [["65534"] * 4] * 2
+
+
+def _sockets() -> str:
+    return Path("/proc/net/unix").read_text()
 
 
 def _users(pid: int | None) -> list[list[str]]:

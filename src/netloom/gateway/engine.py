@@ -52,7 +52,7 @@ class Engine:
     """One HAProxy, and the listening sockets that outlive it.
 
     Args:
-        directory: for configuration, keys and sockets; made, with mode 0700, where it is not there. At most 80 bytes.
+        directory: for configuration, keys and sockets; made, for us alone, where it is not there. At most 80 bytes.
         addresses: where doors listen; they need not be there yet.
         clock: for durations.
         settings: of HAProxy; addresses in it are taken from ``addresses``, its user is nobody where that is possible.
@@ -79,7 +79,7 @@ class Engine:
         self._settings = msgspec.structs.replace(
             settings or Settings(spares=_SPARES), addresses=tuple(map(str, addresses)), user=nobody()
         )
-        self._files = Files(self._directory)
+        self._files = Files(self._directory, self._settings.user)
         self._sockets = DoorSockets(tuple(addresses))
         self._log = AccessLog(self._directory / "access.log")
         self._counts = Counts()
@@ -115,6 +115,8 @@ class Engine:
             NotFound: there is no HAProxy.
         """
         self._former = inherited.find(Path(self._program).name, self._directory)
+        if not self._former:
+            self._files.forget_sockets()
         for former in self._former:
             self._sockets.adopt(former.listening())
         try:

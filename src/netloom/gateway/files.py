@@ -6,6 +6,7 @@ Comes in: what is told. Goes out: files. Not here: what is in them (``haproxy/to
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from netloom.errors import StorageError
 from netloom.gateway.haproxy import told as texts
 from netloom.gateway.haproxy.config import LUA
 from netloom.gateway.haproxy.difference import Running, renamed_maps
+from netloom.gateway.processes import INNER_FOLDER
 
 _SCRIPT = Path(__file__).with_name("gateway.lua")
 _FOLDERS = ("maps", "certs", "lists", "authorities", "keys")
@@ -23,11 +25,17 @@ class Files:
 
     Args:
         directory: made with mode 0700 where it is not there.
+        user: number of the user and group that HAProxy becomes, which gets to its sockets in here and to nothing else; None: it stays who it is.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, user: int | None = None) -> None:
         self.directory = directory
+        self._user = user
         self._written: dict[str, str] = {}
+
+    def forget_sockets(self) -> None:
+        """Take away what processes that are no more have left."""
+        shutil.rmtree(self.directory / INNER_FOLDER, ignore_errors=True)
 
     def write(self, running: Running) -> None:
         """Write what a process is to start with; what nobody refers to any more goes.
@@ -55,7 +63,15 @@ class Files:
         if self._written:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
-        self.directory.chmod(0o700)
+        inner = self.directory / INNER_FOLDER
+        inner.mkdir(exist_ok=True)
+        inner.chmod(0o700)
+        if self._user is None:
+            self.directory.chmod(0o700)
+        else:
+            os.chown(inner, self._user, self._user)
+            os.chown(self.directory, -1, self._user)
+            self.directory.chmod(0o710)
         for folder in _FOLDERS:
             (self.directory / folder).mkdir(exist_ok=True)
             for left in (self.directory / folder).iterdir():

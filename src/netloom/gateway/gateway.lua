@@ -1,7 +1,7 @@
 -- Copies of requests, and questions to a service that decides. Both go to the socket "inner" of the same process, which leads them to the lane
 -- that they name, so that balancing, TLS and endpoints are those of every other request.
 
-local inner = "abns@" .. (os.getenv("INNER") or "netloom")
+local inner = "unix@" .. (os.getenv("INNER") or "inner/0")
 local longest_ms = 10000
 local calls = { GET = "get", HEAD = "head", PUT = "put", POST = "post", DELETE = "delete" }
 local not_passed = { ["content-length"] = true, ["transfer-encoding"] = true, ["connection"] = true, ["upgrade"] = true,

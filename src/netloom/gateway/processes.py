@@ -23,6 +23,8 @@ from netloom.linux.process import Command, Process, spawn
 
 _START_S = 30.0
 _NOBODY = 65534
+INNER_FOLDER = "inner"
+"""Of sockets that only HAProxy may connect to."""
 _REFUSED = re.compile(r"parsing \[[^\]:]*:(\d+)\]")
 _FILE = re.compile(r"(?:certs|lists|authorities|keys|maps)/[\w.-]+")
 
@@ -53,10 +55,12 @@ class HaproxyProcess:
         process: of it.
         runtime: its socket.
         path: of that socket.
+        inner: how the paths of its sockets to itself begin.
     """
 
-    def __init__(self, process: Process, runtime: Runtime, path: Path) -> None:
+    def __init__(self, process: Process, runtime: Runtime, path: Path, inner: Path) -> None:
         self._process = process
+        self._inner = inner
         self._path = path
         self.runtime = runtime
 
@@ -88,6 +92,8 @@ class HaproxyProcess:
         self.runtime.close()
         self._process.close()
         self._path.unlink(missing_ok=True)
+        for socket_file in (self._inner, *self._inner.parent.glob(f"{self._inner.name}-*")):
+            socket_file.unlink(missing_ok=True)
 
 
 def nobody() -> int | None:
@@ -128,7 +134,7 @@ async def start(
         process = await spawn(
             Command(
                 argv=(program, "-db", "-f", CONFIG),
-                env=env | {"INNER": inner(directory, number)},
+                env=env | {"INNER": inner(number)},
                 cwd=str(directory),
                 stdout=log,
                 # kept: what it says before it answers tells why it does not
@@ -136,7 +142,7 @@ async def start(
                 pass_fds=passed,
             )
         )
-        made = HaproxyProcess(process, Runtime(path), path)
+        made = HaproxyProcess(process, Runtime(path), path, directory / inner(number))
         with contextlib.ExitStack() as rescue:
             rescue.callback(made.close)
             await _answering(made, said)
@@ -157,9 +163,12 @@ def _handed(
     return env, tuple(passed)
 
 
-def inner(directory: Path, number: int) -> str:
-    """Name of the abstract socket on which a process hears its own copies and questions."""
-    return f"netloom-{os.getpid()}-{abs(hash(str(directory))) % 10**9}-{number}"
+def inner(number: int) -> str:
+    """Where, below the directory that it runs in, a process hears its own copies, questions and connections that it passes on inside.
+
+    Another one than that of a process which outlived a former engine.
+    """
+    return f"{INNER_FOLDER}/{os.getpid()}-{number}"
 
 
 async def _answering(made: HaproxyProcess, said: int) -> None:

@@ -98,7 +98,7 @@ class _Making:
         has_lua = any("lua." in line for lane in lanes.values() for line in lane.lines)
         base = [_global(self._settings, has_lua=has_lua), _defaults(self._settings)]
         if has_lua:
-            base.append(_inner())
+            base.append(_inner(self._settings))
         inner = {name: Lane(name, lines) for name, lines in self._extra}
         return Told(
             fronts=(*base, *needs.fronts.values(), *self._fronts),
@@ -209,7 +209,8 @@ class _Making:
         ):
             if not ends:
                 continue
-            socket = f'"abns@${{INNER}}-{name}-{kind}"'
+            socket = f'"unix@${{INNER}}-{name}-{kind}"'
+            bind_to = f"{socket}{_own_words(self._settings)}"
             self._extra.append(
                 (
                     f"{INNER}_{name}_{kind}",
@@ -218,9 +219,9 @@ class _Making:
             )
             inside |= {one.hostname: f"{INNER}_{name}_{kind} 0 {word(one.name)}" for one in ends}
             if kind == "http":
-                self._http(door, f"{name}_{kind}", (socket,), ends, is_inner=True)
+                self._http(door, f"{name}_{kind}", (bind_to,), ends, is_inner=True)
             else:
-                self._stream(door, f"{name}_{kind}", (f"{socket} accept-proxy",), ends, ends_tls=True)
+                self._stream(door, f"{name}_{kind}", (f"{bind_to} accept-proxy",), ends, ends_tls=True)
         passed = [one for one in listeners if one.is_stream and one.tls is None]
         self._stream(door, name, bind, passed, ends_tls=False, also=inside)
 
@@ -283,12 +284,17 @@ def _defaults(settings: Settings) -> Front:
     )
 
 
-def _inner() -> Front:
+def _own_words(settings: Settings) -> str:
+    """A socket that HAProxy alone can connect to: whoever else could would say himself where he is from."""
+    return " mode 600" if settings.user is None else f" mode 600 uid {settings.user} gid {settings.user}"
+
+
+def _inner(settings: Settings) -> Front:
     """Where copies and questions go that Lua sends: on to the lane that they name."""
     return Front(
         "frontend inner",
         (
-            'bind "abns@${INNER}"',
+            f'bind "unix@${{INNER}}"{_own_words(settings)}',
             "http-request set-var(txn.way) req.hdr(x-netloom-lane)",
             "http-request set-method %[req.hdr(x-netloom-method)] if { req.hdr(x-netloom-method) -m found }",
             "http-request del-header x-netloom-lane",
