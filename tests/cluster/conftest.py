@@ -17,7 +17,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -306,8 +308,12 @@ def pid_of(command):
 def kill(command):
     """Kills a process of a cluster by its name and returns when it is gone."""
 
-    def end(cluster, name):
-        (pid,) = (pid for found, pid in processes(command, cluster) if found == name)
+    def kill_one(cluster, name):
+        # one that has just ended is started again
+        end = time.monotonic() + 20
+        while not (pids := [pid for found, pid in processes(command, cluster) if found == name]):
+            assert time.monotonic() < end, f"there is no {name}"
+        (pid,) = pids
         fd = os.pidfd_open(pid)
         try:
             signal.pidfd_send_signal(fd, signal.SIGKILL)
@@ -315,7 +321,14 @@ def kill(command):
         finally:
             os.close(fd)
 
-    return end
+    return kill_one
+
+
+@pytest.fixture
+def short_path():
+    """A directory for clusters: unix sockets below it have short names."""
+    with tempfile.TemporaryDirectory(prefix="nl-", dir="/tmp") as path:
+        yield Path(path)
 
 
 @pytest.fixture(scope="session")

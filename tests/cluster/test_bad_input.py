@@ -109,12 +109,12 @@ def in_rooms(script, environment):
     )
 
 
-def test_a_disk_that_is_full_from_the_start_is_named(command, tmp_path):
+def test_a_disk_that_is_full_from_the_start_is_named(command, short_path):
     script = f"""
-        mount -t tmpfs -o size=64k tmpfs {tmp_path}
-        dd if=/dev/zero of={tmp_path}/ballast bs=1k count=60 2>/dev/null
-        NETLOOM_HOME={tmp_path}/home {command.netloom_path} up --name bad && exit 0 || code=$?
-        find {tmp_path}/home -name cluster.json
+        mount -t tmpfs -o size=64k tmpfs {short_path}
+        dd if=/dev/zero of={short_path}/ballast bs=1k count=60 2>/dev/null
+        NETLOOM_HOME={short_path}/home {command.netloom_path} up --name bad && exit 0 || code=$?
+        find {short_path}/home -name cluster.json
         exit $code
     """
     done = in_rooms(script, command.environment)
@@ -124,11 +124,11 @@ def test_a_disk_that_is_full_from_the_start_is_named(command, tmp_path):
     assert "Traceback" not in done.stderr
 
 
-def test_a_system_without_room_for_namespaces_says_what_to_do(command, tmp_path):
+def test_a_system_without_room_for_namespaces_says_what_to_do(command, short_path):
     script = f"""
         echo 0 > /proc/sys/user/max_net_namespaces
-        NETLOOM_HOME={tmp_path}/home {command.netloom_path} up --name bad && exit 0 || code=$?
-        find {tmp_path}/home -name cluster.json
+        NETLOOM_HOME={short_path}/home {command.netloom_path} up --name bad && exit 0 || code=$?
+        find {short_path}/home -name cluster.json
         exit $code
     """
     done = in_rooms(script, command.environment)

@@ -63,7 +63,8 @@ def test_services(kubectl):
     assert (away["type"], away["externalName"]) == ("ExternalName", "example.org")
     assert "clusterIP" not in away
     kubectl("create", "service", "loadbalancer", "balanced", "--tcp=80:8080")
-    assert kubectl.get("service", "balanced")["status"] == {"loadBalancer": {}}
+    given = "--for=jsonpath={.status.loadBalancer.ingress[0].ipMode}=VIP"
+    kubectl("wait", "service/balanced", given, "--timeout=30s")
     told = kubectl.refused("create", "service", "nodeport", "bad", "--tcp=80:8080", "--node-port=99")
     assert "provided port is not in the valid range" in told
 

@@ -17,6 +17,7 @@ def wait_for_hints(place, path, wanted):
 
 def test_a_load_balancer_from_pending_to_its_address_and_back(place):
     spec = {"type": "LoadBalancer", "externalTrafficPolicy": "Local", "sessionAffinity": "ClientIP"}
+    spec["loadBalancerClass"] = "example.org/other"  # nobody here gives it an address
     made = place.service("web", *PORTS, **spec, loadBalancerSourceRanges=["192.0.2.0/24"])
     assert made["sessionAffinityConfig"] == {"clientIP": {"timeoutSeconds": 10800}}
     assert "<pending>" in place("get", "service", "web")
@@ -33,7 +34,7 @@ def test_a_load_balancer_from_pending_to_its_address_and_back(place):
     plain = ("patch", "service", "web", "-p")
     refused = place.refused(*plain, '{"spec":{"type":"ClusterIP"}}')
     assert "spec.loadBalancerSourceRanges: Forbidden" in refused
-    place(*plain, '{"spec":{"type":"ClusterIP","loadBalancerSourceRanges":null}}')
+    place(*plain, '{"spec":{"type":"ClusterIP","loadBalancerSourceRanges":null,"loadBalancerClass":null}}')
     after = place.get("service", "web")
     assert after["status"] == {"loadBalancer": {}}
     assert not {"healthCheckNodePort", "externalTrafficPolicy"} & after["spec"].keys()

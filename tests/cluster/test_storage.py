@@ -10,11 +10,11 @@ BIG = {"data": {"filling": "x" * 50_000}}
 
 
 @pytest.fixture
-def small_disk(command, tmp_path):
+def small_disk(command, short_path):
     """A cluster whose files lie on a few megabytes; its command, and the directory as seen from here."""
     script = f"""
-        mount -t tmpfs -o size=12m tmpfs {tmp_path}
-        export NETLOOM_HOME={tmp_path}
+        mount -t tmpfs -o size=12m tmpfs {short_path}
+        export NETLOOM_HOME={short_path}
         {command.netloom_path} up --name full --nodes 1 --output json
         echo is-up
         read line
@@ -24,7 +24,7 @@ def small_disk(command, tmp_path):
     holder = command.start("unshare", "--user", "--map-root-user", "--mount", "sh", "-ec", script)
     try:
         holder.until("is-up", timeout=90)
-        yield command.at(Path(f"/proc/{holder.pid}/root{tmp_path}"))
+        yield command.at(Path(f"/proc/{holder.pid}/root{short_path}"))
         holder.say("end\n")
         holder.until("is-down", timeout=60)
     finally:

@@ -172,6 +172,8 @@ def _service(old: Service, new: Service) -> Service:
         spec = msgspec.structs.replace(spec, cluster_ips=was.cluster_ips)
     if not spec.ip_families:
         spec = msgspec.structs.replace(spec, ip_families=was.ip_families)
+    if not spec.ip_family_policy:
+        spec = msgspec.structs.replace(spec, ip_family_policy=was.ip_family_policy)
     given = {(port.port, port.protocol): port for port in was.ports}
     has_node_ports = spec.type in ("NodePort", "LoadBalancer")
     ports = tuple(
