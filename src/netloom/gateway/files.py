@@ -24,7 +24,7 @@ class Files:
     """The directory, and what was written there.
 
     Args:
-        directory: made with mode 0700 where it is not there.
+        directory: made where it is not there; mode 0700, or 0710 where HAProxy becomes another user.
         user: number of the user and group that HAProxy becomes, which gets to its sockets in here and to nothing else; None: it stays who it is.
     """
 
