@@ -175,7 +175,7 @@ def test_the_address_moves_when_its_node_may_not_have_it_and_when_it_falls_silen
         began = time.monotonic()
         assert until(lambda: holder(place), other) == other
         assert seen(place, "billing-node-1", 4) == EXIT[4]
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10
     finally:
         os.kill(silent, signal.SIGCONT)
 
