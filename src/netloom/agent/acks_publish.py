@@ -13,9 +13,9 @@ from collections.abc import Callable
 from netloom.agent import acks_lease
 from netloom.clock import Clock, micro_time
 from netloom.engine.acks import Acks
-from netloom.errors import AlreadyExists, NetloomError, NotFound, Unavailable
+from netloom.errors import NetloomError, Unavailable
 from netloom.kube.client import KubeClient
-from netloom.kube.resources import LEASES
+from netloom.kube.leases import keep_lease
 from netloom.metrics import Sample, counter
 
 log = logging.getLogger(__name__)
@@ -102,13 +102,7 @@ class AckPublisher:
         key = acks_lease.key_of(self._node)
         try:
             async with asyncio.timeout(_WRITE_S):
-                try:
-                    await self._client.patch(LEASES, key, body)
-                except NotFound:
-                    try:
-                        await self._client.create(LEASES, body)
-                    except AlreadyExists:
-                        await self._client.patch(LEASES, key, body)
+                await keep_lease(self._client, key, body, body)
         except TimeoutError as error:
             raise Unavailable(
                 f"Lease {key}: no answer within {_WRITE_S:g} s", "look whether the API server runs"

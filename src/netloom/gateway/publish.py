@@ -11,11 +11,11 @@ import logging
 from collections.abc import Callable, Iterable
 
 from netloom.clock import Clock, micro_time
-from netloom.errors import AlreadyExists, NetloomError, NotFound
+from netloom.errors import NetloomError
 from netloom.gateway import in_force
 from netloom.gateway.in_force import Told
 from netloom.kube.client import KubeClient
-from netloom.kube.resources import LEASES
+from netloom.kube.leases import keep_lease
 from netloom.metrics import Sample, counter
 
 log = logging.getLogger(__name__)
@@ -105,13 +105,7 @@ class Publisher:
         renewed = micro_time(self._clock.wall())
         body = in_force.body(self._node, uid, told, kinds=self._kinds, renewed=renewed)
         key = in_force.key_of(self._node)
-        try:
-            await self._client.patch(LEASES, key, body)
-        except NotFound:
-            try:
-                await self._client.create(LEASES, in_force.without_nulls(body))
-            except AlreadyExists:
-                await self._client.patch(LEASES, key, body)
+        await keep_lease(self._client, key, body, in_force.without_nulls(body))
         self._written = (uid, told)
         self._writes += 1
         return True
