@@ -107,3 +107,14 @@ def mapping(value: Json) -> Mapping[str, Any]:
 def items(value: Json) -> list[Any]:
     """The value where it is a list, else an empty one; its wrong type is told by schema.type_errors."""
     return value if isinstance(value, list) else []
+
+
+def value_at(document: Mapping[str, Any], field: str) -> Any:  # noqa: ANN401 - a JSON value
+    """The value at a path such as ``spec.cidrs[1]``; empty where the path leads nowhere, or to no text or number."""
+    value: Any = document
+    for part in field.replace("[", ".").replace("]", "").split("."):
+        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
+            value = value[int(part)]
+        elif isinstance(value, Mapping):
+            value = value.get(part)
+    return value if isinstance(value, str | int) else ""

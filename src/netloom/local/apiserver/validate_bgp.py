@@ -13,7 +13,7 @@ import msgspec
 from netloom.api.bgp import BGPPeer
 from netloom.api.nulls import without_nulls
 from netloom.local.apiserver import validate_names as names
-from netloom.local.apiserver.fielderrors import invalid, mapping, required
+from netloom.local.apiserver.fielderrors import invalid, mapping, required, value_at
 from netloom.local.apiserver.validate_names import Errors
 from netloom.model.announcing.bgp_peers import read_peer
 
@@ -36,15 +36,4 @@ def bgp_peer(document: Mapping[str, Any]) -> Errors:
     for finding in read_peer(peer)[1]:
         field = finding.source.field
         if field.removeprefix("spec.") not in missing and not field.startswith("spec.nodeSelector"):
-            yield invalid(field, _at(document, field), f"{finding.problem}; {finding.hint}")
-
-
-def _at(document: Mapping[str, Any], field: str) -> Any:  # noqa: ANN401 - a JSON value
-    """The value at a path such as ``spec.addressFamilies[1]``; nothing where the path leads nowhere."""
-    value: Any = document
-    for part in field.replace("[", ".").replace("]", "").split("."):
-        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        elif isinstance(value, Mapping):
-            value = value.get(part)
-    return value if isinstance(value, str | int) else ""
+            yield invalid(field, value_at(document, field), f"{finding.problem}; {finding.hint}")

@@ -16,7 +16,7 @@ from netloom.api.networks import NetworkPool
 from netloom.api.nulls import without_nulls
 from netloom.cni.networks import configuration, pools
 from netloom.errors import InvalidObject
-from netloom.local.apiserver.fielderrors import forbidden, invalid, mapping, required
+from netloom.local.apiserver.fielderrors import forbidden, invalid, mapping, required, value_at
 from netloom.local.apiserver.validate_names import Errors
 from netloom.units import parse_addr
 
@@ -47,7 +47,7 @@ def network_pool(document: Mapping[str, Any]) -> Errors:
     except msgspec.ValidationError:
         return  # types are told by schema.type_errors
     except InvalidObject as error:
-        yield invalid(error.field, _at(document, error.field), _words(error, error.field))
+        yield invalid(error.field, value_at(document, error.field), _words(error, error.field))
 
 
 def network_lease(document: Mapping[str, Any], old: Mapping[str, Any] | None) -> Errors:
@@ -83,14 +83,3 @@ def _words(error: InvalidObject, field: str) -> str:
         error.problem.removeprefix(error.subject).removeprefix(": ").removeprefix(field).removeprefix(": ")
     )
     return f"{problem}; {error.hint}" if error.hint else problem
-
-
-def _at(document: Mapping[str, Any], field: str) -> Any:  # noqa: ANN401 - a JSON value
-    """The value at a path such as ``spec.cidrs[1]``; its beginning where the path leads nowhere."""
-    value: Any = document
-    for part in field.replace("[", ".").replace("]", "").split("."):
-        if isinstance(value, list) and part.isdigit() and int(part) < len(value):
-            value = value[int(part)]
-        elif isinstance(value, Mapping):
-            value = value.get(part)
-    return value if isinstance(value, str | int) else ""
