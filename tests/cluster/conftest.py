@@ -29,6 +29,8 @@ from netloom.testing.dns_upstream import ScriptedUpstream
 ROOT = Path(__file__).parents[2]
 NETLOOM = str(Path(sys.executable).with_name("netloom"))
 PYTHON = os.path.realpath(sys.executable)
+WITH_PACKAGES = sys.executable
+"""The same with the packages of the tests, where these can be seen: not in pods, which have a /tmp of their own."""
 """Pods show the host's file system: its own Python runs in them."""
 IN_POD = Path(__file__).with_name("in_pod.py").read_text()
 _numbers = itertools.count(1)
@@ -252,11 +254,24 @@ class Place:
         finally:
             connection.close()
 
-    def start_in_pod(self, pod, code):
-        """Lines run in the pod's namespaces by a process that hangs on no part of the cluster, as kubectl exec would."""
+    def start_in_pod(self, pod, code, *, packages=False):
+        """Lines run in the pod's namespaces by a process that hangs on no part of the cluster, as kubectl exec would.
+
+        With ``packages`` they have those of the tests, and not the pod's view of files.
+        """
         own = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
-        holder = str(self._holder(pod))
-        words = ["nsenter", "--target", holder, *own, "--net", "--mount", PYTHON, "-u", "-c", IN_POD + code]
+        python = [WITH_PACKAGES] if packages else ["--mount", PYTHON]
+        words = [
+            "nsenter",
+            "--target",
+            str(self._holder(pod)),
+            *own,
+            "--net",
+            *python,
+            "-u",
+            "-c",
+            IN_POD + code,
+        ]
         process = Process(words, self.command.environment)
         self._open.append(process)
         return process

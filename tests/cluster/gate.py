@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from tests.cluster.conftest import PYTHON
+from tests.cluster.conftest import WITH_PACKAGES
 
 ASK = r"""
 import http.client, socket, ssl, sys, json
@@ -57,7 +57,7 @@ class Gate:
     def outside(self, code, **arguments):
         """What the lines print last, run outside of the cluster."""
         text = json.dumps({"address": self.address, **arguments})
-        words = ["client", "--name", self.place.cluster, "--", PYTHON, "-c", ASK + code, text]
+        words = ["client", "--name", self.place.cluster, "--", WITH_PACKAGES, "-c", ASK + code, text]
         return json.loads(self.command.netloom(*words).stdout.splitlines()[-1])
 
     def curl(self, *words, check=True):
