@@ -14,6 +14,7 @@ import msgspec
 
 from netloom.clock import Clock
 from netloom.errors import InvalidObject
+from netloom.local.runner.completion import completion_of
 from netloom.local.runner.grace import Grace
 from netloom.local.runner.hooks import Hooks
 from netloom.local.runner.images import standin_image_id
@@ -79,6 +80,7 @@ class ContainerLife:
         self._ended: asyncio.Event = asyncio.Event()
         self._probing: Probing | None = None
         self._problem = ""
+        self._completion = completion_of(pod, container)
         self._listening = self._probe_ready = self.facts.ready
         self._row = 0
 
@@ -136,11 +138,13 @@ class ContainerLife:
                     return
                 await self._wait_before_restart("PostStartHookError", why)
                 continue
-            failed = await self._probe()
-            why = f"{failed.kind} probe failed: {failed.detail}"
-            await self._before_kill(failed)
+            failed = await self._probe_until_done()
+            if failed is not None:
+                await self._before_kill(failed)
             await self._stay_if_ending()
-            if self._give_up(why):
+            code = self._completion.exit_code if failed is None and self._completion else _KILLED
+            why = f"{failed.kind} probe failed: {failed.detail}" if failed else f"ended with exit code {code}"
+            if self._give_up(why, code):
                 return
             await self._wait_before_restart("CrashLoopBackOff", why)
 
@@ -226,6 +230,18 @@ class ContainerLife:
         )
         return True
 
+    async def _probe_until_done(self) -> Failed | None:
+        """Probe it until it has to be restarted; None where it has ended by itself before."""
+        if self._completion is None:
+            return await self._probe()
+        now, since = self._clock.wall(), self.facts.running_since
+        left_s = self._completion.after_s - (0.0 if since is None else now - since)
+        try:
+            async with asyncio.timeout(max(0.0, left_s)):
+                return await self._probe()
+        except TimeoutError:
+            return None
+
     async def _probe(self) -> Failed:
         self._probing = Probing(
             startup=None if self.facts.started else self._check_plan(self.container.startup_probe),
@@ -264,14 +280,15 @@ class ContainerLife:
         if ready != self.facts.ready:
             self._set(ready=ready)
 
-    def _give_up(self, why: str) -> bool:
-        """Its life ended; True where there will be no other."""
+    def _give_up(self, why: str, code: int = _KILLED) -> bool:
+        """Its life ended with this exit code; True where there will be no other."""
         now = self._clock.wall()
-        since = self.facts.running_since or now
-        end = Terminated(_KILLED, "Error", since, now, why)
+        since = now if self.facts.running_since is None else self.facts.running_since
+        end = Terminated(code, "Error" if code else "Completed", since, now, why)
         self._row = 0 if now - since >= STEADY_S else self._row + 1
         self._probe_ready = False
-        over = self._pod.spec.restart_policy == "Never" and not self.is_sidecar
+        policy = self._pod.spec.restart_policy
+        over = (policy == "Never" or (policy == "OnFailure" and not code)) and not self.is_sidecar
         self._set(
             running_since=None,
             ready=False,

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from netloom.linux.process import Completed
@@ -366,3 +367,40 @@ async def test_sidecars_end_after_the_others_and_the_last_one_first(pod):
         "s2": pytest.approx(3.1, abs=0.01),
         "s1": pytest.approx(5.1, abs=0.01),
     }
+
+
+def ending(pod, policy: str, code: int) -> Pod:
+    made = pod(f"{{restartPolicy: {policy}, containers: [{{name: app, image: a}}]}}")
+    notes = {"netloom.io/exit-code": str(code), "netloom.io/run-seconds": "5"}
+    return msgspec.structs.replace(made, metadata=msgspec.structs.replace(made.metadata, annotations=notes))
+
+
+@pytest.mark.parametrize(
+    ("policy", "code", "reason"),
+    [("Never", 0, "Completed"), ("Never", 3, "Error"), ("OnFailure", 0, "Completed")],
+)
+async def test_a_stand_in_that_is_to_complete_ends_with_its_code(pod, policy, code, reason):
+    bench = Bench(ending(pod, policy, code))
+    async with bench.living() as life:
+        await asyncio.sleep(4)
+        assert bench.life.facts.running_since == 0
+        await life
+    end = bench.life.facts.terminated
+    assert (end.exit_code, end.reason, end.started, end.finished) == (code, reason, 0, 5)
+
+
+async def test_a_stand_in_that_fails_on_purpose_is_restarted(pod):
+    bench = Bench(ending(pod, "OnFailure", 3))
+    async with bench.living():
+        await asyncio.sleep(30)
+    # lives of 5 s; the pauses are 0, 10, 20 s
+    assert (bench.life.facts.restarts, bench.life.facts.waiting) == (2, "CrashLoopBackOff")
+    assert bench.life.facts.last.exit_code == 3
+
+
+async def test_a_stand_in_goes_on_to_its_end_after_another_runner_took_it_up(pod):
+    former = ContainerFacts(id="c", running_since=-3.0, started=True, ready=True)
+    bench = Bench(ending(pod, "Never", 0), former=former)
+    async with bench.living() as life:
+        await life
+        assert asyncio.get_running_loop().time() == pytest.approx(2, abs=0.01)
