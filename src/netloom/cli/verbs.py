@@ -21,6 +21,7 @@ VERBS = (
     Verb("down", "netloom.cli.down", "end a cluster and remove everything of it"),
     Verb("status", "netloom.cli.status", "show clusters, their nodes and pods"),
     Verb("kubeconfig", "netloom.cli.kubeconfig", "print a cluster's kubeconfig, or the path to it"),
+    Verb("image", "netloom.cli.image", "load, pull, list and remove images of real programs for pods"),
     Verb("exec", "netloom.cli.exec", "run a program inside a pod"),
     Verb("client", "netloom.cli.client", "run a program outside of a cluster, on its underlay"),
     Verb("publish", "netloom.cli.publish", "open a port of this host that leads to a Service"),

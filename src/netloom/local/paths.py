@@ -68,6 +68,11 @@ def clusters_home() -> Path:
     return Path(state).absolute() / "netloom" / "clusters"
 
 
+def images_home() -> Path:
+    """The directory of this user's images, which all clusters share."""
+    return clusters_home().parent / "images"
+
+
 def cluster_paths(name: str) -> ClusterPaths:
     """Files of the cluster with this name, whether it exists or not.
 
