@@ -1,6 +1,6 @@
 """Writes the API server's schema: field names and types of the Kubernetes kinds that it serves.
 
-    uv run --no-project --with kubernetes==34.1.0 python tools/generate_schema.py
+    .venv/bin/python tools/generate_schema.py
 
 Comes in: the model classes of the PyPI package ``kubernetes`` (names, types, required fields) and the tables of
 schema_facts.py, schema_words.py, schema_custom.py, schema_networks.py, schema_pools.py, schema_bgp.py,
@@ -11,7 +11,6 @@ the package is copied.
 from __future__ import annotations
 
 import importlib.metadata
-import inspect
 import json
 import re
 from pathlib import Path
@@ -29,11 +28,14 @@ from kubernetes import client
 
 CUSTOM = (custom, pools, networks, bgp, load_balancers, egress, definitions)
 """Kinds that the package does not have, in the order in which they are written."""
+PREFIX = re.compile(r"^([A-Z][a-z]+)?V\d((alpha|beta)\d)?(?=[A-Z])")
+"""A class's group, where several groups have a type of this name, and its version."""
 TARGET = Path(__file__).parent.parent / "src/netloom/local/apiserver/schema.json"
 SCALARS = {
     "str": "string",
     "int": "int32",
     "bool": "bool",
+    "bytes": "bytes",
     "float": "number",
     "datetime": "time",
     "object": "any",
@@ -42,7 +44,7 @@ SCALARS = {
 
 def short_name(class_name: str) -> str:
     """The type's name in the API reference: V1Pod -> Pod, DiscoveryV1EndpointPort -> EndpointPort."""
-    return re.sub(r"^(Core|Discovery)?V1", "", class_name)
+    return PREFIX.sub("", class_name)
 
 
 class Generator:
@@ -59,8 +61,8 @@ class Generator:
             return f"meta.{name}"
         if name in facts.ELSEWHERE:
             return f"{facts.ELSEWHERE[name]}.{name}"
-        if class_name.startswith(("CoreV1", "DiscoveryV1")):
-            return f"{class_name.split('V1', maxsplit=1)[0].lower()}.{name}"
+        if (found := PREFIX.match(class_name)) and found[1]:
+            return f"{found[1].lower()}.{name}"
         return next(
             (f"{p}.{name}" for p in facts.PACKAGES if f"{p}.{name}" in self.types), f"{package}.{name}"
         )
@@ -74,7 +76,7 @@ class Generator:
 
     def expression(self, python_type: str, key: str, package: str) -> str:
         """The type of a field: a scalar's name, a type's key, ``[]element`` or ``{}element``."""
-        for pattern, prefix in ((r"list\[(.*)\]$", "[]"), (r"dict\(str, (.*)\)$", "{}")):
+        for pattern, prefix in ((r"List\[(.*)\]$", "[]"), (r"Dict\[str, (.*)\]$", "{}")):
             if found := re.match(pattern, python_type):
                 return prefix + self.expression(found[1], key, package)
         if python_type not in SCALARS:
@@ -95,8 +97,10 @@ class Generator:
         name = cls.attribute_map[attribute]
         key = f"{owner}.{name}"
         found: dict[str, object] = {"type": self.expression(cls.openapi_types[attribute], key, package)}
-        setter = getattr(cls, attribute).fset
-        if "must not be `None`" in inspect.getsource(setter):
+        if any(
+            described.is_required() and name in (attribute, described.serialization_alias)
+            for attribute, described in cls.model_fields.items()
+        ):
             found["required"] = True
         if self.note(facts.LIST_MAPS, key):
             found["keys"] = facts.LIST_MAPS[key]
@@ -142,7 +146,7 @@ def main() -> None:
     kinds = []
     for kind, (api_version, package) in facts.KINDS.items():
         key = generator.add(facts.CLASSES.get(kind, f"V1{kind}"), package)
-        kinds.append({"gvk": f"{api_version}/{kind}", "type": key})
+        kinds.append({"gvk": f"{api_version}/{kind.rpartition('.')[2]}", "type": key})
     packages = dict(facts.PACKAGES)
     for table in CUSTOM:
         kinds += [{"gvk": gvk, "type": key} for gvk, key in table.KINDS.items()]

@@ -28,8 +28,30 @@ PREFIXES = {
     ".k8s.io.apimachinery.pkg.apis.meta.v1.": "meta",
     **{
         f".k8s.io.api.{group}.v1.": group
-        for group in ("core", "apps", "discovery", "networking", "coordination", "autoscaling", "policy")
+        for group in (
+            *(
+                "core",
+                "apps",
+                "discovery",
+                "networking",
+                "coordination",
+                "autoscaling",
+                "policy",
+                "batch",
+                "rbac",
+            ),
+            *(
+                "admissionregistration",
+                "events",
+                "storage",
+                "scheduling",
+                "node",
+                "authentication",
+                "authorization",
+            ),
+        )
     },
+    ".k8s.io.api.autoscaling.v2.": "autoscaling2",
 }
 NULLABLE = 65001
 
@@ -108,6 +130,14 @@ def table(schema: dict[str, dict[str, object]], found: dict[str, list[Field]]) -
     return made
 
 
+def kept(
+    made: dict[str, dict[str, str]], former: dict[str, dict[str, str]], schema: dict[str, dict[str, object]]
+) -> dict[str, dict[str, str]]:
+    """With what a newer binary told before: numbers never change."""
+    stay = {key: numbers for key, numbers in former.items() if key in made or key in schema}
+    return {key: {**made.get(key, {}), **stay.get(key, {})} for key in made.keys() | stay.keys()}
+
+
 def words(
     key: str, members: dict[str, object], found: dict[str, list[Field]], made: dict[str, dict[str, str]]
 ) -> dict[str, str]:
@@ -115,8 +145,10 @@ def words(
     numbers: dict[int, str] = {}
     for number, name, type_name, pointer in sorted(found[key]):
         inner = key_of(type_name)
-        if name in members:
-            numbers[number] = f"{name}?" if pointer else name
+        # some are written as the Go field is, Webhooks for webhooks
+        own = name if name in members else name[0].lower() + name[1:]
+        if own in members:
+            numbers[number] = f"{own}?" if pointer else own
         elif inner in found and {n for _, n, _, _ in found[inner]} & members.keys():
             numbers[number] = f"+{inner}"
             made[inner] = words(inner, members, found, made)
@@ -135,8 +167,10 @@ def main() -> None:
     }
     told = json.loads(subprocess.check_output([binary, "version", "--client", "-o", "json"]))
     version = told["clientVersion"]["gitVersion"].partition("-")[0]
-    made = table(schema, found)
     target = ROOM / "protobuf_fields.json"
+    former = json.loads(target.read_bytes())
+    made = kept(table(schema, found), former["types"], schema)
+    version = max(version, former["source"].split()[1])
     rows = ",\n".join(f"{json.dumps(key)}: {json.dumps(made[key])}" for key in sorted(made))
     target.write_text(f'{{"source": "Kubernetes {version}", "types": {{\n{rows}\n}}}}\n')
     missing = {

@@ -55,6 +55,63 @@ REPLICA_SETS = Resource("apps", "v1", "replicasets", "ReplicaSet", namespaced=Tr
 INGRESSES = Resource("networking.k8s.io", "v1", "ingresses", "Ingress", namespaced=True)
 INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", "IngressClass", namespaced=False)
 NETWORK_POLICIES = Resource("networking.k8s.io", "v1", "networkpolicies", "NetworkPolicy", namespaced=True)
+PERSISTENT_VOLUMES = Resource("", "v1", "persistentvolumes", "PersistentVolume", namespaced=False)
+PERSISTENT_VOLUME_CLAIMS = Resource(
+    "", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", namespaced=True
+)
+POD_TEMPLATES = Resource("", "v1", "podtemplates", "PodTemplate", namespaced=True)
+REPLICATION_CONTROLLERS = Resource(
+    "", "v1", "replicationcontrollers", "ReplicationController", namespaced=True
+)
+LIMIT_RANGES = Resource("", "v1", "limitranges", "LimitRange", namespaced=True)
+RESOURCE_QUOTAS = Resource("", "v1", "resourcequotas", "ResourceQuota", namespaced=True)
+CONTROLLER_REVISIONS = Resource("apps", "v1", "controllerrevisions", "ControllerRevision", namespaced=True)
+DAEMON_SETS = Resource("apps", "v1", "daemonsets", "DaemonSet", namespaced=True)
+STATEFUL_SETS = Resource("apps", "v1", "statefulsets", "StatefulSet", namespaced=True)
+JOBS = Resource("batch", "v1", "jobs", "Job", namespaced=True)
+CRON_JOBS = Resource("batch", "v1", "cronjobs", "CronJob", namespaced=True)
+POD_DISRUPTION_BUDGETS = Resource(
+    "policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", namespaced=True
+)
+HORIZONTAL_POD_AUTOSCALERS = Resource(
+    "autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", namespaced=True
+)
+IP_ADDRESSES = Resource("networking.k8s.io", "v1", "ipaddresses", "IPAddress", namespaced=False)
+SERVICE_CIDRS = Resource("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", namespaced=False)
+
+
+def _further(group: str, plural: str, kind: str, *, namespaced: bool = False) -> Resource:
+    """A kind of version v1 of a group of Kubernetes' own."""
+    return Resource(f"{group}.k8s.io", "v1", plural, kind, namespaced=namespaced)
+
+
+ROLES = _further("rbac.authorization", "roles", "Role", namespaced=True)
+ROLE_BINDINGS = _further("rbac.authorization", "rolebindings", "RoleBinding", namespaced=True)
+CLUSTER_ROLES = _further("rbac.authorization", "clusterroles", "ClusterRole")
+CLUSTER_ROLE_BINDINGS = _further("rbac.authorization", "clusterrolebindings", "ClusterRoleBinding")
+MUTATING_WEBHOOK_CONFIGURATIONS = _further(
+    "admissionregistration", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration"
+)
+VALIDATING_WEBHOOK_CONFIGURATIONS = _further(
+    "admissionregistration", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration"
+)
+VALIDATING_ADMISSION_POLICIES = _further(
+    "admissionregistration", "validatingadmissionpolicies", "ValidatingAdmissionPolicy"
+)
+VALIDATING_ADMISSION_POLICY_BINDINGS = _further(
+    "admissionregistration", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"
+)
+STORAGE_CLASSES = _further("storage", "storageclasses", "StorageClass")
+CSI_DRIVERS = _further("storage", "csidrivers", "CSIDriver")
+CSI_NODES = _further("storage", "csinodes", "CSINode")
+CSI_STORAGE_CAPACITIES = _further("storage", "csistoragecapacities", "CSIStorageCapacity", namespaced=True)
+VOLUME_ATTACHMENTS = _further("storage", "volumeattachments", "VolumeAttachment")
+VOLUME_ATTRIBUTES_CLASSES = _further("storage", "volumeattributesclasses", "VolumeAttributesClass")
+PRIORITY_CLASSES = _further("scheduling", "priorityclasses", "PriorityClass")
+RUNTIME_CLASSES = _further("node", "runtimeclasses", "RuntimeClass")
+CUSTOM_RESOURCE_DEFINITIONS = _further(
+    "apiextensions", "customresourcedefinitions", "CustomResourceDefinition"
+)
 CLUSTER_NETWORK_POLICIES = Resource(
     "policy.networking.k8s.io",
     "v1alpha2",
@@ -140,6 +197,38 @@ ALL = (
     INGRESSES,
     INGRESS_CLASSES,
     NETWORK_POLICIES,
+    PERSISTENT_VOLUMES,
+    PERSISTENT_VOLUME_CLAIMS,
+    POD_TEMPLATES,
+    REPLICATION_CONTROLLERS,
+    LIMIT_RANGES,
+    RESOURCE_QUOTAS,
+    CONTROLLER_REVISIONS,
+    DAEMON_SETS,
+    STATEFUL_SETS,
+    JOBS,
+    CRON_JOBS,
+    POD_DISRUPTION_BUDGETS,
+    HORIZONTAL_POD_AUTOSCALERS,
+    IP_ADDRESSES,
+    SERVICE_CIDRS,
+    ROLES,
+    ROLE_BINDINGS,
+    CLUSTER_ROLES,
+    CLUSTER_ROLE_BINDINGS,
+    MUTATING_WEBHOOK_CONFIGURATIONS,
+    VALIDATING_WEBHOOK_CONFIGURATIONS,
+    VALIDATING_ADMISSION_POLICIES,
+    VALIDATING_ADMISSION_POLICY_BINDINGS,
+    STORAGE_CLASSES,
+    CSI_DRIVERS,
+    CSI_NODES,
+    CSI_STORAGE_CAPACITIES,
+    VOLUME_ATTACHMENTS,
+    VOLUME_ATTRIBUTES_CLASSES,
+    PRIORITY_CLASSES,
+    RUNTIME_CLASSES,
+    CUSTOM_RESOURCE_DEFINITIONS,
     CLUSTER_NETWORK_POLICIES,
     IP_POOLS,
     IP_BLOCKS,

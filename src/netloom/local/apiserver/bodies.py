@@ -15,7 +15,7 @@ from netloom.api.nulls import without_nulls
 from netloom.kube.yaml_loader import Loader
 from netloom.local.apiserver import protobuf
 from netloom.local.apiserver.jsonvalue import Json
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.status import bad_request, unsupported_media
 
 JSON = "application/json"

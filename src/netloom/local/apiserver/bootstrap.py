@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from netloom.local.apiserver import kinds, strategy
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver import kinds, kinds_custom, strategy
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.objects import Objects
 from netloom.local.apiserver.queries import WriteOptions
 from netloom.units import Addr, Cidr
@@ -50,7 +50,7 @@ def ensure(objects: Objects, *, cidrs: Sequence[Cidr], advertised: Advertised | 
     """
     for name in NAMESPACES:
         _ensure(objects, kinds.NAMESPACES, "", {"metadata": {"name": name}})
-    _ensure(objects, kinds.GATEWAY_CLASSES, "", GATEWAY_CLASS)
+    _ensure(objects, kinds_custom.GATEWAY_CLASSES, "", GATEWAY_CLASS)
     _ensure(objects, kinds.INGRESS_CLASSES, "", INGRESS_CLASS)
     if advertised is None:
         return

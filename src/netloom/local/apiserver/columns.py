@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from netloom.local.apiserver import edgecolumns, kinds, podcolumns
+from netloom.local.apiserver import edgecolumns, kinds, kinds_custom, podcolumns
 from netloom.local.apiserver.ages import age
 from netloom.local.apiserver.definitions import Definition, definition
 from netloom.local.apiserver.jsonvalue import Json
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 
 Document = Mapping[str, Any]
 _NONE = "<none>"
@@ -326,22 +326,22 @@ _SHEETS: dict[str, Sheet] = {
         _columns("Name Controller Parameters Age"), edgecolumns.ingress_class_cells
     ),
     kinds.NETWORK_POLICIES.qualified: Sheet(_columns("Name Pod-Selector Age"), _network_policy),
-    kinds.CLUSTER_NETWORK_POLICIES.qualified: Sheet(
+    kinds_custom.CLUSTER_NETWORK_POLICIES.qualified: Sheet(
         _columns("Name Tier Priority Age"), _cluster_network_policy
     ),
-    kinds.IP_POOLS.qualified: Sheet(_columns("Name CIDRs Disabled Age"), _ip_pool),
-    kinds.IP_BLOCKS.qualified: Sheet(_columns("Name CIDR Node Pool Age"), _ip_block),
-    kinds.BGP_PEERS.qualified: Sheet(
+    kinds_custom.IP_POOLS.qualified: Sheet(_columns("Name CIDRs Disabled Age"), _ip_pool),
+    kinds_custom.IP_BLOCKS.qualified: Sheet(_columns("Name CIDR Node Pool Age"), _ip_block),
+    kinds_custom.BGP_PEERS.qualified: Sheet(
         _columns("Name Peer Peer_ASN:integer My_ASN:integer Established Age"), _bgp_peer
     ),
-    kinds.LOAD_BALANCER_POOLS.qualified: Sheet(
+    kinds_custom.LOAD_BALANCER_POOLS.qualified: Sheet(
         _columns("Name Addresses Auto_Assign Assigned:integer Available:integer Age"), _load_balancer_pool
     ),
-    kinds.EGRESS_GATEWAYS.qualified: Sheet(
+    kinds_custom.EGRESS_GATEWAYS.qualified: Sheet(
         _columns("Name Addresses Nodes Pods:integer Age"), _egress_gateway
     ),
-    kinds.NETWORK_POOLS.qualified: Sheet(_columns("Name CIDRs Age"), _network_pool),
-    kinds.NETWORK_LEASES.qualified: Sheet(
+    kinds_custom.NETWORK_POOLS.qualified: Sheet(_columns("Name CIDRs Age"), _network_pool),
+    kinds_custom.NETWORK_LEASES.qualified: Sheet(
         _columns("Name Pool Address Pod Interface Node Kept_Until+ Age"), _network_lease
     ),
 }

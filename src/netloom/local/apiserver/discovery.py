@@ -14,7 +14,7 @@ import msgspec
 
 from netloom.local.apiserver import kinds
 from netloom.local.apiserver.jsonvalue import Json
-from netloom.local.apiserver.kinds import VERBS, Kind, Subresource
+from netloom.local.apiserver.kind import VERBS, Kind, Subresource
 
 VERSION = {
     "major": "1",

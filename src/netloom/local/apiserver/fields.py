@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.status import bad_request
 
 _COMMON = ("metadata.name", "metadata.namespace")

@@ -16,7 +16,7 @@ from netloom.errors import StorageError
 from netloom.local.apiserver import kinds
 from netloom.local.apiserver.deletion import FOREGROUND, ORPHAN, Deletions
 from netloom.local.apiserver.history import Event, Record
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.objects import Objects
 from netloom.local.apiserver.queries import DeleteOptions, Propagation
 

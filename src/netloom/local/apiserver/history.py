@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from netloom.local.apiserver import fields
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.status import too_old
 
 EventType = Literal["ADDED", "MODIFIED", "DELETED"]

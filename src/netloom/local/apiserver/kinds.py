@@ -1,83 +1,23 @@
-"""The kinds that are served: names, scope, verbs, subresources, and which fields a field selector may name.
+"""The kinds that are served: Kubernetes' own here, with those of kinds_custom.py in one table; and how they are found.
 
-Pure data. What a kind's fields mean is elsewhere (defaults, validation, columns). Source: Kubernetes API reference 1.34;
-kubernetes-sigs/network-policy-api v0.2.0; Gateway API 1.5.
+Pure data. What a kind's fields mean is elsewhere (defaults, validation, columns). Source: Kubernetes API reference 1.37.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-import msgspec
-
-VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
-_WRITE = ("get", "patch", "update")
-
-
-class Subresource(msgspec.Struct, frozen=True):
-    """A part of an object under a path of its own; group and version only where its kind is of another group."""
-
-    name: str
-    kind: str
-    verbs: tuple[str, ...]
-    group: str = ""
-    version: str = ""
-
-
-class Kind(msgspec.Struct, frozen=True):
-    """A kind as it is served. ``counts_generations``: ``metadata.generation`` follows the spec."""
-
-    group: str
-    version: str
-    kind: str
-    plural: str
-    singular: str
-    namespaced: bool = True
-    short_names: tuple[str, ...] = ()
-    categories: tuple[str, ...] = ()
-    subresources: tuple[Subresource, ...] = ()
-    selectable: tuple[str, ...] = ()
-    counts_generations: bool = False
-
-    @property
-    def api_version(self) -> str:
-        """Group and version, as documents of this kind say in ``apiVersion``."""
-        return f"{self.group}/{self.version}" if self.group else self.version
-
-    @property
-    def gvk(self) -> str:
-        """ApiVersion and kind in one word, such as ``apps/v1/Deployment``; the key of schemas."""
-        return f"{self.api_version}/{self.kind}"
-
-    @property
-    def qualified(self) -> str:
-        """Plural and group in one word, such as ``deployments.apps``; the key of the store."""
-        return f"{self.plural}.{self.group}" if self.group else self.plural
-
-    @property
-    def has_status(self) -> bool:
-        """There is a status subresource: the main resource ignores status."""
-        return self.subresource("status") is not None
-
-    def subresource(self, name: str) -> Subresource | None:
-        """The subresource of this name, or None."""
-        return next((s for s in self.subresources if s.name == name), None)
-
-
-def _status(kind: str) -> Subresource:
-    return Subresource("status", kind, _WRITE)
-
-
-_SCALE = Subresource("scale", "Scale", _WRITE, "autoscaling", "v1")
+from netloom.local.apiserver import kinds_custom
+from netloom.local.apiserver.kind import SCALE, Kind, Subresource, status_of
 
 NAMESPACES = Kind(
     "", "v1", "Namespace", "namespaces", "namespace", namespaced=False, short_names=("ns",),
-    subresources=(Subresource("finalize", "Namespace", ("update",)), _status("Namespace")),
+    subresources=(Subresource("finalize", "Namespace", ("update",)), status_of("Namespace")),
     selectable=("status.phase",),
 )  # fmt: skip
 NODES = Kind(
     "", "v1", "Node", "nodes", "node", namespaced=False, short_names=("no",),
-    subresources=(_status("Node"),),
+    subresources=(status_of("Node"),),
     selectable=("spec.unschedulable",),
 )  # fmt: skip
 PODS = Kind(
@@ -89,7 +29,7 @@ PODS = Kind(
         Subresource("exec", "PodExecOptions", ("create", "get")),
         Subresource("log", "Pod", ("get",)),
         Subresource("portforward", "PodPortForwardOptions", ("create", "get")),
-        _status("Pod"),
+        status_of("Pod"),
     ),
     selectable=(
         "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName",
@@ -99,7 +39,7 @@ PODS = Kind(
 )  # fmt: skip
 SERVICES = Kind(
     "", "v1", "Service", "services", "service", short_names=("svc",), categories=("all",),
-    subresources=(_status("Service"),),
+    subresources=(status_of("Service"),),
     selectable=("spec.clusterIP", "spec.type"),
 )  # fmt: skip
 ENDPOINTS = Kind("", "v1", "Endpoints", "endpoints", "endpoints", short_names=("ep",))
@@ -117,12 +57,12 @@ EVENTS = Kind(
 LEASES = Kind("coordination.k8s.io", "v1", "Lease", "leases", "lease")
 DEPLOYMENTS = Kind(
     "apps", "v1", "Deployment", "deployments", "deployment", short_names=("deploy",), categories=("all",),
-    subresources=(_SCALE, _status("Deployment")),
+    subresources=(SCALE, status_of("Deployment")),
     counts_generations=True,
 )  # fmt: skip
 REPLICA_SETS = Kind(
     "apps", "v1", "ReplicaSet", "replicasets", "replicaset", short_names=("rs",), categories=("all",),
-    subresources=(_SCALE, _status("ReplicaSet")),
+    subresources=(SCALE, status_of("ReplicaSet")),
     selectable=("status.replicas",),
     counts_generations=True,
 )  # fmt: skip
@@ -135,7 +75,7 @@ NETWORK_POLICIES = Kind(
 )  # fmt: skip
 INGRESSES = Kind(
     "networking.k8s.io", "v1", "Ingress", "ingresses", "ingress", short_names=("ing",),
-    subresources=(_status("Ingress"),),
+    subresources=(status_of("Ingress"),),
     counts_generations=True,
 )  # fmt: skip
 INGRESS_CLASSES = Kind(
@@ -143,98 +83,130 @@ INGRESS_CLASSES = Kind(
     counts_generations=True,
 )  # fmt: skip
 
-CLUSTER_NETWORK_POLICIES = Kind(
-    "policy.networking.k8s.io", "v1alpha2", "ClusterNetworkPolicy", "clusternetworkpolicies", "clusternetworkpolicy",
-    namespaced=False, short_names=("cnp",),
-    subresources=(_status("ClusterNetworkPolicy"),),
-    counts_generations=True,
+PERSISTENT_VOLUMES = Kind(
+    "", "v1", "PersistentVolume", "persistentvolumes", "persistentvolume", namespaced=False, short_names=("pv",),
+    subresources=(status_of("PersistentVolume"),),
 )  # fmt: skip
-"""Elsewhere a CustomResourceDefinition (kubernetes-sigs/network-policy-api); here it is served like the others."""
-
-IP_POOLS = Kind(
-    "netloom.io", "v1alpha1", "IPPool", "ippools", "ippool", namespaced=False, counts_generations=True
-)
-IP_BLOCKS = Kind(
-    "netloom.io", "v1alpha1", "IPBlock", "ipblocks", "ipblock", namespaced=False,
-    subresources=(_status("IPBlock"),), counts_generations=True,
+PERSISTENT_VOLUME_CLAIMS = Kind(
+    "", "v1", "PersistentVolumeClaim", "persistentvolumeclaims", "persistentvolumeclaim", short_names=("pvc",),
+    subresources=(status_of("PersistentVolumeClaim"),),
 )  # fmt: skip
-"""Our own; elsewhere CustomResourceDefinitions (deploy/crds)."""
-
-NETWORK_ATTACHMENT_DEFINITIONS = Kind(
-    "k8s.cni.cncf.io", "v1", "NetworkAttachmentDefinition", "network-attachment-definitions", "network-attachment-definition",
-    short_names=("net-attach-def",), counts_generations=True,
+POD_TEMPLATES = Kind("", "v1", "PodTemplate", "podtemplates", "podtemplate", counts_generations=True)
+REPLICATION_CONTROLLERS = Kind(
+    "", "v1", "ReplicationController", "replicationcontrollers", "replicationcontroller", short_names=("rc",),
+    categories=("all",), subresources=(SCALE, status_of("ReplicationController")),
+    selectable=("status.replicas",), counts_generations=True,
 )  # fmt: skip
-"""Elsewhere a CustomResourceDefinition (Network Plumbing Working Group); here it is served like the others."""
-NETWORK_POOLS = Kind(
-    "netloom.io",
-    "v1alpha1",
-    "NetworkPool",
-    "networkpools",
-    "networkpool",
-    namespaced=False,
-    counts_generations=True,
-)
-NETWORK_LEASES = Kind(
-    "netloom.io",
-    "v1alpha1",
-    "NetworkLease",
-    "networkleases",
-    "networklease",
-    namespaced=False,
-    counts_generations=True,
-)
-"""Our own; elsewhere CustomResourceDefinitions (deploy/crds)."""
-BGP_PEERS = Kind(
-    "netloom.io", "v1alpha1", "BGPPeer", "bgppeers", "bgppeer", namespaced=False,
-    subresources=(_status("BGPPeer"),), counts_generations=True,
+LIMIT_RANGES = Kind("", "v1", "LimitRange", "limitranges", "limitrange", short_names=("limits",))
+RESOURCE_QUOTAS = Kind(
+    "", "v1", "ResourceQuota", "resourcequotas", "resourcequota", short_names=("quota",),
+    subresources=(status_of("ResourceQuota"),),
 )  # fmt: skip
-LOAD_BALANCER_POOLS = Kind(
-    "netloom.io", "v1alpha1", "LoadBalancerPool", "loadbalancerpools", "loadbalancerpool", namespaced=False,
-    short_names=("lbpool",), subresources=(_status("LoadBalancerPool"),), counts_generations=True,
+CONTROLLER_REVISIONS = Kind("apps", "v1", "ControllerRevision", "controllerrevisions", "controllerrevision")
+DAEMON_SETS = Kind(
+    "apps", "v1", "DaemonSet", "daemonsets", "daemonset", short_names=("ds",), categories=("all",),
+    subresources=(status_of("DaemonSet"),), counts_generations=True,
 )  # fmt: skip
-"""Our own; elsewhere a CustomResourceDefinition (deploy/crds)."""
-EGRESS_GATEWAYS = Kind(
-    "netloom.io", "v1alpha1", "EgressGateway", "egressgateways", "egressgateway", namespaced=False,
-    short_names=("egw",), subresources=(_status("EgressGateway"),), counts_generations=True,
+STATEFUL_SETS = Kind(
+    "apps", "v1", "StatefulSet", "statefulsets", "statefulset", short_names=("sts",), categories=("all",),
+    subresources=(SCALE, status_of("StatefulSet")), counts_generations=True,
 )  # fmt: skip
-"""Our own; elsewhere a CustomResourceDefinition (deploy/crds)."""
+JOBS = Kind(
+    "batch", "v1", "Job", "jobs", "job", categories=("all",), subresources=(status_of("Job"),),
+    selectable=("status.successful",), counts_generations=True,
+)  # fmt: skip
+CRON_JOBS = Kind(
+    "batch", "v1", "CronJob", "cronjobs", "cronjob", short_names=("cj",), categories=("all",),
+    subresources=(status_of("CronJob"),), counts_generations=True,
+)  # fmt: skip
+IP_ADDRESSES = Kind(
+    "networking.k8s.io", "v1", "IPAddress", "ipaddresses", "ipaddress", namespaced=False, short_names=("ip",),
+    selectable=("spec.parentRef.group", "spec.parentRef.resource", "spec.parentRef.namespace", "spec.parentRef.name"),
+)  # fmt: skip
+SERVICE_CIDRS = Kind(
+    "networking.k8s.io", "v1", "ServiceCIDR", "servicecidrs", "servicecidr", namespaced=False,
+    subresources=(status_of("ServiceCIDR"),),
+)  # fmt: skip
+POD_DISRUPTION_BUDGETS = Kind(
+    "policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets", "poddisruptionbudget", short_names=("pdb",),
+    subresources=(status_of("PodDisruptionBudget"),), counts_generations=True,
+)  # fmt: skip
+HORIZONTAL_POD_AUTOSCALERS = Kind(
+    "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "horizontalpodautoscaler",
+    short_names=("hpa",), categories=("all",), subresources=(status_of("HorizontalPodAutoscaler"),),
+)  # fmt: skip
 
 
-def _gateway(
-    version: str, kind: str, plural: str, *short: str, namespaced: bool = True, status: bool = True
+def _further(
+    group: str,
+    kind: str,
+    plural: str,
+    *short: str,
+    namespaced: bool = False,
+    status: bool = False,
+    counts: bool = False,
 ) -> Kind:
+    """A kind of version v1 of a group of Kubernetes' own; ``status`` and ``counts``: has a status, and generations."""
+    extension = group in {"admissionregistration", "apiextensions"}
     return Kind(
-        "gateway.networking.k8s.io", version, kind, plural, kind.lower(), namespaced=namespaced,
-        short_names=short, categories=("gateway-api",),
-        subresources=(_status(kind),) if status else (), counts_generations=True,
+        f"{group}.k8s.io", "v1", kind, plural, kind.lower(), namespaced=namespaced, short_names=short,
+        categories=("api-extensions",) if extension else (),
+        subresources=(status_of(kind),) if status else (), counts_generations=counts,
     )  # fmt: skip
 
 
-GATEWAY_CLASSES = _gateway("v1", "GatewayClass", "gatewayclasses", "gc", namespaced=False)
-GATEWAYS = _gateway("v1", "Gateway", "gateways", "gtw")
-LISTENER_SETS = _gateway("v1", "ListenerSet", "listenersets", "lset")
-HTTP_ROUTES = _gateway("v1", "HTTPRoute", "httproutes")
-GRPC_ROUTES = _gateway("v1", "GRPCRoute", "grpcroutes")
-TLS_ROUTES = _gateway("v1", "TLSRoute", "tlsroutes")
-BACKEND_TLS_POLICIES = _gateway("v1", "BackendTLSPolicy", "backendtlspolicies", "btlspolicy")
-REFERENCE_GRANTS = _gateway("v1beta1", "ReferenceGrant", "referencegrants", "refgrant", status=False)
-TCP_ROUTES = _gateway("v1alpha2", "TCPRoute", "tcproutes")
-UDP_ROUTES = _gateway("v1alpha2", "UDPRoute", "udproutes")
-"""Elsewhere CustomResourceDefinitions (kubernetes-sigs/gateway-api, or ours: deploy/crds)."""
-TRAFFIC_POLICIES = Kind(
-    "netloom.io", "v1alpha1", "TrafficPolicy", "trafficpolicies", "trafficpolicy", short_names=("tp",),
-    subresources=(_status("TrafficPolicy"),), counts_generations=True,
+ROLES = _further("rbac.authorization", "Role", "roles", namespaced=True)
+ROLE_BINDINGS = _further("rbac.authorization", "RoleBinding", "rolebindings", namespaced=True)
+CLUSTER_ROLES = _further("rbac.authorization", "ClusterRole", "clusterroles")
+CLUSTER_ROLE_BINDINGS = _further("rbac.authorization", "ClusterRoleBinding", "clusterrolebindings")
+MUTATING_WEBHOOK_CONFIGURATIONS = _further(
+    "admissionregistration",
+    "MutatingWebhookConfiguration",
+    "mutatingwebhookconfigurations",
+    counts=True,
+)
+VALIDATING_WEBHOOK_CONFIGURATIONS = _further(
+    "admissionregistration",
+    "ValidatingWebhookConfiguration",
+    "validatingwebhookconfigurations",
+    counts=True,
+)
+VALIDATING_ADMISSION_POLICIES = _further(
+    "admissionregistration",
+    "ValidatingAdmissionPolicy",
+    "validatingadmissionpolicies",
+    status=True,
+    counts=True,
+)
+VALIDATING_ADMISSION_POLICY_BINDINGS = _further(
+    "admissionregistration",
+    "ValidatingAdmissionPolicyBinding",
+    "validatingadmissionpolicybindings",
+    counts=True,
+)
+STORAGE_CLASSES = _further("storage", "StorageClass", "storageclasses", "sc")
+CSI_DRIVERS = _further("storage", "CSIDriver", "csidrivers", counts=True)
+CSI_NODES = _further("storage", "CSINode", "csinodes")
+CSI_STORAGE_CAPACITIES = _further("storage", "CSIStorageCapacity", "csistoragecapacities", namespaced=True)
+VOLUME_ATTACHMENTS = _further("storage", "VolumeAttachment", "volumeattachments", status=True)
+VOLUME_ATTRIBUTES_CLASSES = _further("storage", "VolumeAttributesClass", "volumeattributesclasses", "vac")
+PRIORITY_CLASSES = _further("scheduling", "PriorityClass", "priorityclasses", "pc", counts=True)
+RUNTIME_CLASSES = _further("node", "RuntimeClass", "runtimeclasses")
+CUSTOM_RESOURCE_DEFINITIONS = _further(
+    "apiextensions", "CustomResourceDefinition", "customresourcedefinitions", "crd", "crds", status=True, counts=True,
 )  # fmt: skip
-"""Our own."""
 
 ALL: tuple[Kind, ...] = (
-    CONFIG_MAPS, ENDPOINTS, EVENTS, NAMESPACES, NODES, PODS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
-    DEPLOYMENTS, REPLICA_SETS, LEASES, ENDPOINT_SLICES, INGRESSES, INGRESS_CLASSES, NETWORK_POLICIES, CLUSTER_NETWORK_POLICIES,
-    GATEWAY_CLASSES, GATEWAYS, LISTENER_SETS, HTTP_ROUTES, GRPC_ROUTES, TLS_ROUTES, BACKEND_TLS_POLICIES,
-    REFERENCE_GRANTS, TCP_ROUTES, UDP_ROUTES,
-    BGP_PEERS, EGRESS_GATEWAYS, IP_BLOCKS, IP_POOLS, LOAD_BALANCER_POOLS, NETWORK_LEASES, NETWORK_POOLS,
-    TRAFFIC_POLICIES,
-    NETWORK_ATTACHMENT_DEFINITIONS,
+    CONFIG_MAPS, ENDPOINTS, EVENTS, LIMIT_RANGES, NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES,
+    PODS, POD_TEMPLATES, REPLICATION_CONTROLLERS, RESOURCE_QUOTAS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
+    CONTROLLER_REVISIONS, DAEMON_SETS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, HORIZONTAL_POD_AUTOSCALERS,
+    CRON_JOBS, JOBS, LEASES, ENDPOINT_SLICES,
+    INGRESS_CLASSES, INGRESSES, IP_ADDRESSES, NETWORK_POLICIES, SERVICE_CIDRS, POD_DISRUPTION_BUDGETS,
+    CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, RUNTIME_CLASSES, PRIORITY_CLASSES,
+    CSI_DRIVERS, CSI_NODES, CSI_STORAGE_CAPACITIES, STORAGE_CLASSES, VOLUME_ATTACHMENTS, VOLUME_ATTRIBUTES_CLASSES,
+    MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS,
+    VALIDATING_WEBHOOK_CONFIGURATIONS, CUSTOM_RESOURCE_DEFINITIONS,
+    *kinds_custom.ALL,
 )  # fmt: skip
 """Every kind; core first, then group by group as discovery lists them."""
 

@@ -27,7 +27,7 @@ from netloom.local.apiserver import (
 )
 from netloom.local.apiserver.allocate import ServiceAddresses
 from netloom.local.apiserver.history import Record, record_of
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.patch import BadPatch
 from netloom.local.apiserver.queries import WriteOptions
 from netloom.local.apiserver.status import Cause

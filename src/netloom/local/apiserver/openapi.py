@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from netloom.local.apiserver import kinds, schema
-from netloom.local.apiserver.kinds import Kind, Subresource
+from netloom.local.apiserver.kind import Kind, Subresource
 from netloom.local.apiserver.schema import Node
 
 _TITLE = "Kubernetes"

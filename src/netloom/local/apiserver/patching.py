@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from netloom.local.apiserver import bodies, status
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.patch import BadPatch, json_patch, merge_patch_object
 from netloom.local.apiserver.status import Cause
 from netloom.local.apiserver.strategic import strategic_merge

@@ -173,7 +173,7 @@ def _message(node: Node, data: bytes, path: str, depth: int, inlined: str = "") 
             document.setdefault(slot.name, []).extend(_items(member.element, raw, inner, depth))
         elif member.shape == "map":
             pair = _last(_bytes(raw))
-            value = _value(member.element, pair.get(2, b""), inner, depth)
+            value = _mapped(member.element, pair.get(2, b""), inner, depth)
             document.setdefault(slot.name, {})[_text(pair.get(1, b""))] = value
         else:
             found = _value(member, raw, inner, depth)
@@ -204,6 +204,14 @@ def _items(node: Node, raw: int | bytes, path: str, depth: int) -> Iterator[Json
     while at < len(raw):  # packed
         number, at = _varint(raw, at)
         yield _number(number)
+
+
+def _mapped(node: Node, raw: int | bytes, path: str, depth: int) -> Json:
+    if node.shape == "list":
+        # a map's value cannot be repeated, so lists are messages whose first field is: ExtraValue of authentication
+        items = (item for number, item in _entries(_bytes(raw)) if number == 1)
+        return [value for item in items for value in _items(node.element, item, path, depth)]
+    return _value(node, raw, path, depth)
 
 
 def _value(node: Node, raw: int | bytes, path: str, depth: int) -> Json:

@@ -16,7 +16,7 @@ import msgspec
 from netloom.api import selectors
 from netloom.errors import UsageError
 from netloom.local.apiserver import fields
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.status import ApiError, Cause, bad_request, expired, invalid
 from netloom.local.apiserver.watches import Interest
 

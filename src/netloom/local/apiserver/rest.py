@@ -17,7 +17,7 @@ from netloom.local.apiserver import bodies, kinds, negotiate, patching, queries,
 from netloom.local.apiserver.deletion import Deleted, Deletions
 from netloom.local.apiserver.history import Record
 from netloom.local.apiserver.jsonvalue import Json
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.objects import Objects, Written
 from netloom.local.apiserver.proxy import STREAMS, Proxy
 from netloom.local.apiserver.queries import DeleteOptions, ListOptions

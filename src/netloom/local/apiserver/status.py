@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from netloom.errors import NetloomError
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 
 
 class Cause(msgspec.Struct, frozen=True):

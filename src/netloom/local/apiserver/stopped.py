@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from netloom.local.apiserver import kinds
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.store import Store
 
 REASON = "ClusterStopped"

@@ -20,7 +20,7 @@ import msgspec
 from netloom.errors import StorageError
 from netloom.local.apiserver import kinds
 from netloom.local.apiserver.history import Event, History, Record, record_of
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.status import too_large
 
 _FORMAT = 1

@@ -10,15 +10,15 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from netloom.local.apiserver import kinds
+from netloom.local.apiserver import kinds, kinds_custom
 from netloom.local.apiserver.definitions import definition
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 
 DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 _CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _SPEC_AND_ANNOTATIONS = (kinds.DEPLOYMENTS,)
 _OWN_FIELDS = frozenset({"apiVersion", "kind", "metadata", "status"})
-_WITHOUT_STATUS = (kinds.CLUSTER_NETWORK_POLICIES,)
+_WITHOUT_STATUS = (kinds_custom.CLUSTER_NETWORK_POLICIES,)
 """Kinds whose status has fields that must be there; so have those that are defined (definitions.py)."""
 _LABELS_THROUGH_STATUS = (kinds.PODS, kinds.NODES, kinds.SERVICES, kinds.NAMESPACES)
 """Kinds whose status subresource also takes labels and annotations, as kubelets and CNI agents rely on."""

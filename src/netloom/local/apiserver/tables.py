@@ -14,7 +14,7 @@ import msgspec
 from netloom.clock import Clock
 from netloom.local.apiserver.columns import Column, sheet
 from netloom.local.apiserver.history import Record
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.negotiate import View
 from netloom.local.apiserver.status import bad_request
 

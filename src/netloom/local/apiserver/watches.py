@@ -14,7 +14,7 @@ import msgspec
 from netloom.api.selectors import Selector
 from netloom.local.apiserver.fields import FieldSelector
 from netloom.local.apiserver.history import Event, EventType, Record
-from netloom.local.apiserver.kinds import Kind
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.status import too_large
 from netloom.local.apiserver.store import Store
 

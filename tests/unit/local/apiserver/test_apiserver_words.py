@@ -9,6 +9,7 @@ import pytest
 from netloom.local.apiserver import ages, fields, kinds, podcolumns, queries
 from netloom.local.apiserver.columns import sheet
 from netloom.local.apiserver.jsonvalue import Json
+from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.negotiate import View, view
 from netloom.local.apiserver.status import ApiError
 
@@ -163,7 +164,7 @@ def test_init_containers_come_first() -> None:
     assert podcolumns.state_word(pod) == "Terminating"
 
 
-def cells(kind: kinds.Kind, **document: Json) -> list[Any]:
+def cells(kind: Kind, **document: Json) -> list[Any]:
     meta = {"name": "x", "creationTimestamp": "2026-01-01T11:59:00Z"}
     found = sheet(kind).cells({"metadata": meta, **document}, NOW)
     assert len(found) == len(sheet(kind).columns)

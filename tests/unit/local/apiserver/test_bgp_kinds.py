@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from netloom.local.apiserver import kinds, schema
+from netloom.local.apiserver import kinds_custom, schema
 from netloom.local.apiserver.defaults import set_defaults
 from netloom.local.apiserver.validate import validate
 
@@ -16,7 +16,7 @@ SHAPES = {"object": "object", "map": "object", "list": "array", "int32": "intege
 
 
 def faults(spec):
-    kind = kinds.BGP_PEERS
+    kind = kinds_custom.BGP_PEERS
     document = {
         "apiVersion": kind.api_version,
         "kind": kind.kind,
@@ -81,7 +81,7 @@ def test_peer_and_its_system_must_be_there():
 def test_what_is_not_said_is_filled_in():
     spec = {**RIGHT, "bfd": {}, "passwordSecretRef": {"name": "bgp", "namespace": "x"}}
     document = {"apiVersion": "netloom.io/v1alpha1", "kind": "BGPPeer", "spec": spec}
-    assert set_defaults(kinds.BGP_PEERS.gvk, document)["spec"] == {
+    assert set_defaults(kinds_custom.BGP_PEERS.gvk, document)["spec"] == {
         **spec,
         "peerPort": 179,
         "myASN": 64512,
@@ -109,7 +109,7 @@ def same(node, said, path):
 
 
 def test_the_definition_for_real_clusters_says_the_same():
-    told, kind = yaml.safe_load(CRD.read_text()), kinds.BGP_PEERS
+    told, kind = yaml.safe_load(CRD.read_text()), kinds_custom.BGP_PEERS
     assert told["metadata"]["name"] == kind.qualified
     assert (told["spec"]["group"], told["spec"]["scope"]) == (kind.group, "Cluster")
     names = told["spec"]["names"]

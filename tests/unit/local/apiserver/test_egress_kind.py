@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from netloom.api.egress import DROP, NODE, EgressAddress, EgressGatewaySpec, EgressGatewayStatus
-from netloom.local.apiserver import kinds, schema
+from netloom.local.apiserver import kinds_custom, schema
 from netloom.local.apiserver.defaults import set_defaults
 from netloom.local.apiserver.validate import validate
 
 CRD = Path(__file__).parents[4] / "deploy" / "crds" / "egressgateways.yaml"
-KIND = kinds.EGRESS_GATEWAYS
+KIND = kinds_custom.EGRESS_GATEWAYS
 
 
 def document(spec):

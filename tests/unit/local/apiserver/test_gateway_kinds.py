@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from netloom.kube import resources
-from netloom.local.apiserver import columns, defaults, kinds, schema, strategy
+from netloom.local.apiserver import columns, defaults, kinds, kinds_custom, schema, strategy
 from netloom.local.apiserver.definitions import all_definitions
 from netloom.local.apiserver.structural_rules import ABOUT_CHANGE, RULES
 from netloom.local.apiserver.validate import validate
@@ -296,9 +296,15 @@ def test_columns_are_those_of_the_definitions():
         "conditions": [{"type": "Accepted", "status": "False"}, {"type": "Programmed", "status": "True"}],
     }
     made = document(f"{V1}/Gateway", gateway(listener()), status=said)
-    assert cells(kinds.GATEWAYS, made) == ["x", "netloom", "192.0.2.1,2001:db8::1", "True", "<unknown>"]
+    assert cells(kinds_custom.GATEWAYS, made) == [
+        "x",
+        "netloom",
+        "192.0.2.1,2001:db8::1",
+        "True",
+        "<unknown>",
+    ]
     route = document(f"{V1}/HTTPRoute", {"hostnames": ["shop.example"]})
-    assert cells(kinds.HTTP_ROUTES, route) == ["x", '["shop.example"]', "<unknown>"]
+    assert cells(kinds_custom.HTTP_ROUTES, route) == ["x", '["shop.example"]', "<unknown>"]
     balancer = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
     made = document(
         INGRESS, ingress(ingressClassName="netloom", tls=[{"hosts": ["shop.example"]}]), status=balancer

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from netloom.local.apiserver import kinds, schema
+from netloom.local.apiserver import kinds_custom, schema
 from netloom.local.apiserver.validate import validate
 
 CRDS = Path(__file__).parents[4] / "deploy" / "crds"
-KINDS = (kinds.NETWORK_ATTACHMENT_DEFINITIONS, kinds.NETWORK_POOLS, kinds.NETWORK_LEASES)
+KINDS = (kinds_custom.NETWORK_ATTACHMENT_DEFINITIONS, kinds_custom.NETWORK_POOLS, kinds_custom.NETWORK_LEASES)
 SHAPES = {"object": "object", "list": "array", "int32": "integer", "string": "string", "bool": "boolean"}
 
 
@@ -49,7 +49,7 @@ def test_the_definition_for_real_clusters_says_the_same(kind):
 
 
 def test_a_definition_may_have_no_configuration_and_else_a_right_one():
-    definition = kinds.NETWORK_ATTACHMENT_DEFINITIONS
+    definition = kinds_custom.NETWORK_ATTACHMENT_DEFINITIONS
     assert faults(definition, {}) == []
     assert faults(definition, {"config": ""}) == []
     assert faults(definition, {"config": json.dumps({"cniVersion": "1.0.0", "type": "bridge"})}) == []
@@ -60,7 +60,7 @@ def test_a_definition_may_have_no_configuration_and_else_a_right_one():
 
 
 def test_a_pool():
-    pool = kinds.NETWORK_POOLS
+    pool = kinds_custom.NETWORK_POOLS
     right = {
         "cidrs": ["10.80.0.0/24", "2001:db8:80::/64"],
         "ranges": [{"start": "10.80.0.10", "end": "10.80.0.20"}],
@@ -90,17 +90,17 @@ def test_a_pool():
     ],
 )
 def test_a_pool_that_is_wrong_is_told_so_with_its_field(change, field):
-    (told,) = faults(kinds.NETWORK_POOLS, {"cidrs": ["10.80.0.0/24"], **change})
+    (told,) = faults(kinds_custom.NETWORK_POOLS, {"cidrs": ["10.80.0.0/24"], **change})
     assert told.startswith(f"{field}: "), told
 
 
 def test_the_name_of_a_pool_is_a_label():
-    (told,) = faults(kinds.NETWORK_POOLS, {"cidrs": ["10.80.0.0/24"]}, name="x" * 64)
+    (told,) = faults(kinds_custom.NETWORK_POOLS, {"cidrs": ["10.80.0.0/24"]}, name="x" * 64)
     assert told.startswith("metadata.name: ")
 
 
 def test_a_lease_is_named_by_what_it_is_of_and_stays_so():
-    lease = kinds.NETWORK_LEASES
+    lease = kinds_custom.NETWORK_LEASES
     spec = {"pool": "blue", "address": "10.80.0.5", "holder": {}}
     assert faults(lease, spec, name="blue-10-80-0-5") == []
     assert faults(lease, {**spec, "holder": {"pod": "a/b"}}, name="blue-10-80-0-5", old=spec) == []

@@ -14,7 +14,8 @@ GROUPS = sorted({kind.api_version for kind in kinds.ALL})
 def references(value):
     if isinstance(value, dict):
         for name, member in value.items():
-            if name == "$ref":
+            # a definition's own schema has a field of this name
+            if name == "$ref" and isinstance(member, str):
                 yield member
             else:
                 yield from references(member)
@@ -37,7 +38,7 @@ def test_the_index_leads_to_a_document_for_every_served_version():
 
 def test_what_is_not_served_has_no_document():
     with pytest.raises(KeyError):
-        openapi.v3_group("batch/v1")
+        openapi.v3_group("batch/v1beta1")
 
 
 @pytest.mark.parametrize("api_version", GROUPS)

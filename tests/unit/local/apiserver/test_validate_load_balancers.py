@@ -14,11 +14,11 @@ from netloom.api.load_balancers import (
     LoadBalancerPoolSpec,
     LoadBalancerPoolStatus,
 )
-from netloom.local.apiserver import defaults, kinds, schema
+from netloom.local.apiserver import defaults, kinds_custom, schema
 from netloom.local.apiserver.validate import validate
 
 CRD = Path(__file__).parents[4] / "deploy" / "crds" / "loadbalancerpools.yaml"
-POOL = kinds.LOAD_BALANCER_POOLS.gvk
+POOL = kinds_custom.LOAD_BALANCER_POOLS.gvk
 
 
 def errors(spec):
@@ -116,7 +116,7 @@ def names(struct):
 def test_the_definition_the_schema_and_what_we_read_have_the_same_fields():
     crd = yaml.safe_load(CRD.read_text())["spec"]
     (version,) = crd["versions"]
-    kind = kinds.LOAD_BALANCER_POOLS
+    kind = kinds_custom.LOAD_BALANCER_POOLS
     assert (crd["group"], version["name"], crd["scope"]) == (kind.group, kind.version, "Cluster")
     assert (crd["names"]["kind"], tuple(crd["names"]["shortNames"])) == (kind.kind, kind.short_names)
     assert ("status" in version["subresources"]) == kind.has_status

@@ -8,7 +8,7 @@ import yaml
 
 from netloom.api.meta import LabelSelector
 from netloom.api.pools import BlockSize, IPBlock, IPBlockSpec, IPBlockStatus, IPPool, IPPoolSpec
-from netloom.local.apiserver import defaults, kinds, schema
+from netloom.local.apiserver import defaults, kinds_custom, schema
 from netloom.local.apiserver.validate import validate
 
 CRDS = Path(__file__).parents[4] / "deploy" / "crds"
@@ -97,8 +97,11 @@ def names(struct):
 @pytest.mark.parametrize(
     ("kind", "parts"),
     [
-        (kinds.IP_POOLS, {"spec": (IPPoolSpec, "IPPoolSpec")}),
-        (kinds.IP_BLOCKS, {"spec": (IPBlockSpec, "IPBlockSpec"), "status": (IPBlockStatus, "IPBlockStatus")}),
+        (kinds_custom.IP_POOLS, {"spec": (IPPoolSpec, "IPPoolSpec")}),
+        (
+            kinds_custom.IP_BLOCKS,
+            {"spec": (IPBlockSpec, "IPBlockSpec"), "status": (IPBlockStatus, "IPBlockStatus")},
+        ),
     ],
 )
 def test_the_definition_the_schema_and_what_we_read_have_the_same_fields(kind, parts):
