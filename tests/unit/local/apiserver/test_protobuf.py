@@ -265,6 +265,7 @@ def test_the_numbers_name_fields_of_the_schema():
                 "nad.",
                 "networks.",
                 "pools.",
+                "storage.",
                 "traffic.",
             )
             assert key.startswith(ours), key
