@@ -21,10 +21,9 @@ from netloom.kube.status import Conflict
 from netloom.local.controllers.informers import Informers
 from netloom.local.controllers.objects import HOSTNAME, Node, Pod
 from netloom.local.controllers.placement import (
-    NodeSelectorRequirement,
-    NodeSelectorTerm,
     PodAffinityTerm,
     Taint,
+    term_matches,
 )
 from netloom.local.controllers.workqueue import WorkQueue
 from netloom.units import NodeName, ObjectKey
@@ -117,40 +116,10 @@ def _affine(pod: Pod, node: Node) -> bool:
     affinity = pod.spec.affinity.node_affinity if pod.spec.affinity else None
     if affinity is None or affinity.required is None:
         return True
-    return any(_term_matches(t, node) for t in affinity.required.node_selector_terms)
-
-
-def _term_matches(term: NodeSelectorTerm, node: Node) -> bool:
-    if not term.match_expressions and not term.match_fields:
-        return False
-    fields = {"metadata.name": node.metadata.name}
-    return all(_matches(r, node.metadata.labels) for r in term.match_expressions) and all(
-        _matches(r, fields) for r in term.match_fields
+    return any(
+        term_matches(t, name=node.metadata.name, labels=node.metadata.labels)
+        for t in affinity.required.node_selector_terms
     )
-
-
-def _matches(requirement: NodeSelectorRequirement, labels: Mapping[str, str]) -> bool:
-    """core/v1 NodeSelectorOperator; Gt and Lt compare whole numbers, and fail where there is none."""
-    value = labels.get(requirement.key)
-    match requirement.operator:
-        case "In":
-            return value in requirement.values
-        case "NotIn":
-            return value not in requirement.values
-        case "Exists":
-            return value is not None
-        case "DoesNotExist":
-            return value is None
-        case operator:
-            return _compares(operator, value, requirement.values)
-
-
-def _compares(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
-    try:
-        own, bound = int(value or ""), int(values[0])
-    except (ValueError, IndexError):
-        return False
-    return own > bound if operator == "Gt" else operator == "Lt" and own < bound
 
 
 def _avoids(pod: Pod, other: Pod) -> bool:

@@ -45,7 +45,10 @@ class Informer(Generic[T]):
         self._handlers.append(handler)
 
     def index(self, by: Callable[[T], Iterable[Hashable]]) -> Mapping[Hashable, Mapping[ObjectKey, T]]:
-        """A view that is kept up to date: value of ``by`` -> objects. Ask before run()."""
+        """A view that is kept up to date: value of ``by`` -> objects; the same for who asks again. Ask before run()."""
+        known = next((view for other, view in self._indexes if other is by), None)
+        if known is not None:
+            return known
         view: dict[Hashable, dict[ObjectKey, T]] = {}
         self._indexes.append((by, view))
         return view

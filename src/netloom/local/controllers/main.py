@@ -11,6 +11,7 @@ from netloom.controller.network_leases import NetworkLeaseKeeper
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
 from netloom.kube.kubeconfig import ClientConfig
+from netloom.kube.resources import REPLICA_SETS
 from netloom.local import switch
 from netloom.local.bootstrap import bootstrap
 from netloom.local.controllers.deployment import DeploymentLoop
@@ -19,7 +20,8 @@ from netloom.local.controllers.endpointslice import EndpointSliceLoop
 from netloom.local.controllers.informers import Informers
 from netloom.local.controllers.namespace import NamespaceLoop
 from netloom.local.controllers.node_ipam import NodeIpamLoop
-from netloom.local.controllers.replicaset import ReplicaSetLoop
+from netloom.local.controllers.objects import ReplicaSet
+from netloom.local.controllers.replicaset import ReplicasLoop
 from netloom.local.controllers.selected import Selected
 from netloom.local.controllers.workqueue import WorkQueue
 from netloom.local.scheduler import SchedulerLoop
@@ -39,23 +41,30 @@ class Loops:
         self._client = client
         self._clock = clock = clock or SystemClock()
         self.informers = Informers(client)
-        self._recorders = {
-            name: EventRecorder(client, name, clock=clock)
-            for name in ("deployment-controller", "replicaset-controller", "node-ipam", "default-scheduler")
-        }
+        self._recorders: dict[str, EventRecorder] = {}
         self._network_leases = NetworkLeaseKeeper(client, clock=clock)
         selected = Selected(self.informers)
         cidrs = [c for text in pod_cidrs if (c := parse_cidr(text)) is not None]
         self.queues: list[tuple[WorkQueue[ObjectKey], int]] = [
             (EndpointSliceLoop(self.informers, selected).queue, 4),
             (EndpointsLoop(self.informers, selected).queue, 2),
-            (DeploymentLoop(self.informers, self._recorders["deployment-controller"], clock).queue, 4),
-            (ReplicaSetLoop(self.informers, self._recorders["replicaset-controller"], clock).queue, 4),
-            (SchedulerLoop(self.informers, self._recorders["default-scheduler"], clock).queue, 8),
+            (DeploymentLoop(self.informers, self._events("deployment-controller"), clock).queue, 4),
+            (
+                ReplicasLoop(
+                    self.informers, REPLICA_SETS, ReplicaSet, self._events("replicaset-controller"), clock
+                ).queue,
+                4,
+            ),
+            (SchedulerLoop(self.informers, self._events("default-scheduler"), clock).queue, 8),
             (NamespaceLoop(self.informers, ca_pem=ca_pem, clock=clock).queue, 2),
             # One worker: two at once could give the same range to two nodes.
-            (NodeIpamLoop(self.informers, cidrs, self._recorders["node-ipam"]).queue, 1),
+            (NodeIpamLoop(self.informers, cidrs, self._events("node-ipam")).queue, 1),
         ]
+
+    def _events(self, component: str) -> EventRecorder:
+        return self._recorders.setdefault(
+            component, EventRecorder(self._client, component, clock=self._clock)
+        )
 
     async def run(self) -> None:
         """Run until cancelled. No loop acts before every cache is full: half a view would lead to wrong deletions."""

@@ -13,6 +13,7 @@ import msgspec
 from netloom.api.core import ContainerPort, NodeAddress, PodIP, ServiceSpec
 from netloom.api.discovery import Endpoint, EndpointPort
 from netloom.api.meta import LabelSelector, ObjectMeta, OwnerReference
+from netloom.api.selectors import Selector, from_selector
 from netloom.local.controllers.placement import Affinity, Taint, Toleration
 from netloom.units import ObjectKey
 
@@ -63,6 +64,15 @@ class Loaded(msgspec.Struct, frozen=True, kw_only=True):
         return next((o.uid for o in self.metadata.owner_references if o.controller), "")
 
 
+class Owning(Loaded, frozen=True):
+    """Base of the kinds that have pods."""
+
+    @property
+    def selector(self) -> Selector:
+        """Which pods it wants to be its own; an empty one selects all."""
+        raise NotImplementedError
+
+
 class Condition(msgspec.Struct, frozen=True, rename="camel"):
     """A status condition, as Pods, Nodes, Deployments and ReplicaSets write it."""
 
@@ -96,6 +106,8 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     tolerations: tuple[Toleration, ...] = ()
     scheduler_name: str = ""
     scheduling_gates: tuple[dict[str, str], ...] = ()
+    restart_policy: str = "Always"
+    volumes: tuple[Volume, ...] = ()
 
     @property
     def ports(self) -> tuple[ContainerPort, ...]:
@@ -104,10 +116,39 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
         return tuple(p for c in (*self.containers, *sidecars) for p in c.ports)
 
 
+class Ended(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 ContainerStateTerminated."""
+
+    exit_code: int = 0
+    finished_at: str | None = None
+
+
+class ContainerState(msgspec.Struct, frozen=True):
+    """core/v1 ContainerState, the part that Jobs look at."""
+
+    terminated: Ended | None = None
+
+
 class ContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
     """core/v1 ContainerStatus."""
 
+    name: str = ""
     restart_count: int = 0
+    state: ContainerState = ContainerState()
+
+
+class ClaimVolume(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 PersistentVolumeClaimVolumeSource."""
+
+    claim_name: str = ""
+
+
+class Volume(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 Volume, as far as claims are concerned."""
+
+    name: str = ""
+    persistent_volume_claim: ClaimVolume | None = None
+    ephemeral: dict[str, Any] | None = None
 
 
 class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
@@ -118,6 +159,8 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     pod_ips: tuple[PodIP, ...] = msgspec.field(name="podIPs", default=())
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
+    init_container_statuses: tuple[ContainerStatus, ...] = ()
+    start_time: str | None = None
 
 
 class Pod(Loaded, frozen=True):
@@ -247,11 +290,16 @@ class ReplicaSetStatus(msgspec.Struct, frozen=True, rename="camel"):
     conditions: tuple[Condition, ...] = ()
 
 
-class ReplicaSet(Loaded, frozen=True):
+class ReplicaSet(Owning, frozen=True):
     """apps/v1 ReplicaSet."""
 
     spec: ReplicaSetSpec = ReplicaSetSpec()
     status: ReplicaSetStatus = ReplicaSetStatus()
+
+    @property
+    def selector(self) -> Selector:
+        """``spec.selector``."""
+        return from_selector(self.spec.selector)
 
 
 class RollingUpdate(msgspec.Struct, frozen=True, rename="camel"):

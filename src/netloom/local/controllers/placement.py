@@ -5,6 +5,8 @@ Not here: what follows from it (scheduler.py).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from netloom.api.meta import LabelSelector
@@ -41,6 +43,29 @@ class NodeSelectorRequirement(msgspec.Struct, frozen=True):
     key: str
     operator: str
     values: tuple[str, ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """True where the labels satisfy it; Gt and Lt compare whole numbers, and fail where there is none."""
+        value = labels.get(self.key)
+        match self.operator:
+            case "In":
+                return value in self.values
+            case "NotIn":
+                return value not in self.values
+            case "Exists":
+                return value is not None
+            case "DoesNotExist":
+                return value is None
+            case operator:
+                return _compares(operator, value, self.values)
+
+
+def _compares(operator: str, value: str | None, values: tuple[str, ...]) -> bool:
+    try:
+        own, bound = int(value or ""), int(values[0])
+    except (ValueError, IndexError):
+        return False
+    return own > bound if operator == "Gt" else operator == "Lt" and own < bound
 
 
 class NodeSelectorTerm(msgspec.Struct, frozen=True, rename="camel"):
@@ -85,3 +110,13 @@ class Affinity(msgspec.Struct, frozen=True, rename="camel"):
 
     node_affinity: NodeAffinity | None = None
     pod_anti_affinity: PodAntiAffinity | None = None
+
+
+def term_matches(term: NodeSelectorTerm, *, name: str, labels: Mapping[str, str]) -> bool:
+    """True where a node of this name and these labels satisfies the term."""
+    if not term.match_expressions and not term.match_fields:
+        return False
+    fields = {"metadata.name": name}
+    return all(r.matches(labels) for r in term.match_expressions) and all(
+        r.matches(fields) for r in term.match_fields
+    )

@@ -14,6 +14,7 @@ import msgspec
 
 from netloom.clock import rfc3339
 from netloom.local.controllers.objects import Condition, Pod, ReplicaSet, ReplicaSetStatus
+from netloom.local.controllers.workloads import ReplicationController
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
@@ -81,7 +82,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 def status_of(
-    rs: ReplicaSet, pods: Sequence[Pod], now: float, failure: Failure | None = None
+    rs: ReplicaSet | ReplicationController, pods: Sequence[Pod], now: float, failure: Failure | None = None
 ) -> ReplicaSetStatus:
     """The status that follows from the active pods.
 
@@ -91,7 +92,7 @@ def status_of(
         now: seconds since the epoch.
         failure: of this turn; None if all went well.
     """
-    labels = (rs.spec.template.get("metadata") or {}).get("labels") or {}
+    labels = ((rs.spec.template or {}).get("metadata") or {}).get("labels") or {}
     waits = [available_in(p, rs.spec.min_ready_seconds, now) for p in pods]
     return ReplicaSetStatus(
         replicas=len(pods),
@@ -103,7 +104,9 @@ def status_of(
     )
 
 
-def _conditions(rs: ReplicaSet, now: float, failure: Failure | None) -> tuple[Condition, ...]:
+def _conditions(
+    rs: ReplicaSet | ReplicationController, now: float, failure: Failure | None
+) -> tuple[Condition, ...]:
     others = tuple(c for c in rs.status.conditions if c.type != "ReplicaFailure")
     if failure is None:
         return others
@@ -119,7 +122,7 @@ def _conditions(rs: ReplicaSet, now: float, failure: Failure | None) -> tuple[Co
     return (*others, failed)
 
 
-def next_look(rs: ReplicaSet, pods: Sequence[Pod], now: float) -> float | None:
+def next_look(rs: ReplicaSet | ReplicationController, pods: Sequence[Pod], now: float) -> float | None:
     """Seconds until the next ready pod becomes available (``spec.minReadySeconds``); None if none will by itself."""
     waits = (available_in(p, rs.spec.min_ready_seconds, now) for p in pods)
     return min((w for w in waits if w), default=None)

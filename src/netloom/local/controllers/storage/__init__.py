@@ -1,0 +1,1 @@
+"""Volumes: claims bound to volumes, and volumes made for claims."""
