@@ -30,7 +30,7 @@ from netloom.local import supervisor
 from netloom.local.control_plane import Listeners
 from netloom.local.paths import ClusterPaths, NodePaths
 from netloom.local.preflight import shim_path
-from netloom.local.roles import children_of
+from netloom.local.roles import children_of, machine_of
 from netloom.local.settings import ClusterSettings
 from netloom.local.underlay import NodeRoom, lay
 from netloom.program import names
@@ -118,7 +118,7 @@ class Rig:
         children = children_of(
             paths=self.paths,
             settings=self.settings,
-            rooms=[self.room],
+            machines=[machine_of(self.paths, self.settings, self.room)],
             listeners=listeners,
             clock=self.clock,
         )

@@ -25,7 +25,9 @@ def _options(word: str) -> tuple[str, ...]:
     root = main.parser([word])
     actions = (a for a in root._actions if isinstance(a, argparse._SubParsersAction))  # noqa: SLF001 - argparse has no public view
     child = next(actions).choices[word]
-    return tuple(sorted(o for a in child._actions for o in a.option_strings))  # noqa: SLF001 - as above
+    options = sorted(o for a in child._actions for o in a.option_strings)  # noqa: SLF001 - as above
+    words = [w for a in child._actions if not a.option_strings for w in a.choices or ()]  # noqa: SLF001 - as above
+    return (*words, *options)
 
 
 def _bash(words: dict[str, tuple[str, ...]]) -> str:
@@ -66,4 +68,6 @@ def _fish(words: dict[str, tuple[str, ...]]) -> str:
 
 
 def _fish_option(option: str) -> str:
+    if not option.startswith("-"):
+        return f"-a {option}"
     return f"-l {option[2:]}" if option.startswith("--") else f"-o {option[1:]}"

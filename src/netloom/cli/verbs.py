@@ -25,6 +25,8 @@ VERBS = (
     Verb("exec", "netloom.cli.exec", "run a program inside a pod"),
     Verb("client", "netloom.cli.client", "run a program outside of a cluster, on its underlay"),
     Verb("publish", "netloom.cli.publish", "open a port of this host that leads to a Service"),
+    Verb("node", "netloom.cli.node", "switch nodes of a cluster off and on: stop, kill, start"),
+    Verb("link", "netloom.cli.link", "cut, slow down and heal the links of a cluster's nodes"),
     Verb("why", "netloom.cli.why", "say what happens to a packet, and which object and field is responsible"),
     Verb(
         "plan", "netloom.cli.plan", "say who would gain or lose reachability by a change, before it is made"

@@ -7,6 +7,7 @@ Not here: retries (the caller knows whether repeating is right) and caching.
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -16,6 +17,7 @@ import msgspec
 
 from netloom.clock import Clock, SystemClock
 from netloom.errors import InvalidObject, Unavailable
+from netloom.kube.impatience import make_impatient
 from netloom.kube.kubeconfig import ClientConfig
 from netloom.kube.resources import Resource
 from netloom.kube.status import to_error
@@ -48,6 +50,14 @@ class _DictList(msgspec.Struct):
 _decode_list = msgspec.json.Decoder(_DictList).decode
 
 
+def _impatient(address: tuple[Any, ...]) -> socket.socket:
+    """A socket for a connection that ends soon when the API server is not heard any more: a watch would wait for hours."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    make_impatient(made)
+    return made
+
+
 class KubeClient:
     """A client for one API server; an async context manager.
 
@@ -73,7 +83,10 @@ class KubeClient:
             )
         else:
             connector = aiohttp.TCPConnector(
-                ssl=client_context(self.config), limit=_CONNECTIONS, ttl_dns_cache=10
+                ssl=client_context(self.config),
+                limit=_CONNECTIONS,
+                ttl_dns_cache=10,
+                socket_factory=_impatient,
             )
         self._session = aiohttp.ClientSession(
             connector=connector,

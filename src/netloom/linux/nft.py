@@ -7,6 +7,7 @@ Not here: what the transactions are (``program/nft``), the encoding (``nft_codec
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
@@ -52,6 +53,7 @@ from netloom.program.nft import Container, Key, Transaction, Value
 from netloom.units import Family
 
 _SEND_BYTES = 32 << 20
+_LOAD_S = 10.0
 _ASIDE = 2_000
 """Transactions of more elements than this leave the event loop alone meanwhile: they take longer than 10 ms."""
 _ERRNOS = {os.strerror(number): number for number in sorted(errno.errorcode, reverse=True)}
@@ -231,6 +233,34 @@ class Nft:
             ) from error
         if done.returncode != 0:
             raise _refused(program, done.stderr.decode(errors="replace"))
+
+
+def load_now(program: str) -> None:
+    """Apply text of nft in the caller's own namespace, all or nothing; for a process without an event loop.
+
+    Raises:
+        NftError: the kernel or the program refused it; nothing has changed.
+        Unsupported: there is no ``nft`` program.
+        Unavailable: it did not end.
+    """
+    with (
+        os.fdopen(os.memfd_create("nft"), "w+b") as source,
+        os.fdopen(os.memfd_create("error"), "w+b") as said,
+    ):
+        source.write(program.encode())
+        source.seek(0)
+        command = process.Command(
+            argv=(find_program(), "-f", "-"), stdin=source.fileno(), stderr=said.fileno()
+        )
+        try:
+            started = process.spawn_now(command)
+        except NotFound as error:
+            raise Unsupported("no nft program", "install the nftables package (1.0.6 or newer)") from error
+        with contextlib.closing(started):
+            code = started.wait_now(_LOAD_S)
+        if code != 0:
+            said.seek(0)
+            raise _refused(program, said.read().decode(errors="replace"))
 
 
 def _offset(message: Message) -> int | None:

@@ -31,7 +31,7 @@ from netloom.linux.netlink import (
     u32,
 )
 from netloom.linux.netlink_client import NetlinkClient
-from netloom.program.tc import TokenBucket
+from netloom.program.tc import Impairment, TokenBucket
 
 _RTM_NEWQDISC, _RTM_DELQDISC, _RTM_GETQDISC = 36, 37, 38
 _RTM_NEWTFILTER, _RTM_GETTFILTER = 44, 46
@@ -48,6 +48,9 @@ _LINKLAYER_ETHERNET = 1
 _U32_MAX = (1 << 32) - 1
 _TICK_NS = 64
 """PSCHED_SHIFT is 6."""
+
+_NETEM_QOPT = struct.Struct("=IIIIII")
+_NETEM_LATENCY64, _NETEM_JITTER64 = 10, 11
 
 _ETH_P_ALL = 0x0003
 _PRIORITY = 1
@@ -83,6 +86,10 @@ class Tc(NetlinkClient):
     def put_bucket(self, index: int, bucket: TokenBucket) -> None:
         """What leaves by an interface passes this bucket from now on; what waits in one that is there goes on waiting."""
         self._netlink.request(bucket_request(index, bucket))
+
+    def put_impairment(self, index: int, line: Impairment) -> None:
+        """What leaves by an interface takes this line from now on; ENOENT where the kernel has no netem."""
+        self._netlink.request(impairment_request(index, line))
 
     def bucket(self, index: int) -> TokenBucket | None:
         """The bucket that what leaves by an interface passes; None where there is none. ``burst`` is a little inexact."""
@@ -160,6 +167,21 @@ def bucket_request(index: int, bucket: TokenBucket) -> Request:
         options.append(attr(_TBF_RATE64, struct.pack("=Q", bucket.rate)))
     body = _tcmsg(index, _ROOT_HANDLE, _ROOT) + attr(_KIND, string("tbf")) + nested(_OPTIONS, *options)
     return Request(_RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body, f"token bucket at interface {index}")
+
+
+def impairment_request(index: int, line: Impairment) -> Request:
+    """Put a bad line at an interface, in place of what is there. Times are told twice: in 32 bits of 64 ns each, and exactly."""
+    low = [min(nanoseconds // _TICK_NS, _U32_MAX) for nanoseconds in (line.delay_ns, line.jitter_ns)]
+    qopt = _NETEM_QOPT.pack(low[0], line.queue, min(round(line.loss * _U32_MAX), _U32_MAX), 0, 0, low[1])
+    exact = attr(_NETEM_LATENCY64, struct.pack("=q", line.delay_ns))
+    exact += attr(_NETEM_JITTER64, struct.pack("=q", line.jitter_ns))
+    body = _tcmsg(index, _ROOT_HANDLE, _ROOT) + attr(_KIND, string("netem")) + attr(_OPTIONS, qopt + exact)
+    return Request(_RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body, f"bad line at interface {index}")
+
+
+def is_missing(error: KernelError) -> bool:
+    """The kernel knows no queue of that kind, and has no module of it."""
+    return error.errno in {errno.ENOENT, errno.EOPNOTSUPP}
 
 
 def read_bucket(found: Mapping[int, bytes]) -> TokenBucket:

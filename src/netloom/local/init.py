@@ -14,8 +14,9 @@ import logging.handlers
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -25,13 +26,14 @@ from netloom.linux.libc import CLONE_NEWNET, set_process_name, setns
 
 log = logging.getLogger(__name__)
 
-_SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT})
+_SIGNALS = frozenset({signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGIO})
 STOP_S = 3.0
 """Seconds that children have to end after SIGTERM before they are killed."""
 RESTART_S = (0.0, 0.1, 0.5, 2.0, 5.0)
 """Seconds to wait before a child is started again, by how often it ended in a row."""
 STEADY_S = 10.0
 """A child that ran this long counts as steady: the next wait is the first again."""
+_IDLE_S = 3600.0
 _LOG_BYTES = 2_000_000
 
 
@@ -42,15 +44,35 @@ class Child(msgspec.Struct, frozen=True):
     run: Callable[[], None]
     netns: int | None = None
     """Descriptor of the network namespace it lives in; None: the cluster's own."""
+    machine: str = ""
+    """The node that it belongs to."""
+
+
+class Office(Protocol):
+    """What process 1 does besides keeping children: it is called when the kernel says by SIGIO that somebody came."""
+
+    def serve(self, init: Init) -> None:
+        """Do what is asked for."""
+
+    def let_go(self, child: Child) -> None:
+        """Close what a child just forked has no need of."""
 
 
 class Init:
     """Keeps children running until it is told to stop."""
 
     def __init__(
-        self, *, children: Sequence[Child], log_directory: Path, clock: Clock, stop_s: float = STOP_S
+        self,
+        *,
+        children: Sequence[Child],
+        log_directory: Path,
+        clock: Clock,
+        office: Office | None = None,
+        stop_s: float = STOP_S,
     ) -> None:
         self._children = {child.name: child for child in children}
+        self._office = office
+        self._is_asked = self._is_told_to_stop = False
         self._log_directory = log_directory
         self._clock = clock
         self._stop_s = stop_s
@@ -70,21 +92,45 @@ class Init:
             pass
         self._stop()
 
-    def _turn(self) -> bool:
-        """Wait for one event and handle it; False when it was the word to stop."""
-        info = signal.sigtimedwait(_SIGNALS, self._wait_s())
-        if info is not None and info.si_signo != signal.SIGCHLD:
-            return False
+    def add(self, children: Iterable[Child]) -> None:
+        """Keep these running as well, from now on."""
+        for child in children:
+            self._children[child.name] = child
+            self._failures.pop(child.name, None)
+            self._start(child.name)
+
+    def retire(self, names: Iterable[str]) -> list[int]:
+        """Start these no more when they end; the process ids of those that still run."""
+        gone = set(names)
+        for name in gone:
+            self._children.pop(name, None)
+            self._due.pop(name, None)
+        return [pid for pid, name in self._running.items() if name in gone]
+
+    def pass_time(self, most_s: float) -> None:
+        """Wait for one event, at most so long: children that ended are collected, and started again when it is their time."""
+        info = signal.sigtimedwait(_SIGNALS, min(most_s, self._wait_s()))
+        if info is not None and info.si_signo == signal.SIGIO:
+            self._is_asked = True
+        elif info is not None and info.si_signo != signal.SIGCHLD:
+            self._is_told_to_stop = True
         self._reap()
         now = self._clock.monotonic()
         for name in [n for n, due in self._due.items() if due <= now]:
             del self._due[name]
             self._start(name)
-        return True
+
+    def _turn(self) -> bool:
+        """Wait for one event and handle it; False when it was the word to stop."""
+        self.pass_time(_IDLE_S)
+        if self._is_asked and self._office is not None and not self._is_told_to_stop:
+            self._is_asked = False
+            self._office.serve(self)
+        return not self._is_told_to_stop
 
     def _wait_s(self) -> float:
         if not self._due:
-            return 3600.0
+            return _IDLE_S
         return max(0.0, min(self._due.values()) - self._clock.monotonic())
 
     def _reap(self) -> None:
@@ -99,6 +145,8 @@ class Init:
                 self._ended(name, status)
 
     def _ended(self, name: str, status: int) -> None:
+        if name not in self._children:
+            return  # retired
         now = self._clock.monotonic()
         steady = now - self._started[name] >= STEADY_S
         failures = 0 if steady else self._failures.get(name, 0) + 1
@@ -113,7 +161,10 @@ class Init:
         self._started[name] = self._clock.monotonic()
         pid = os.fork()
         if pid == 0:
-            _live(self._children[name], self._log_directory)
+            child = self._children[name]
+            if self._office is not None:
+                self._office.let_go(child)
+            _live(child, self._log_directory)
         self._running[pid] = name
 
     def _stop(self) -> None:

@@ -51,6 +51,7 @@ class ClusterPaths:
         self.api_socket = root / "api.sock"
         self.outside_config = root / "client.json"
         self.outside_socket = root / "client.sock"
+        self.failures_socket = root / "failures.sock"
         self.pki = root / "pki"
         self.kubeconfig = root / "kubeconfig"
         self.switch = root / "switch"

@@ -6,7 +6,9 @@ the warm process, so that no child pays for them.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -22,6 +24,7 @@ from netloom.clock import Clock
 from netloom.dns import main as dns
 from netloom.dns import sockets as dns_sockets
 from netloom.dns.main import DnsConfig
+from netloom.dns.sockets import Sockets
 from netloom.fabric.udp import main as udp
 from netloom.fabric.udp.main import UdpConfig
 from netloom.gateway import main as gateway
@@ -49,11 +52,26 @@ class OutsideRoom(msgspec.Struct, frozen=True):
     opened: Opened
 
 
+class Machine(msgspec.Struct, frozen=True):
+    """A node that is on: its namespace, its processes, and what process 1 keeps open for them."""
+
+    room: NodeRoom
+    children: tuple[Child, ...]
+    sockets: Sockets
+    """Of its DNS server."""
+
+    def close(self) -> None:
+        """Let go of them; the namespace goes with the last process that has it."""
+        self.sockets.close()
+        with contextlib.suppress(OSError):  # closed already
+            os.close(self.room.netns)
+
+
 def children_of(
     *,
     paths: ClusterPaths,
     settings: ClusterSettings,
-    rooms: Sequence[NodeRoom],
+    machines: Sequence[Machine],
     listeners: control_plane.Listeners,
     clock: Clock,
     outside: OutsideRoom | None = None,
@@ -68,9 +86,23 @@ def children_of(
     if switch.is_wanted(settings):
         shutil.rmtree(paths.switch, ignore_errors=True)  # what peers and kernel had in a former run is gone
         children.append(Child("switch", functools.partial(switch.serve, settings, paths.switch)))
-    for room in rooms:
-        children += _node(paths, settings, room)
+    for machine in machines:
+        children += machine.children
     return tuple(children)
+
+
+def machine_of(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -> Machine:
+    """Everything that process 1 keeps running for a node, with its configuration written."""
+    files = paths.node(room.name)
+    dns_config = _dns_config(files, settings)
+    # Opened here and closed when the node is switched off: queries that come while one DNS process follows another wait for the next.
+    sockets = netns.run_in(
+        room.netns, functools.partial(dns_sockets.open_sockets, dns_config.listen, dns_config.port)
+    )
+    children = (*_node(paths, settings, room), _dns(files, room, dns_config, sockets))
+    return Machine(
+        room, tuple(msgspec.structs.replace(child, machine=room.name) for child in children), sockets
+    )
 
 
 def _client(paths: ClusterPaths, settings: ClusterSettings, room: OutsideRoom) -> Child:
@@ -87,16 +119,9 @@ def _client(paths: ClusterPaths, settings: ClusterSettings, room: OutsideRoom) -
 def _node(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -> Iterator[Child]:
     files = paths.node(room.name)
     agent_config = _agent_config(files, settings, room)
-    dns_config = _dns_config(files, settings)
     _write(files.agent_config, agent_config)
-    _write(files.dns_config, dns_config)
     _write(files.runner_config, _runner_config(paths, files, settings, room))
     yield Child(f"{room.name}-agent", functools.partial(_exit_code, agent.run, agent_config), room.netns)
-    # Opened here and never closed: queries that come while one DNS process follows another wait for the next.
-    sockets = netns.run_in(
-        room.netns, functools.partial(dns_sockets.open_sockets, dns_config.listen, dns_config.port)
-    )
-    yield Child(f"{room.name}-dns", functools.partial(_exit_code, dns.run, dns_config, sockets), room.netns)
     if settings.fabric is FabricKind.UDP:
         udp_config = UdpConfig(feed_socket=str(files.udp_socket))
         _write(files.udp_config, udp_config)
@@ -115,6 +140,11 @@ def _node(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -> Ite
     runner_config = str(files.runner_config)
     yield Child(f"{room.name}-standins", functools.partial(standins.main, runner_config), room.netns)
     yield Child(f"{room.name}-runner", functools.partial(runner.main, runner_config), room.netns)
+
+
+def _dns(files: NodePaths, room: NodeRoom, config: DnsConfig, sockets: Sockets) -> Child:
+    _write(files.dns_config, config)
+    return Child(f"{room.name}-dns", functools.partial(_exit_code, dns.run, config, sockets), room.netns)
 
 
 def _exit_code(run: object, *arguments: object) -> None:

@@ -8,16 +8,15 @@ whole pid namespace with it: no link, rule, mount or process of the host has bee
 
 from __future__ import annotations
 
-import array
 import asyncio
 import contextlib
 import errno
+import functools
 import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
 import msgspec
 
@@ -28,23 +27,23 @@ from netloom.linux.mounts import make_private, mount
 from netloom.local import certs
 from netloom.local.control_plane import Listeners, take_up
 from netloom.local.fabric_needs import check_fabric
+from netloom.local.failures.cables import Cables
+from netloom.local.failures.power import Power
 from netloom.local.init import Init, log_to
+from netloom.local.listeners import BACKLOG, UNDERLAY_API_PORT, bind_underlay, hand_over, unix_listener
 from netloom.local.lock import Lock
 from netloom.local.outside.listeners import opened
 from netloom.local.outside.main import Opened
 from netloom.local.paths import ClusterPaths
 from netloom.local.relay import DnsRelay, Upstream, host_resolvers
-from netloom.local.roles import OutsideRoom, children_of
+from netloom.local.roles import OutsideRoom, children_of, machine_of
 from netloom.local.settings import ClusterSettings, parse_upstream
 from netloom.local.underlay import lay, lay_outside
-from netloom.units import Addr, Family, family_of
+from netloom.units import Addr, Family
 
 log = logging.getLogger(__name__)
 
 API_HOST = "127.0.0.1"
-UNDERLAY_API_PORT = 6443
-_BACKLOG = 1024
-AF = {Family.V4: socket.AF_INET, Family.V6: socket.AF_INET6}
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -118,7 +117,7 @@ def _listen(port: int) -> socket.socket:
                 "choose another port, or 0 for any free one",
             ) from error
         raise
-    listener.listen(_BACKLOG)
+    listener.listen(BACKLOG)
     return listener
 
 
@@ -225,19 +224,30 @@ def _first(inside: _Inside) -> None:
         mount("proc", "/proc", "proc")
         check_fabric(inside.settings.fabric)
         take_up(paths, inside.clock)
-        rooms, outside = lay(inside.settings), lay_outside(inside.settings)
+        settings = inside.settings
+        rooms, outside = lay(settings), lay_outside(settings)
         tell(Told("network"))
-        underlay = _bind_underlay(inside.settings)
-        _hand_over(inside.relay, underlay.dns)
+        underlay = bind_underlay(settings)
+        hand_over(inside.relay, underlay.dns)
+        build = functools.partial(machine_of, paths, settings)
+        machines = tuple(map(build, rooms))
         children = children_of(
             paths=paths,
-            settings=inside.settings,
-            rooms=rooms,
-            listeners=Listeners(inside.api, underlay.api, _unix_listener(paths.api_socket)),
+            settings=settings,
+            machines=machines,
+            listeners=Listeners(inside.api, underlay.api, unix_listener(paths.api_socket)),
             clock=inside.clock,
             outside=OutsideRoom(outside, inside.published),
         )
-        init = Init(children=children, log_directory=paths.log, clock=inside.clock)
+        power = Power(
+            paths=paths,
+            nodes=settings.node_names,
+            machines=machines,
+            cables=Cables(settings),
+            build=build,
+            clock=inside.clock,
+        )
+        init = Init(children=children, log_directory=paths.log, clock=inside.clock, office=power)
         tell(Told("started"))
         init.run()
         code = 0
@@ -254,45 +264,6 @@ def _first(inside: _Inside) -> None:
     finally:
         logging.shutdown()
         os._exit(code)
-
-
-class _Underlay(msgspec.Struct, frozen=True):
-    api: tuple[socket.socket, ...]
-    dns: tuple[socket.socket, ...]
-    """A UDP and a TCP one for each family, in turn."""
-
-
-def _bind_underlay(settings: ClusterSettings) -> _Underlay:
-    api: list[socket.socket] = []
-    dns: list[socket.socket] = []
-    for gateway in settings.gateways:
-        host, family = str(gateway), AF[family_of(gateway)]
-        api.append(socket.create_server((host, UNDERLAY_API_PORT), family=family, backlog=_BACKLOG))
-        dns += (_datagram(host, 53, family), socket.create_server((host, 53), family=family))
-    return _Underlay(tuple(api), tuple(dns))
-
-
-def _unix_listener(path: Path) -> socket.socket:
-    path.unlink(missing_ok=True)  # of a run that was killed
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    listener.bind(str(path))
-    path.chmod(0o600)
-    listener.listen(_BACKLOG)
-    return listener
-
-
-def _datagram(host: str, port: int, family: socket.AddressFamily) -> socket.socket:
-    made = socket.socket(family, socket.SOCK_DGRAM)
-    made.bind((host, port))
-    return made
-
-
-def _hand_over(channel: socket.socket, sockets: Sequence[socket.socket]) -> None:
-    descriptors = array.array("i", [s.fileno() for s in sockets])
-    channel.sendmsg([b"dns"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptors)])
-    for made in sockets:
-        made.close()
-    channel.close()
 
 
 async def _wait(middle: int, channel: socket.socket, settings: ClusterSettings) -> None:

@@ -65,6 +65,16 @@ def lay(settings: ClusterSettings) -> tuple[NodeRoom, ...]:
         return tuple(_node(cluster, settings, index, name) for index, name in enumerate(settings.node_names))
 
 
+def plug(settings: ClusterSettings, name: str) -> NodeRoom:
+    """Make one node whose namespace and cable are gone anew.
+
+    Raises:
+        KernelError: the kernel refused a link, an address or a route.
+    """
+    with Rtnl() as cluster:
+        return _node(cluster, settings, settings.node_names.index(name), name)
+
+
 def lay_outside(settings: ClusterSettings) -> int:
     """Make the client outside of the cluster, on the segment or behind the router; the descriptor of its namespace.
 

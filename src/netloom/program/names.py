@@ -212,6 +212,9 @@ NFT_ANNOUNCED_TABLE = "netloom-announced"
 NFT_ANNOUNCED = "announced"
 """The addresses."""
 
+LINKS_TABLE = "netloom-links"
+"""Of a local cluster's own namespace, family bridge: between which nodes nothing passes, for somebody wants it so."""
+
 NFT_SERVICES = "services"
 NFT_NODE_PORTS = "node-ports"
 """Maps from frontend to label. All further maps of frontends are there for NodePorts, too, with ``NFT_NODE_PORT_PREFIX``."""
