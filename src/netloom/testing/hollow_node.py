@@ -99,6 +99,8 @@ class HollowNodes:
                     await self._client.delete(PODS, key, grace_s=0, preconditions_uid=pod.uid)
                 return
             ready = not _begins(key.name, self.unready)
+            if pod.is_finished:
+                return
             if pod.status.phase == "Running" and pod.is_ready == ready:
                 return
             await self._client.patch(

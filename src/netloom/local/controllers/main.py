@@ -11,9 +11,10 @@ from netloom.controller.network_leases import NetworkLeaseKeeper
 from netloom.kube.client import KubeClient
 from netloom.kube.events import EventRecorder
 from netloom.kube.kubeconfig import ClientConfig
-from netloom.kube.resources import REPLICA_SETS
+from netloom.kube.resources import REPLICA_SETS, REPLICATION_CONTROLLERS
 from netloom.local import switch
 from netloom.local.bootstrap import bootstrap
+from netloom.local.controllers.daemon.loop import DaemonSetLoop
 from netloom.local.controllers.deployment import DeploymentLoop
 from netloom.local.controllers.endpoints import EndpointsLoop
 from netloom.local.controllers.endpointslice import EndpointSliceLoop
@@ -23,6 +24,8 @@ from netloom.local.controllers.node_ipam import NodeIpamLoop
 from netloom.local.controllers.objects import ReplicaSet
 from netloom.local.controllers.replicaset import ReplicasLoop
 from netloom.local.controllers.selected import Selected
+from netloom.local.controllers.stateful.loop import StatefulSetLoop
+from netloom.local.controllers.workloads import ReplicationController
 from netloom.local.controllers.workqueue import WorkQueue
 from netloom.local.scheduler import SchedulerLoop
 from netloom.local.settings import ClusterSettings
@@ -55,6 +58,18 @@ class Loops:
                 ).queue,
                 4,
             ),
+            (
+                ReplicasLoop(
+                    self.informers,
+                    REPLICATION_CONTROLLERS,
+                    ReplicationController,
+                    self._events("replication-controller"),
+                    clock,
+                ).queue,
+                2,
+            ),
+            (StatefulSetLoop(self.informers, self._events("statefulset-controller"), clock).queue, 4),
+            (DaemonSetLoop(self.informers, self._events("daemonset-controller"), clock).queue, 2),
             (SchedulerLoop(self.informers, self._events("default-scheduler"), clock).queue, 8),
             (NamespaceLoop(self.informers, ca_pem=ca_pem, clock=clock).queue, 2),
             # One worker: two at once could give the same range to two nodes.

@@ -18,14 +18,21 @@ from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import ClientConfig
 from netloom.kube.resources import (
     CONFIG_MAPS,
+    CRON_JOBS,
+    DAEMON_SETS,
     DEPLOYMENTS,
     ENDPOINT_SLICES,
     ENDPOINTS,
+    JOBS,
     NAMESPACES,
     NODES,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
     PODS,
     REPLICA_SETS,
+    REPLICATION_CONTROLLERS,
     SERVICES,
+    STATEFUL_SETS,
     Resource,
 )
 from netloom.kube.status import Denied
@@ -46,6 +53,13 @@ _KINDS = (
     REPLICA_SETS,
     ENDPOINT_SLICES,
     ENDPOINTS,
+    REPLICATION_CONTROLLERS,
+    STATEFUL_SETS,
+    DAEMON_SETS,
+    JOBS,
+    CRON_JOBS,
+    PERSISTENT_VOLUME_CLAIMS,
+    PERSISTENT_VOLUMES,
 )
 
 
