@@ -18,6 +18,7 @@ from netloom.local.apiserver import fieldset, managers, schema
 from netloom.local.apiserver.fieldset import Paths
 from netloom.local.apiserver.managers import APPLY, UPDATE, Manager, Owned, Table
 from netloom.local.apiserver.patch import BadPatch
+from netloom.local.apiserver.schema import Node
 from netloom.local.apiserver.status import Cause
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -61,6 +62,9 @@ def apply(  # noqa: PLR0913, PLR0917 - what a request of server-side apply has
     force: bool,
     now: str,
     subresource: str = "",
+    *,
+    node: Node | None = None,
+    has_status: bool = True,
 ) -> Document:
     """The document after a manager applied its configuration; ``live`` itself where nothing changes.
 
@@ -72,21 +76,26 @@ def apply(  # noqa: PLR0913, PLR0917 - what a request of server-side apply has
         force: take fields over from other managers.
         now: time of the request, RFC 3339 in UTC with seconds.
         subresource: ``status`` for the status subresource; empty for the object itself.
+        node: how the kind's fields are typed, where the schema of all servers does not know it.
+        has_status: status is written through its subresource only.
 
     Raises:
         BadPatch: 400, fields that the kind does not have, or list items without their keys.
         ApplyConflict: another manager owns a field to which this one gives another value, and force is not set.
     """
-    wanted = _configuration(gvk, applied, subresource)
+    node = node or schema.root(gvk)
+    wanted = _configuration(gvk, node, applied, subresource)
+    if has_status and not subresource and "status" in node.fields:
+        wanted.pop("status", None)
     table = managers.read(live)
     if live is not None and not table:
-        table = _owned_before(gvk, live, now)
+        table = _owned_before(gvk, node, live, now)
     applying = _Applying(
-        gvk, live, wanted, table, managers.manager(APPLY, manager, _version(gvk), subresource)
+        gvk, node, live, wanted, table, managers.manager(APPLY, manager, _version(gvk), subresource)
     )
     if not force and manager == _KUBECTL and live is not None and (conflicts := applying.conflicts()):
         # objects of client-side apply: what kubectl itself applied earlier is its own, whatever manager's name it had
-        earlier = _last_applied(gvk, live)
+        earlier = _last_applied(node, live)
         force = bool(earlier) and all(not paths - earlier for paths in conflicts.values())
     result = applying.run(force=force, now=now)
     return _with_last_applied(live, result, applied) if manager == _KUBECTL else result
@@ -100,6 +109,8 @@ def track_update(  # noqa: PLR0913, PLR0917 - what a write has
     operation: str,
     subresource: str,
     now: str,
+    *,
+    node: Node | None = None,
 ) -> Document:
     """The written document with its managedFields: the writer owns what it changed, others lose what was taken from them.
 
@@ -112,7 +123,7 @@ def track_update(  # noqa: PLR0913, PLR0917 - what a write has
         return managers.with_entries(new, {})
     sent: Table = {} if subresource else managers.read(new)
     table = sent or managers.read(live)
-    node = schema.root(gvk)
+    node = node or schema.root(gvk)
     difference = fieldset.compare(node, managers.unmanaged(live), managers.unmanaged(new))
     if not difference:
         return managers.with_entries(new, table)
@@ -131,12 +142,11 @@ def _version(gvk: str) -> str:
     return gvk.rpartition("/")[0]
 
 
-def _configuration(gvk: str, applied: Document, subresource: str) -> Document:
+def _configuration(gvk: str, node: Node, applied: Document, subresource: str) -> Document:
     """What is applied, without what this request cannot set."""
     metadata = applied.get("metadata")
     if isinstance(metadata, dict) and metadata.get("managedFields"):
         raise BadPatch(400, "metadata.managedFields", "must be nil", "leave it out of what is applied")
-    node = schema.root(gvk)
     wanted: Document = without_nulls(applied)
     if problems := list(fieldset.problems(node, wanted)):
         name = metadata.get("name", "") if isinstance(metadata, dict) else ""
@@ -145,13 +155,11 @@ def _configuration(gvk: str, applied: Document, subresource: str) -> Document:
         raise BadPatch(400, "", f"failed to create typed patch object ({name}; {kind}): {told}")
     if subresource == "status":
         return {n: v for n, v in wanted.items() if n in ("apiVersion", "kind", "metadata", "status")}
-    if "status" in node.fields:
-        wanted.pop("status", None)
     return wanted
 
 
-def _owned_before(gvk: str, live: Document, now: str) -> Table:
-    fields = fieldset.compare(schema.root(gvk), None, managers.unmanaged(live)).added
+def _owned_before(gvk: str, node: Node, live: Document, now: str) -> Table:
+    fields = fieldset.compare(node, None, managers.unmanaged(live)).added
     return {
         managers.manager(UPDATE, _BEFORE_FIRST_APPLY, _version(gvk), ""): Owned(fields, now, _version(gvk))
     }
@@ -160,8 +168,10 @@ def _owned_before(gvk: str, live: Document, now: str) -> Table:
 class _Applying:
     """One apply: the merged document and the owners after it."""
 
-    def __init__(self, gvk: str, live: Document | None, wanted: Document, table: Table, who: Manager) -> None:
-        self._node = schema.root(gvk)
+    def __init__(
+        self, gvk: str, node: Node, live: Document | None, wanted: Document, table: Table, who: Manager
+    ) -> None:
+        self._node = node
         self._version = _version(gvk)
         self._live = live
         self._who = who
@@ -224,13 +234,12 @@ def _annotation(document: Document | None) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _last_applied(gvk: str, live: Document) -> Paths:
+def _last_applied(node: Node, live: Document) -> Paths:
     """Fields that client-side apply set and that still have its values, by kubectl's annotation; none without one."""
     try:
         earlier = msgspec.json.decode(_annotation(live) or "", type=dict[str, Any])
     except msgspec.DecodeError:
         return frozenset()
-    node = schema.root(gvk)
     earlier = without_nulls(earlier)
     changed = fieldset.compare(node, earlier, live)
     annotation = frozenset({("f:metadata", "f:annotations", f"f:{_LAST_APPLIED}")})

@@ -13,6 +13,8 @@ import msgspec
 
 from netloom.local.apiserver import edgecolumns, kinds, kinds_custom, podcolumns
 from netloom.local.apiserver.ages import age
+from netloom.local.apiserver.custom import printing
+from netloom.local.apiserver.custom.served import CustomKind
 from netloom.local.apiserver.definitions import Definition, definition
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kind import Kind
@@ -28,6 +30,7 @@ class Column(msgspec.Struct, frozen=True):
     type: str = "string"
     priority: int = 0
     format: str = ""
+    description: str = ""
 
 
 class Sheet(msgspec.Struct, frozen=True):
@@ -350,6 +353,10 @@ _ORDINARY = Sheet(_columns("Name Age"), _ordinary)
 
 def sheet(kind: Kind) -> Sheet:
     """Columns of a kind; name and age where there is nothing more to say."""
+    if isinstance(kind, CustomKind):
+        shown = kind.version_data.columns
+        more = (Column(c.name, c.type, c.priority, c.format, c.description) for c in shown)
+        return Sheet((*_columns("Name"), *more), printing.cells(shown))
     if defined := definition(kind.gvk):
         return _defined(defined)
     return _SHEETS.get(kind.qualified, _ORDINARY)

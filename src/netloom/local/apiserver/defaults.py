@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from netloom.api.nulls import without_nulls
+from netloom.local.apiserver.custom.definition import fill as fill_definition
 from netloom.local.apiserver.definitions import definition
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.service_updates import is_reached_from_outside
@@ -316,6 +317,7 @@ def _egress_gateway(gateway: Document) -> None:
 
 
 _KINDS: Mapping[str, Callable[[Document], None]] = {
+    "apiextensions.k8s.io/v1/CustomResourceDefinition": fill_definition,
     "v1/Namespace": _namespace,
     "v1/Node": _node,
     "v1/Pod": _pod,

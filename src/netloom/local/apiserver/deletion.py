@@ -12,6 +12,7 @@ import msgspec
 
 from netloom.clock import rfc3339
 from netloom.local.apiserver import kinds, status, strategy
+from netloom.local.apiserver.custom import names
 from netloom.local.apiserver.history import Record, record_of
 from netloom.local.apiserver.objects import Objects
 from netloom.local.apiserver.queries import DeleteOptions
@@ -74,6 +75,8 @@ class Deletions:
             asked_at = self._objects.clock.wall()
             if "generation" in metadata:
                 metadata["generation"] += 1
+        if live.kind is kinds.CUSTOM_RESOURCE_DEFINITIONS and not live.deleting:
+            names.hold(document, self._objects.now())
         metadata["deletionTimestamp"] = rfc3339(asked_at + grace)
         metadata["deletionGracePeriodSeconds"] = grace
         return True

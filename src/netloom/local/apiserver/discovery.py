@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 from typing import Any
 
 import msgspec
 
 from netloom.local.apiserver import kinds
+from netloom.local.apiserver.custom.served import verbs_of
 from netloom.local.apiserver.jsonvalue import Json
-from netloom.local.apiserver.kind import VERBS, Kind, Subresource
+from netloom.local.apiserver.kind import Kind, Subresource
 
 VERSION = {
     "major": "1",
@@ -38,6 +40,12 @@ _REVIEWS = (
     ),
 )
 """Questions about oneself: answered, never stored."""
+
+
+Served = tuple[Kind, ...]
+_KEPT = 64
+"""Pages that are kept; each change of what is served makes new ones."""
+_VERSION_WORD = re.compile(r"v(\d+)(?:(alpha|beta)(\d+))?")
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -71,26 +79,27 @@ def core_versions() -> Page:
     )
 
 
-@functools.cache
-def groups() -> Page:
+@functools.lru_cache(maxsize=_KEPT)
+def groups(served: Served = kinds.ALL) -> Page:
     """``/apis``: every other group."""
-    return _page({"kind": "APIGroupList", "apiVersion": "v1", "groups": [_group(g, v) for g, v in _named()]})
+    found = [_group(name, versions) for name, versions in _named(served).items()]
+    return _page({"kind": "APIGroupList", "apiVersion": "v1", "groups": found})
 
 
-@functools.cache
-def group(name: str) -> Page | None:
+@functools.lru_cache(maxsize=_KEPT)
+def group(name: str, served: Served = kinds.ALL) -> Page | None:
     """``/apis/{group}``, or None."""
-    found = next(((g, v) for g, v in _named() if g == name), None)
-    if found is None:
+    versions = _named(served).get(name)
+    if versions is None:
         return None
-    return _page({"kind": "APIGroup", "apiVersion": "v1", **_group(*found)})
+    return _page({"kind": "APIGroup", "apiVersion": "v1", **_group(name, versions)})
 
 
-@functools.cache
-def resources(api_version: str) -> Page | None:
+@functools.lru_cache(maxsize=_KEPT)
+def resources(api_version: str, served: Served = kinds.ALL) -> Page | None:
     """``/api/v1`` and ``/apis/{group}/{version}``: the resources in it, or None."""
     found: list[dict[str, Any]] = []
-    for kind in kinds.ALL:
+    for kind in served:
         if kind.api_version == api_version:
             found.append(_resource(kind))
             found += [_subresource(kind, s) for s in sorted(kind.subresources, key=lambda s: s.name)]
@@ -104,15 +113,17 @@ def resources(api_version: str) -> Page | None:
     )
 
 
-@functools.cache
-def aggregated(root: str, version_: str) -> Page:
+@functools.lru_cache(maxsize=_KEPT)
+def aggregated(root: str, version_: str, served: Served = kinds.ALL) -> Page:
     """``/api`` or ``/apis`` as one document with all resources; ``version_`` is v2 or v2beta1."""
-    items = []
-    for name, group_version, members in kinds.group_versions():
-        if bool(name) == (root == "apis"):
-            items.append(_discovered(name, group_version, [_discovered_kind(k) for k in members]))
-    if root == "apis":
-        items += [_discovered(r.group, r.version, [_discovered_review(r)]) for r in _REVIEWS]
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for kind in served:
+        found.setdefault(kind.group, {}).setdefault(kind.version, []).append(_discovered_kind(kind))
+    for review in _REVIEWS:
+        found.setdefault(review.group, {}).setdefault(review.version, []).append(_discovered_review(review))
+    items = [
+        _discovered(name, versions) for name, versions in found.items() if bool(name) == (root == "apis")
+    ]
     document = {
         "kind": "APIGroupDiscoveryList",
         "apiVersion": f"apidiscovery.k8s.io/{version_}",
@@ -122,14 +133,27 @@ def aggregated(root: str, version_: str) -> Page:
     return _page(document, AGGREGATED_TYPE.format(version_))
 
 
-def _named() -> list[tuple[str, str]]:
-    found = [(g, v) for g, v, _ in kinds.group_versions() if g]
-    return found + [(r.group, r.version) for r in _REVIEWS]
+def priority(version_: str) -> tuple[int, int, int, str]:
+    """Sorts versions as clients are to prefer them: v2, v1, v1beta2, v1beta1, v1alpha1, then all other words."""
+    match = _VERSION_WORD.fullmatch(version_)
+    if match is None:
+        return (3, 0, 0, version_)
+    stage = {None: 0, "beta": 1, "alpha": 2}[match[2]]
+    return (stage, -int(match[1]), -int(match[3] or 0), version_)
 
 
-def _group(name: str, version_: str) -> dict[str, Any]:
-    preferred = {"groupVersion": f"{name}/{version_}", "version": version_}
-    return {"name": name, "versions": [preferred], "preferredVersion": preferred}
+def _named(served: Served) -> dict[str, list[str]]:
+    """Groups but core with their versions, the best first."""
+    found: dict[str, set[str]] = {}
+    for name, version_ in [(k.group, k.version) for k in served] + [(r.group, r.version) for r in _REVIEWS]:
+        if name:
+            found.setdefault(name, set()).add(version_)
+    return {name: sorted(versions, key=priority) for name, versions in found.items()}
+
+
+def _group(name: str, versions: list[str]) -> dict[str, Any]:
+    found = [{"groupVersion": f"{name}/{version_}", "version": version_} for version_ in versions]
+    return {"name": name, "versions": found, "preferredVersion": found[0]}
 
 
 def _resource(kind: Kind) -> dict[str, Any]:
@@ -138,7 +162,7 @@ def _resource(kind: Kind) -> dict[str, Any]:
         "singularName": kind.singular,
         "namespaced": kind.namespaced,
         "kind": kind.kind,
-        "verbs": list(VERBS),
+        "verbs": list(verbs_of(kind)),
     }
     if kind.short_names:
         resource["shortNames"] = list(kind.short_names)
@@ -168,10 +192,13 @@ def _review(review: Subresource) -> dict[str, Any]:
     }
 
 
-def _discovered(name: str, version_: str, resources_: list[dict[str, Any]]) -> dict[str, Any]:
+def _discovered(name: str, versions: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     return {
         "metadata": {"name": name, "creationTimestamp": None},
-        "versions": [{"version": version_, "resources": resources_, "freshness": "Current"}],
+        "versions": [
+            {"version": version_, "resources": versions[version_], "freshness": "Current"}
+            for version_ in sorted(versions, key=priority)
+        ],
     }
 
 
@@ -181,7 +208,7 @@ def _discovered_kind(kind: Kind) -> dict[str, Any]:
         "responseKind": {"group": kind.group, "version": kind.version, "kind": kind.kind},
         "scope": "Namespaced" if kind.namespaced else "Cluster",
         "singularResource": kind.singular,
-        "verbs": list(VERBS),
+        "verbs": list(verbs_of(kind)),
     }
     if kind.short_names:
         resource["shortNames"] = list(kind.short_names)

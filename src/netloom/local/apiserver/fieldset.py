@@ -173,7 +173,7 @@ class _Comparison:
             before, after = members(node, old), members(node, new)
             for step in dict.fromkeys((*before, *after)):
                 self.compare(child(node, step), before.get(step), after.get(step), (*path, step))
-            if path and path[-1] in _ALWAYS_THERE:
+            if path and path[-1] in _ALWAYS_THERE and (node.type_key or node.shape != "object"):
                 return
         if old is None:
             self.added.add(path)
@@ -294,7 +294,7 @@ def problems(node: Node, document: Json, path: Path = ()) -> Iterator[str]:
         return
     for name, member in document.items():
         here = (*path, f"f:{name}")
-        if node.shape == "object" and name not in node.fields:
+        if node.shape == "object" and name not in node.fields and not node.is_open:
             yield f"{text(here)}: field not declared in schema"
         else:
             yield from problems(child(node, f"f:{name}"), member, here)

@@ -83,6 +83,11 @@ class Collector:
         for record in [r for r in self._store.scan(kinds.EVENTS) if _written_at(r) < oldest]:
             self._deletions.delete(record, DeleteOptions())
 
+    def learn(self, records: Iterable[Record]) -> None:
+        """Objects that were there before their kind was served."""
+        for record in records:
+            self._add(record)
+
     def _follow(self, event: Event) -> None:
         if event.previous is not None:
             self._drop(event.previous)

@@ -13,19 +13,17 @@ from typing import Any
 
 import msgspec
 
-from netloom.api.nulls import without_nulls
 from netloom.clock import Clock, rfc3339
 from netloom.local.apiserver import (
     apply,
-    defaults,
     kinds,
-    schema,
+    rules,
     service_updates,
     status,
     strategy,
-    validate,
 )
 from netloom.local.apiserver.allocate import ServiceAddresses
+from netloom.local.apiserver.custom import versions
 from netloom.local.apiserver.history import Record, record_of
 from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.patch import BadPatch
@@ -90,7 +88,7 @@ class Objects:
         record = self.store.get(kind, namespace, name)
         if record is None:
             raise status.not_found(kind, name)
-        return record
+        return versions.seen_as(kind, record)
 
     def create(self, kind: Kind, namespace: str, document: dict[str, Any], options: WriteOptions) -> Written:
         """Store a new object.
@@ -123,7 +121,7 @@ class Objects:
             metadata.pop(field, None)
         strategy.strip_for_create(kind, document)
         self._typed(kind, document)
-        document = defaults.set_defaults(kind.gvk, document)
+        document = rules.complete(kind, document)
         if kind is kinds.INGRESSES:
             classes = (record.document() for record in self.store.scan(kinds.INGRESS_CLASSES))
             strategy.fill_ingress_class(document, classes)
@@ -132,14 +130,16 @@ class Objects:
             raise status.already_exists(kind, name)
         now = self.now()
         if not tracked:
-            document = apply.track_update(kind.gvk, None, document, options.manager, "Update", "", now)
+            document = apply.track_update(
+                kind.gvk, None, document, options.manager, "Update", "", now, node=rules.node_of(kind)
+            )
         document["metadata"]["uid"] = self._new_uid()
         document["metadata"]["creationTimestamp"] = now
         strategy.fill_for_create(kind, document)
         self._allocate(kind, name, document, None)
         if options.dry_run:
             return Written(record_of(kind, document, self.store.revision), warnings, created=True)
-        return Written(self.store.put(kind, document), warnings, created=True)
+        return Written(self._keep(kind, document), warnings, created=True)
 
     def update(
         self,
@@ -178,9 +178,10 @@ class Objects:
             ApiError: 409 where other managers own a field and ``force`` is not set; else as update.
             StorageError: it could not be written.
         """
-        document = without_nulls(document)
+        document = rules.applied(kind, document)
         warnings = self._unknown_fields(kind, document, options)
         live = self.store.get(kind, namespace, name)
+        live = live and versions.seen_as(kind, live)
         if live is None and subresource:
             raise status.not_found(kind, name)
         if live is not None:
@@ -190,7 +191,15 @@ class Objects:
         old = live.document() if live is not None else None
         try:
             merged = apply.apply(
-                kind.gvk, old, document, options.manager, options.force, self.now(), subresource
+                kind.gvk,
+                old,
+                document,
+                options.manager,
+                options.force,
+                self.now(),
+                subresource,
+                node=rules.node_of(kind),
+                has_status=kind.has_status or not rules.is_defined(kind),
             )
         except apply.ApplyConflict as conflict:
             raise status.apply_conflict(str(conflict), conflict.causes) from conflict
@@ -211,8 +220,14 @@ class Objects:
             StorageError: it could not be written.
         """
         if strategy.is_finished(live.kind, document):
-            return self.store.remove(live.kind, document)
-        return self.store.put(live.kind, document)
+            return self._keep(live.kind, document, finished=True)
+        return self._keep(live.kind, document)
+
+    def _keep(self, kind: Kind, document: dict[str, Any], *, finished: bool = False) -> Record:
+        """Write to the store, in the version that is kept; the record is in the version that was written."""
+        kept, document = versions.to_store(kind, document)
+        record = self.store.remove(kept, document) if finished else self.store.put(kept, document)
+        return versions.seen_as(kind, record)
 
     def _replace(  # noqa: PLR0913 - both documents, and how the request was made
         self,
@@ -229,11 +244,20 @@ class Objects:
         self._typed(kind, new)
         if kind is kinds.SERVICES and not subresource:
             new = service_updates.settled(new, old)
-        new = defaults.set_defaults(kind.gvk, new)
+        new = rules.complete(kind, new)
         self._check_metadata(live, old, new)
         self._validate(kind, live.name, new, old)
         if not tracked:
-            new = apply.track_update(kind.gvk, old, new, options.manager, "Update", subresource, self.now())
+            new = apply.track_update(
+                kind.gvk,
+                old,
+                new,
+                options.manager,
+                "Update",
+                subresource,
+                self.now(),
+                node=rules.node_of(kind),
+            )
         if not subresource:
             self._allocate(kind, live.name, new, old)
         new["metadata"]["resourceVersion"] = old["metadata"]["resourceVersion"]
@@ -244,7 +268,7 @@ class Objects:
             return Written(live, warnings)
         if options.dry_run:
             return Written(record_of(kind, new, live.revision), warnings)
-        return Written(self.store.remove(kind, new) if finished else self.store.put(kind, new), warnings)
+        return Written(self._keep(kind, new, finished=finished), warnings)
 
     def _name(self, kind: Kind, namespace: str, metadata: dict[str, Any]) -> None:
         if namespace:
@@ -265,6 +289,10 @@ class Objects:
 
     def _admit(self, kind: Kind, namespace: str, name: str) -> None:
         """New objects need a namespace that is there and stays (admission plugin NamespaceLifecycle)."""
+        if rules.is_terminating(kind):
+            raise status.method_not_allowed(
+                "create not allowed while custom resource definition is terminating"
+            )
         if not kind.namespaced:
             return
         record = self.store.get(kinds.NAMESPACES, "", namespace)
@@ -290,7 +318,7 @@ class Objects:
     def _unknown_fields(kind: Kind, document: dict[str, Any], options: WriteOptions) -> tuple[str, ...]:
         if options.validation == "Ignore":
             return ()
-        unknown = tuple(f'unknown field "{path}"' for path in schema.unknown_fields(kind.gvk, document))
+        unknown = tuple(f'unknown field "{path}"' for path in rules.unknown_fields(kind, document))
         if unknown and options.validation == "Strict":
             raise status.bad_request(
                 f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
@@ -300,7 +328,7 @@ class Objects:
 
     @staticmethod
     def _typed(kind: Kind, document: dict[str, Any]) -> None:
-        errors = schema.type_errors(kind.gvk, document)
+        errors = rules.type_errors(kind, document)
         if errors:
             raise status.bad_request(
                 f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
@@ -309,7 +337,7 @@ class Objects:
 
     @staticmethod
     def _validate(kind: Kind, name: str, new: dict[str, Any], old: dict[str, Any] | None) -> None:
-        errors = validate.validate(kind.gvk, new, old)
+        errors = rules.errors(kind, new, old)
         if errors:
             raise status.invalid_object(kind, name, [e.cause for e in errors])
 

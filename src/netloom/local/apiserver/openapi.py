@@ -17,7 +17,11 @@ from typing import Any
 import msgspec
 
 from netloom.local.apiserver import kinds, schema
+from netloom.local.apiserver.custom import published
+from netloom.local.apiserver.custom.nodes import metadata_node
+from netloom.local.apiserver.custom.served import CustomKind, list_kind
 from netloom.local.apiserver.kind import Kind, Subresource
+from netloom.local.apiserver.openapi_words import DELETE, LIST, PARAMETERS, PATCHES, PATCHES_OF_DEFINED, WRITE
 from netloom.local.apiserver.schema import Node
 
 _TITLE = "Kubernetes"
@@ -52,36 +56,8 @@ _NAMED: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Scalars with a definition of their own, as explain names their types."""
 
-_PATCHES = (
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-)
-_WRITE = ("dryRun", "fieldManager", "fieldValidation")
-_LIST = ("continue", "fieldSelector", "labelSelector", "limit", "resourceVersion", "resourceVersionMatch",
-         "sendInitialEvents", "timeoutSeconds", "watch", "allowWatchBookmarks")  # fmt: skip
-_DELETE = ("dryRun", "gracePeriodSeconds", "propagationPolicy")
-_PARAMETERS: dict[str, tuple[str, str]] = {
-    "allowWatchBookmarks": ("boolean", "Send bookmarks, which carry only a resourceVersion."),
-    "continue": ("string", "Where an earlier list of limited length left off."),
-    "dryRun": ("string", "All: do everything but store the result."),
-    "fieldManager": ("string", "Who writes; for managedFields."),
-    "fieldSelector": ("string", "Only objects whose fields match, such as metadata.name=web."),
-    "fieldValidation": ("string", "Unknown and double fields: Ignore, Warn or Strict."),
-    "force": ("boolean", "Take fields over from other managers; apply only."),
-    "gracePeriodSeconds": ("integer", "Seconds until the object is gone."),
-    "labelSelector": ("string", "Only objects whose labels match."),
-    "limit": ("integer", "At most so many objects."),
-    "propagationPolicy": ("string", "Orphan, Background or Foreground."),
-    "resourceVersion": ("string", "From which version on, or at which."),
-    "resourceVersionMatch": ("string", "Exact or NotOlderThan."),
-    "sendInitialEvents": ("boolean", "Begin a watch with what there is."),
-    "timeoutSeconds": ("integer", "Seconds until the server ends the request."),
-    "watch": ("boolean", "Stream changes."),
-}
-
 Document = dict[str, Any]
+Served = tuple[Kind, ...]
 
 
 class _Dialect(msgspec.Struct, frozen=True):
@@ -101,7 +77,7 @@ class _Dialect(msgspec.Struct, frozen=True):
 
     def query(self, name: str) -> Document:
         """A query parameter."""
-        kind, description = _PARAMETERS[name]
+        kind, description = PARAMETERS[name]
         shape: Document = {"schema": {"type": kind}} if self.v3 else {"type": kind}
         return {"name": name, "in": "query", "description": description, **shape}
 
@@ -173,9 +149,18 @@ class _Definitions:
         definition["properties"] = {field: self._of(member) for field, member in node.fields.items()}
         return name
 
+    def of_kind(self, kind: Kind) -> str:
+        """The name of the definition of a kind."""
+        if not isinstance(kind, CustomKind):
+            return self.add(schema.root(kind.gvk))
+        name = published.name(kind)
+        meta = self._dialect.reference(self.add(metadata_node()), "Standard object's metadata.")
+        self.found[name] = published.document(kind, meta, v3=self._dialect.v3)
+        return name
+
     def add_list(self, kind: Kind) -> str:
         """The name of the definition of a kind's list."""
-        item = self.add(schema.root(kind.gvk))
+        item = self.of_kind(kind)
         name = f"{item}List"
         self.found[name] = {
             "type": "object",
@@ -188,7 +173,7 @@ class _Definitions:
                 "metadata": self._dialect.reference(self.add(schema.root("v1/Status").fields["metadata"])),
             },
             "x-kubernetes-group-version-kind": [
-                {"group": kind.group, "version": kind.version, "kind": f"{kind.kind}List"}
+                {"group": kind.group, "version": kind.version, "kind": list_kind(kind)}
             ],
         }
         return name
@@ -246,15 +231,15 @@ class _Paths:
     def of(self, kind: Kind) -> Iterator[tuple[str, Document]]:
         """All paths of a kind."""
         base = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.version}"
-        item = self._definitions.add(schema.root(kind.gvk))
+        item = self._definitions.of_kind(kind)
         several = self._definitions.add_list(kind)
         group_kind = {"group": kind.group, "version": kind.version, "kind": kind.kind}
-        lists = self._operation("list", group_kind, _LIST, gives=several)
+        lists = self._operation("list", group_kind, LIST, gives=several)
         collection: Document = {
             "get": lists,
-            "post": self._operation("post", group_kind, _WRITE, takes=item, gives=item),
+            "post": self._operation("post", group_kind, WRITE, takes=item, gives=item),
             "delete": self._operation(
-                "deletecollection", group_kind, (*_LIST, *_DELETE), takes=self._options, gives=self._status
+                "deletecollection", group_kind, (*LIST, *DELETE), takes=self._options, gives=self._status
             ),
         }
         where = (
@@ -264,38 +249,50 @@ class _Paths:
         if kind.namespaced:
             yield f"{base}/{kind.plural}", self._path({"get": lists}, f"{base}/{kind.plural}")
         one = {
-            **self._read_write(group_kind, item),
-            "delete": self._operation("delete", group_kind, _DELETE, takes=self._options, gives=self._status),
+            **self._read_write(group_kind, item, is_defined=isinstance(kind, CustomKind)),
+            "delete": self._operation("delete", group_kind, DELETE, takes=self._options, gives=self._status),
         }
         yield f"{where}/{{name}}", self._path(one, f"{where}/{{name}}")
         for part in kind.subresources:
             if path := self._subresource(kind, part, item):
                 yield f"{where}/{{name}}/{part.name}", self._path(path, f"{where}/{{name}}/{part.name}")
 
-    def _read_write(self, group_kind: Document, item: str) -> Document:
+    def _read_write(self, group_kind: Document, item: str, *, is_defined: bool) -> Document:
         return {
             "get": self._operation("get", group_kind, (), gives=item),
-            "put": self._operation("put", group_kind, _WRITE, takes=item, gives=item),
+            "put": self._operation("put", group_kind, WRITE, takes=item, gives=item),
             "patch": self._operation(
-                "patch", group_kind, (*_WRITE, "force"), takes=f"{_META}.Patch", gives=item
+                "patch",
+                group_kind,
+                (*WRITE, "force"),
+                takes=f"{_META}.Patch",
+                gives=item,
+                media=PATCHES_OF_DEFINED if is_defined else PATCHES,
             ),
         }
 
     def _subresource(self, kind: Kind, part: Subresource, item: str) -> Document:
         group, version = part.group or kind.group, part.version or kind.version
         gvk = f"{group}/{version}/{part.kind}".lstrip("/")
-        if not schema.known(gvk):
+        if gvk != kind.gvk and not schema.known(gvk):
             return {}
         name = item if gvk == kind.gvk else self._definitions.add(schema.root(gvk))
         group_kind = {"group": group, "version": version, "kind": part.kind}
         if "create" in part.verbs:
-            return {"post": self._operation("post", group_kind, _WRITE, takes=name, gives=name)}
-        operations = self._read_write(group_kind, name)
+            return {"post": self._operation("post", group_kind, WRITE, takes=name, gives=name)}
+        operations = self._read_write(group_kind, name, is_defined=isinstance(kind, CustomKind))
         served = {"get": "get", "put": "update", "patch": "patch"}
         return {method: operation for method, operation in operations.items() if served[method] in part.verbs}
 
     def _operation(
-        self, action: str, group_kind: Document, query: tuple[str, ...], *, gives: str, takes: str = ""
+        self,
+        action: str,
+        group_kind: Document,
+        query: tuple[str, ...],
+        *,
+        gives: str,
+        takes: str = "",
+        media: tuple[str, ...] = ("application/json",),
     ) -> Document:
         operation: Document = {
             "parameters": [self._dialect.query(name) for name in dict.fromkeys(query)],
@@ -307,7 +304,7 @@ class _Paths:
                 takes, {"type": "object", "description": "A patch, by its media type."}
             )
         if takes:
-            self._dialect.takes(operation, takes, _PATCHES if action == "patch" else ("application/json",))
+            self._dialect.takes(operation, takes, media)
         self._dialect.gives(operation, gives, "201" if action == "post" else "200")
         return operation
 
@@ -337,35 +334,47 @@ def _document(dialect: _Dialect, served: list[Kind]) -> bytes:
     return msgspec.json.encode(document)
 
 
-@functools.cache
-def v2_document() -> bytes:
+@functools.lru_cache(maxsize=2)
+def v2_document(served: Served = kinds.ALL) -> bytes:
     """``/openapi/v2`` as JSON: all kinds."""
-    return _document(_V2, list(kinds.ALL))
+    return _document(_V2, list(served))
 
 
-@functools.cache
-def v3_index() -> bytes:
+@functools.lru_cache(maxsize=2)
+def v3_index(served: Served = kinds.ALL) -> bytes:
     """``/openapi/v3`` as JSON: the path of each group and version, with a hash by which clients cache."""
-    content = repr((schema.data().source, schema.data(), kinds.ALL)).encode()
-    known = hashlib.sha256(content).hexdigest().upper()
-    paths = sorted({_group_path(kind) for kind in kinds.ALL})
-    return msgspec.json.encode(
-        {"paths": {path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={known}"} for path in paths}}
-    )
+    known = _known()
+    found: dict[str, list[Kind]] = {}
+    for kind in served:
+        found.setdefault(_group_path(kind), []).append(kind)
+    paths = {}
+    for path, members in sorted(found.items()):
+        defined = [published.digest(kind) for kind in members if isinstance(kind, CustomKind)]
+        tag = hashlib.sha256("".join(defined).encode()).hexdigest().upper() if defined else known
+        paths[path] = {"serverRelativeURL": f"/openapi/v3/{path}?hash={tag}"}
+    return msgspec.json.encode({"paths": paths})
 
 
 @functools.cache
-def v3_group(group_version: str) -> bytes:
+def _known() -> str:
+    """What tells the schemas of one version of this server from those of another."""
+    content = repr((schema.data().source, schema.data(), kinds.ALL)).encode()
+    return hashlib.sha256(content).hexdigest().upper()
+
+
+@functools.lru_cache(maxsize=128)
+def v3_group(group_version: str, served: Served = kinds.ALL) -> bytes:
     """``/openapi/v3/<path>`` as JSON.
 
     Args:
         group_version: the path of the index, such as ``api/v1`` or ``apis/apps/v1``; ``v1`` and ``apps/v1`` mean the same.
+        served: all kinds that are served.
 
     Raises:
         KeyError: no kind of this group and version is served.
     """
     asked = group_version.removeprefix("apis/").removeprefix("api/")
-    served = [kind for kind in kinds.ALL if kind.api_version == asked]
-    if not served:
+    members = [kind for kind in served if kind.api_version == asked]
+    if not members:
         raise KeyError(group_version)
-    return _document(_V3, served)
+    return _document(_V3, members)

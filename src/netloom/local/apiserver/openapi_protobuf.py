@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from netloom.local.apiserver import openapi
+from netloom.local.apiserver import kinds, openapi
 from netloom.local.apiserver.jsonvalue import Json
 
 ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
@@ -97,7 +97,7 @@ def encode(document: Mapping[str, Any]) -> bytes:
     return b"".join(_field(_DOCUMENT[word], value) for word, value in parts.items())
 
 
-@functools.cache
-def v2_document() -> bytes:
+@functools.lru_cache(maxsize=2)
+def v2_document(served: openapi.Served = kinds.ALL) -> bytes:
     """``/openapi/v2`` as protobuf: all kinds."""
-    return encode(msgspec.json.decode(openapi.v2_document()))
+    return encode(msgspec.json.decode(openapi.v2_document(served)))

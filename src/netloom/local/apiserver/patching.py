@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from netloom.local.apiserver import bodies, status
+from netloom.local.apiserver.custom.served import CustomKind
 from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.patch import BadPatch, json_patch, merge_patch_object
 from netloom.local.apiserver.status import Cause
@@ -30,6 +31,18 @@ def media_of(content_type: str) -> str:
     media = content_type.partition(";")[0].strip().lower()
     if media not in ACCEPTED:
         raise status.unsupported_media(ACCEPTED)
+    return media
+
+
+def media_for(kind: Kind, content_type: str) -> str:
+    """The same for a kind: defined ones know no strategic merge patch.
+
+    Raises:
+        ApiError: 415.
+    """
+    media = media_of(content_type)
+    if media == STRATEGIC_PATCH and isinstance(kind, CustomKind):
+        raise status.unsupported_media((JSON_PATCH, MERGE_PATCH, APPLY_PATCH))
     return media
 
 

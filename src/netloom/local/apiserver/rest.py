@@ -14,6 +14,8 @@ from aiohttp import web
 from netloom.api.nulls import without_nulls
 from netloom.clock import Clock
 from netloom.local.apiserver import bodies, kinds, negotiate, patching, queries, status, subresources
+from netloom.local.apiserver.custom import scaling, versions
+from netloom.local.apiserver.custom.served import CustomKind
 from netloom.local.apiserver.deletion import Deleted, Deletions
 from netloom.local.apiserver.history import Record
 from netloom.local.apiserver.jsonvalue import Json
@@ -21,6 +23,7 @@ from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.objects import Objects, Written
 from netloom.local.apiserver.proxy import STREAMS, Proxy
 from netloom.local.apiserver.queries import DeleteOptions, ListOptions
+from netloom.local.apiserver.registry import Registry
 from netloom.local.apiserver.status import ApiError
 from netloom.local.apiserver.tables import Renderer, include_object
 from netloom.local.apiserver.watchstream import Watches
@@ -40,7 +43,7 @@ class Target(msgspec.Struct, frozen=True):
     subresource: str = ""
 
 
-def target_of(api_version: str, parts: list[str]) -> Target:
+def target_of(registry: Registry, api_version: str, parts: list[str]) -> Target:
     """The resource that a path under a group and version names.
 
     Raises:
@@ -49,7 +52,7 @@ def target_of(api_version: str, parts: list[str]) -> Target:
     namespace = ""
     if len(parts) >= 3 and parts[0] == "namespaces" and parts[2] not in {"finalize", "status"}:
         namespace, parts = parts[1], parts[2:]
-    kind = kinds.at(api_version, parts[0])
+    kind = registry.at(api_version, parts[0])
     if kind is None or len(parts) > 3 or not all(parts) or bool(namespace) > kind.namespaced:
         raise status.unknown_path()
     target = Target(kind, namespace, *parts[1:])
@@ -73,15 +76,21 @@ class Rest:
         self._clock = clock
         self._store = objects.store
 
-    async def handle(  # noqa: PLR0911 - one return for each verb reads best
-        self, request: web.Request, target: Target
-    ) -> web.StreamResponse:
+    async def handle(self, request: web.Request, target: Target) -> web.StreamResponse:
         """Answer a request for a resource.
 
         Raises:
             ApiError: any refusal.
             StorageError: the store cannot be written.
         """
+        response = await self._handle(request, target)
+        if isinstance(target.kind, CustomKind) and not response.prepared:
+            warn(response, target.kind.version_data.warnings)
+        return response
+
+    async def _handle(  # noqa: PLR0911 - one return for each verb reads best
+        self, request: web.Request, target: Target
+    ) -> web.StreamResponse:
         if target.subresource in STREAMS:
             if request.method not in {"GET", "POST"}:
                 raise status.method_not_allowed()
@@ -125,6 +134,7 @@ class Rest:
             raise status.too_large(options.version, self._store.revision)
         at, records, more = self._page(options)
         continue_ = queries.token(at, records[-1].key) if more else ""
+        records = [versions.seen_as(target.kind, record) for record in records]
         interest = options.interest
         filtered = bool(interest.labels.requirements or interest.fields.terms)
         return answer(renderer.many(target.kind, records, at, continue_, 0 if filtered else more))
@@ -174,7 +184,7 @@ class Rest:
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         renderer = self._renderer(request)
         options = queries.write_options(request.query, request.headers.get("User-Agent", ""))
-        media = patching.media_of(request.headers.get("Content-Type", ""))
+        media = patching.media_for(target.kind, request.headers.get("Content-Type", ""))
         body = await request.read()
         kind, subresource = target.kind, target.subresource
         if media == patching.APPLY_PATCH:
@@ -226,7 +236,7 @@ class Rest:
             live = self._store.get(record.kind, record.namespace, record.name)
             if live is not None:
                 deleted.append(self._deletions.delete(live, options))
-        found = [d.record for d in deleted]
+        found = [versions.seen_as(target.kind, d.record) for d in deleted]
         return answer(renderer.many(target.kind, found, self._store.revision, "", 0))
 
     async def _part(self, request: web.Request, target: Target) -> web.Response:
@@ -247,7 +257,8 @@ class Rest:
     async def _scale(self, request: web.Request, target: Target) -> web.Response:
         body = await request.read()
         live = self._objects.get(target.kind, target.namespace, target.name)
-        scale = subresources.scale_of(live)
+        parts = scaling if isinstance(target.kind, CustomKind) else subresources
+        scale = parts.scale_of(live)
         if request.method == "GET":
             return answer(msgspec.json.encode(scale))
         options = queries.write_options(request.query, request.headers.get("User-Agent", ""))
@@ -255,13 +266,13 @@ class Rest:
         if request.method == "PUT":
             asked = bodies.decode(body, content_type)
         else:
-            media = patching.media_of(content_type)
+            media = patching.media_for(target.kind, content_type)
             gvk = subresources.SCALE_GVK
             asked = patching.patched(target.kind, live.name, scale, media, body, gvk=gvk)
         if not isinstance(asked, dict):
             raise status.bad_request("the body of the request must be an object of kind Scale")
-        written = subresources.rescale(self._objects, live, without_nulls(asked), options)
-        return answer(msgspec.json.encode(subresources.scale_of(written.record)), warnings=written.warnings)
+        written = parts.rescale(self._objects, live, without_nulls(asked), options)
+        return answer(msgspec.json.encode(parts.scale_of(written.record)), warnings=written.warnings)
 
     async def _evict(self, request: web.Request, target: Target) -> web.Response:
         body = await read(request)
@@ -303,10 +314,15 @@ def answer(
     response = web.Response(
         body=body, status=code, headers={"Content-Type": media_type, "Cache-Control": "no-cache, private"}
     )
+    warn(response, warnings)
+    return response
+
+
+def warn(response: web.StreamResponse, warnings: tuple[str, ...]) -> None:
+    """Add warnings to an answer that is not on its way yet."""
     for warning in warnings:
         quoted = warning.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{quoted}"')
-    return response
 
 
 def _written(renderer: Renderer, written: Written) -> web.Response:

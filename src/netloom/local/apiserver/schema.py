@@ -79,10 +79,11 @@ class Node:
         list_type: ``atomic``, ``set`` or ``map``, for a list.
         keys: names of the items of a list that is a map; ``key_defaults`` for those that may be left out.
         atomic: an object, map or list that has one owner as a whole.
+        is_open: an object that may have fields that it does not name.
         merge, merge_key, retain_keys: patch strategy of strategic merge patch.
     """
 
-    __slots__ = ("atomic", "element", "fields", "key_defaults", "keys", "list_type", "merge", "merge_key",
+    __slots__ = ("atomic", "element", "fields", "is_open", "key_defaults", "keys", "list_type", "merge", "merge_key",
                  "required", "retain_keys", "shape", "text", "type_key")  # fmt: skip
 
     def __init__(self, shape: str) -> None:
@@ -95,6 +96,7 @@ class Node:
         self.keys: tuple[str, ...] = ()
         self.key_defaults: Mapping[str, str] = {}
         self.atomic = False
+        self.is_open = False
         self.merge = False
         self.merge_key = ""
         self.retain_keys = False

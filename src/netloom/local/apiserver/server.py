@@ -33,11 +33,14 @@ from netloom.local.apiserver import (
 )
 from netloom.local.apiserver.allocate import NODE_PORTS, ServiceAddresses
 from netloom.local.apiserver.bootstrap import Advertised
+from netloom.local.apiserver.custom.controller import Definitions
 from netloom.local.apiserver.deletion import Deletions
+from netloom.local.apiserver.discovery import Served
 from netloom.local.apiserver.gc import Collector
 from netloom.local.apiserver.kinds import PODS
 from netloom.local.apiserver.objects import Objects
 from netloom.local.apiserver.proxy import Proxy
+from netloom.local.apiserver.registry import Registry
 from netloom.local.apiserver.rest import Rest, Target, answer, target_of
 from netloom.local.apiserver.status import ApiError
 from netloom.local.apiserver.store import Store
@@ -97,6 +100,14 @@ class ApiServer:
         self._rest = Rest(
             objects=self._objects, deletions=deletions, watches=watches, proxy=self._proxy, clock=clock
         )
+        self._registry = Registry()
+        self._definitions = Definitions(
+            objects=self._objects,
+            deletions=deletions,
+            registry=self._registry,
+            hub=self._hub,
+            collector=self._collector,
+        )
         self._cidrs = tuple(service_cidrs)
         self._advertised = advertised
 
@@ -125,7 +136,9 @@ class ApiServer:
             for listener in listeners:
                 await web.SockSite(runner, listener.socket, ssl_context=listener.context, backlog=512).start()
             self.started.set()
-            await self._collector.run()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._collector.run(), name="collector")
+                group.create_task(self._definitions.run(), name="definitions")
         finally:
             self._hub.close()
             self._proxy.close()
@@ -156,12 +169,12 @@ class ApiServer:
                 if kind and version == "v1" and len(rest) == 1 and identity is not None:
                     return _review(request, identity, kind)
             case _:
-                return _fixed(request, parts)
+                return _fixed(request, parts, self._registry.all)
         if api_version == "v1" and rest[0] == "namespaces" and rest[2:] == ["bindings"]:
             if request.method != "POST":
                 raise status.method_not_allowed()
             return await self._rest.bind(request, Target(PODS, rest[1]))
-        return await self._rest.handle(request, target_of(api_version, rest))
+        return await self._rest.handle(request, target_of(self._registry, api_version, rest))
 
 
 def _translated(request: web.Request, error: Exception) -> ApiError:
@@ -198,7 +211,9 @@ def _review(request: web.Request, identity: auth.Identity, kind: str) -> web.Res
     return answer(msgspec.json.encode(review), code=201)
 
 
-def _fixed(request: web.Request, parts: list[str]) -> web.Response:  # noqa: PLR0911 - one for each path
+def _fixed(  # noqa: PLR0911 - one for each path
+    request: web.Request, parts: list[str], served: Served
+) -> web.Response:
     """Paths that are not resources: discovery, schemas, health."""
     if request.method not in {"GET", "HEAD"}:
         raise status.method_not_allowed()
@@ -208,37 +223,37 @@ def _fixed(request: web.Request, parts: list[str]) -> web.Response:  # noqa: PLR
         case ["version"]:
             return _page(request, discovery.version())
         case ["openapi", "v2"]:
-            return _swagger(request.headers.get("Accept", ""))
+            return _swagger(request.headers.get("Accept", ""), served)
         case ["openapi", "v3"]:
-            return answer(openapi.v3_index())
+            return answer(openapi.v3_index(served))
         case ["openapi", "v3", *rest]:
-            return _schema(rest)
+            return _schema(rest, served)
         case [""]:
-            return answer(msgspec.json.encode({"paths": _paths()}))
+            return answer(msgspec.json.encode({"paths": _paths(served)}))
         case _:
-            return _discovery(request, parts)
+            return _discovery(request, parts, served)
 
 
-def _swagger(accept: str) -> web.Response:
+def _swagger(accept: str, served: Served) -> web.Response:
     if any(name in accept for name in (openapi_protobuf.ASKED, openapi_protobuf.MEDIA_TYPE)):
-        return answer(openapi_protobuf.v2_document(), media_type=openapi_protobuf.MEDIA_TYPE)
+        return answer(openapi_protobuf.v2_document(served), media_type=openapi_protobuf.MEDIA_TYPE)
     negotiate.view(accept)
-    return answer(openapi.v2_document())
+    return answer(openapi.v2_document(served))
 
 
-def _discovery(request: web.Request, parts: list[str]) -> web.Response:
+def _discovery(request: web.Request, parts: list[str], served: Served) -> web.Response:
     view = negotiate.view(request.headers.get("Accept", ""))
     match parts:
         case [("api" | "apis") as root]:
             if view.shape == "aggregated":
-                return _page(request, discovery.aggregated(root, view.version))
-            return _page(request, discovery.core_versions() if root == "api" else discovery.groups())
+                return _page(request, discovery.aggregated(root, view.version, served))
+            return _page(request, discovery.core_versions() if root == "api" else discovery.groups(served))
         case ["apis", group]:
-            page = discovery.group(group)
+            page = discovery.group(group, served)
         case ["api", version]:
-            page = discovery.resources(version)
+            page = discovery.resources(version, served)
         case ["apis", group, version]:
-            page = discovery.resources(f"{group}/{version}")
+            page = discovery.resources(f"{group}/{version}", served)
         case _:
             page = None
     if page is None:
@@ -246,7 +261,7 @@ def _discovery(request: web.Request, parts: list[str]) -> web.Response:
     return _page(request, page)
 
 
-def _schema(parts: list[str]) -> web.Response:
+def _schema(parts: list[str], served: Served) -> web.Response:
     match parts:
         case ["api", version]:
             group_version = version
@@ -254,9 +269,9 @@ def _schema(parts: list[str]) -> web.Response:
             group_version = f"{group}/{version}"
         case _:
             raise status.unknown_path()
-    if discovery.resources(group_version) is None:
+    if discovery.resources(group_version, served) is None:
         raise status.unknown_path()
-    return answer(openapi.v3_group(group_version))
+    return answer(openapi.v3_group(group_version, served))
 
 
 def _page(request: web.Request, page: discovery.Page) -> web.Response:
@@ -268,7 +283,7 @@ def _page(request: web.Request, page: discovery.Page) -> web.Response:
     return response
 
 
-def _paths() -> list[str]:
+def _paths(served: Served) -> list[str]:
     found = [
         "/api",
         "/api/v1",
@@ -280,7 +295,8 @@ def _paths() -> list[str]:
         "/readyz",
         "/version",
     ]
-    groups = msgspec.json.decode(discovery.groups().body)["groups"]
+    groups = msgspec.json.decode(discovery.groups(served).body)["groups"]
     for group in groups:
-        found += [f"/apis/{group['name']}", f"/apis/{group['preferredVersion']['groupVersion']}"]
+        found += [f"/apis/{group['name']}"]
+        found += [f"/apis/{version['groupVersion']}" for version in group["versions"]]
     return sorted(found)

@@ -181,9 +181,10 @@ def too_large(asked: int, current: int) -> ApiError:
     )
 
 
-def method_not_allowed() -> ApiError:
+def method_not_allowed(
+    message: str = "the server does not allow this method on the requested resource",
+) -> ApiError:
     """405: the resource has no such verb."""
-    message = "the server does not allow this method on the requested resource"
     return ApiError(405, "MethodNotAllowed", message)
 
 

@@ -21,7 +21,7 @@ from netloom.errors import StorageError
 from netloom.local.apiserver import kinds
 from netloom.local.apiserver.history import Event, History, Record, record_of
 from netloom.local.apiserver.kind import Kind
-from netloom.local.apiserver.status import too_large
+from netloom.local.apiserver.status import too_large, unknown_path
 
 _FORMAT = 1
 _FIRST_REVISION = 1
@@ -115,13 +115,15 @@ class Store:
         except BaseException:
             self._db.close()
             raise
-        self._shelves = {
-            kind.qualified: _Shelf(self.revision, events=window, size=window_bytes) for kind in kinds.ALL
-        }
+        self._window = (window, window_bytes)
+        self._shelves = {kind.qualified: self._new_shelf() for kind in kinds.ALL}
+        self._unclaimed: dict[str, list[tuple[int, bytes]]] = {}
         for name, revision, raw in rows:
             kind = kinds.BY_QUALIFIED.get(name)
             if kind is not None:
                 self._shelves[name].put(record_of(kind, msgspec.json.decode(raw), revision, raw))
+            else:
+                self._unclaimed.setdefault(name, []).append((revision, raw))
 
     def _load(self) -> list[tuple[str, int, bytes]]:
         self._db.execute("PRAGMA locking_mode = EXCLUSIVE")
@@ -145,6 +147,36 @@ class Store:
         self.revision = max([latest, *(revision for _, revision, _ in rows)])
         return rows
 
+    def open(self, kind: Kind, read: Callable[[dict[str, Any]], dict[str, Any]]) -> list[Record]:
+        """Keep objects of a kind that a definition defines; ``read`` makes what is kept already a document of this kind.
+
+        For a kind that is kept, too: its objects are read anew, and its history begins anew, for old events are of the old kind.
+        """
+        name = kind.qualified
+        found = self._unclaimed.pop(name, None)
+        if found is None and name in self._shelves:
+            found = [(record.revision, record.raw) for record in self._shelves[name].records.values()]
+        shelf = self._shelves[name] = self._new_shelf()
+        for revision, raw in found or ():
+            shelf.put(record_of(kind, read(msgspec.json.decode(raw)), revision))
+        return list(shelf.records.values())
+
+    def forget(self, kind: Kind) -> None:
+        """Keep no more objects of a kind whose definition is gone; those that are left stay in the file."""
+        shelf = self._shelves.pop(kind.qualified, None)
+        if shelf is not None and shelf.records:
+            self._unclaimed[kind.qualified] = [(r.revision, r.raw) for r in shelf.records.values()]
+
+    def _new_shelf(self) -> _Shelf:
+        events, size = self._window
+        return _Shelf(self.revision, events=events, size=size)
+
+    def _shelf(self, kind: Kind) -> _Shelf:
+        shelf = self._shelves.get(kind.qualified)
+        if shelf is None:  # its definition went while the request was being read
+            raise unknown_path()
+        return shelf
+
     def close(self) -> None:
         """Close the file. The store cannot be used afterwards."""
         self._db.close()
@@ -155,11 +187,12 @@ class Store:
 
     def get(self, kind: Kind, namespace: str, name: str) -> Record | None:
         """The object of this name, or None."""
-        return self._shelves[kind.qualified].records.get((namespace, name))
+        shelf = self._shelves.get(kind.qualified)
+        return shelf.records.get((namespace, name)) if shelf is not None else None
 
     def count(self, kind: Kind) -> int:
         """How many objects of this kind there are."""
-        return len(self._shelves[kind.qualified].order)
+        return len(self._shelf(kind).order)
 
     def scan(
         self, kind: Kind, namespace: str = "", *, after: tuple[str, str] = ("", ""), at: int | None = None
@@ -175,7 +208,7 @@ class Store:
         Raises:
             ApiError: 410 where the window does not reach back to ``at``, 504 where ``at`` is in the future.
         """
-        shelf = self._shelves[kind.qualified]
+        shelf = self._shelf(kind)
         records, order = shelf.records, shelf.order
         if at is not None and at != self.revision:
             if at > self.revision:
@@ -201,7 +234,7 @@ class Store:
 
     def history(self, kind: Kind) -> History:
         """What happened to objects of this kind lately."""
-        return self._shelves[kind.qualified].history
+        return self._shelf(kind).history
 
     def put(self, kind: Kind, document: dict[str, Any]) -> Record:
         """Create or replace one object; sets ``metadata.resourceVersion`` in the document.
@@ -214,7 +247,7 @@ class Store:
         record = record_of(kind, document, revision)
         where = (kind.qualified, record.namespace, record.name)
         self._write(((_PUT, (*where, revision, record.raw)),))
-        shelf = self._shelves[kind.qualified]
+        shelf = self._shelf(kind)
         previous = shelf.records.get(record.key)
         shelf.put(record)
         self._commit(shelf, Event(record, previous))
@@ -229,7 +262,7 @@ class Store:
         revision = self.revision + 1
         document["metadata"]["resourceVersion"] = str(revision)
         record = record_of(kind, document, revision)
-        shelf = self._shelves[kind.qualified]
+        shelf = self._shelf(kind)
         previous = shelf.records[record.key]
         where = (kind.qualified, record.namespace, record.name)
         self._write(((_DELETE, where), (_LATEST, (revision,))))

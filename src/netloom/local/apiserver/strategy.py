@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from netloom.local.apiserver import kinds, kinds_custom
+from netloom.local.apiserver.custom.definition import new_status
+from netloom.local.apiserver.custom.served import CustomKind
 from netloom.local.apiserver.definitions import definition
 from netloom.local.apiserver.kind import Kind
 
@@ -52,6 +54,10 @@ def fill_for_create(kind: Kind, document: dict[str, Any]) -> None:
         document["status"] = {"phase": "Active"}
     elif kind is kinds.INGRESSES:
         document["status"] = {"loadBalancer": {}}
+    elif kind is kinds.CUSTOM_RESOURCE_DEFINITIONS:
+        document["status"] = new_status()
+    elif isinstance(kind, CustomKind):
+        return
     elif kind.has_status and kind not in _WITHOUT_STATUS and definition(kind.gvk) is None:
         document.setdefault("status", {})
 
@@ -141,8 +147,8 @@ def changes_generation(kind: Kind, new: Mapping[str, Any], old: Mapping[str, Any
         (new["metadata"].get("annotations") or {}) != (old["metadata"].get("annotations") or {})
     ):
         return True
-    wanted = {k: v for k, v in new.items() if k not in _OWN_FIELDS}
-    return wanted != {k: v for k, v in old.items() if k not in _OWN_FIELDS}
+    own = _OWN_FIELDS - {"status"} if isinstance(kind, CustomKind) and not kind.has_status else _OWN_FIELDS
+    return {k: v for k, v in new.items() if k not in own} != {k: v for k, v in old.items() if k not in own}
 
 
 def is_finished(kind: Kind, document: Mapping[str, Any]) -> bool:

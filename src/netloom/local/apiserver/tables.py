@@ -13,6 +13,8 @@ import msgspec
 
 from netloom.clock import Clock
 from netloom.local.apiserver.columns import Column, sheet
+from netloom.local.apiserver.custom.served import list_kind
+from netloom.local.apiserver.custom.versions import is_kept, seen_raw
 from netloom.local.apiserver.history import Record
 from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.negotiate import View
@@ -50,10 +52,9 @@ class Renderer:
         self._include = include
         self._clock = clock
 
-    @property
-    def is_plain(self) -> bool:
-        """Objects go out as they are stored."""
-        return self._view.shape not in {"table", "metadata"}
+    def is_plain(self, kind: Kind) -> bool:
+        """Objects of this kind go out as they are stored."""
+        return self._view.shape not in {"table", "metadata"} and is_kept(kind)
 
     def one(self, record: Record) -> bytes:
         """One object."""
@@ -81,15 +82,13 @@ class Renderer:
                 items = b",".join(msgspec.json.encode(partial(r.document())) for r in records)
                 return _list("meta.k8s.io/v1", "PartialObjectMetadataList", metadata, items)
             case _:
-                return _list(
-                    kind.api_version, f"{kind.kind}List", metadata, b",".join([r.raw for r in records])
-                )
+                return _list(kind.api_version, list_kind(kind), metadata, b",".join([r.raw for r in records]))
 
     def watched(self, kind: Kind, raw: bytes, *, first: bool) -> bytes:
         """The object of a watch event; Tables name their columns in the first one only."""
-        if self.is_plain:
-            return raw
-        document = msgspec.json.decode(raw)
+        if self._view.shape not in {"table", "metadata"}:
+            return seen_raw(kind, raw)
+        document = msgspec.json.decode(seen_raw(kind, raw))
         if self._view.shape == "metadata":
             return msgspec.json.encode(partial(document))
         version = document["metadata"].get("resourceVersion", "")
@@ -154,7 +153,7 @@ def _definition(column: Column) -> dict[str, Any]:
         "name": column.name,
         "type": column.type,
         "format": column.format,
-        "description": column.name,
+        "description": column.description or column.name,
         "priority": column.priority,
     }
 

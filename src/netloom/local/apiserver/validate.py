@@ -28,6 +28,7 @@ from netloom.local.apiserver import (
     validate_services,
     validate_workloads,
 )
+from netloom.local.apiserver.custom.definition import errors as definition_errors
 from netloom.local.apiserver.definitions import definition
 from netloom.local.apiserver.fielderrors import FieldError, mapping
 from netloom.local.apiserver.validate_names import Errors
@@ -73,6 +74,7 @@ _RULES: Mapping[str, Callable[[Document, Document | None], Errors]] = {
     "v1/Service": validate_services.service,
     "v1/Endpoints": _alone(validate_services.endpoints),
     "discovery.k8s.io/v1/EndpointSlice": validate_services.endpoint_slice,
+    "apiextensions.k8s.io/v1/CustomResourceDefinition": definition_errors,
     "v1/ConfigMap": validate_objects.config_map,
     "v1/Secret": validate_objects.secret,
     "v1/Node": validate_objects.node,

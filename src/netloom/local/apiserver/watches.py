@@ -119,6 +119,11 @@ class Hub:
         """Forget this client."""
         self._by_kind[subscription.interest.kind.qualified].discard(subscription)
 
+    def end(self, kind: Kind) -> None:
+        """End the streams of one kind: its definition changed, or went."""
+        for subscription in self._by_kind.get(kind.qualified, ()):
+            subscription.end()
+
     def close(self) -> None:
         """End every stream, and those that are still to come."""
         self._closed = True

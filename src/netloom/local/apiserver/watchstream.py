@@ -116,8 +116,9 @@ class _Stream:
             yield self._line("ADDED", record.raw)
 
     def lines(self, batch: list[tuple[EventType, Event]]) -> Iterator[bytes]:
+        plain = self._renderer.is_plain(self.options.interest.kind)
         for type_, event in batch:
-            yield event.line(type_) if self._renderer.is_plain else self._line(type_, event.raw(type_))
+            yield event.line(type_) if plain else self._line(type_, event.raw(type_))
 
     def _line(self, type_: EventType, raw: bytes) -> bytes:
         line = watch_line(type_, self._renderer.watched(self.options.interest.kind, raw, first=self._first))

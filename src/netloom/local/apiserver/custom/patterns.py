@@ -1,0 +1,99 @@
+"""Regular expressions of schemas and CEL, in Python's words. Pure.
+
+Comes in: an expression as RE2 has it (github.com/google/re2 wiki, Syntax). Goes out: a compiled pattern that finds the same in text.
+Not here: linear time, which RE2 promises and Python does not; so text that is looked at is bounded where it comes from users.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+
+_CLASSES = {
+    "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "ascii": r"\x00-\x7F", "blank": r"\t ", "cntrl": r"\x00-\x1F\x7F",
+    "digit": "0-9", "graph": "!-~", "lower": "a-z", "print": " -~", "punct": r"!-/:-@\[-`{-~", "space": r"\t\n\v\f\r ",
+    "upper": "A-Z", "word": "0-9A-Za-z_", "xdigit": "0-9A-Fa-f",
+}  # fmt: skip
+_LETTERS = {"L": r"[^\W\d_]", "Lu": "[A-Z]", "Ll": "[a-z]", "N": r"\d", "Nd": r"\d"}
+"""The few classes of Unicode letters that expressions of definitions use, as far as ASCII goes."""
+_LONGEST = 10_000
+
+
+class BadPattern(ValueError):
+    """Not an expression that can be used; the message says why."""
+
+
+@functools.lru_cache(maxsize=4096)
+def compiled(text: str) -> re.Pattern[str]:
+    """The pattern.
+
+    Raises:
+        BadPattern: it is no expression, or uses what Python has no words for.
+    """
+    if len(text) > _LONGEST:
+        raise BadPattern(f"longer than {_LONGEST} characters")
+    try:
+        return re.compile(_translated(text), re.ASCII)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise BadPattern(str(error)) from error
+
+
+def _translated(text: str) -> str:
+    """A dollar is the very end, POSIX classes are spelled out, named groups are as in Python already."""
+    found, index, in_class = [], 0, False
+    while index < len(text):
+        letter = text[index]
+        if letter == "\\":
+            step, word = _escape(text, index)
+            index += step
+            found.append(word)
+            continue
+        if in_class and text.startswith("[:", index):
+            end = text.find(":]", index)
+            name = text[index + 2 : end]
+            if end < 0 or name not in _CLASSES:
+                raise BadPattern(f"no such class of characters: {text[index : index + 12]}")
+            found.append(_CLASSES[name])
+            index = end + 2
+            continue
+        if letter == "[" and not in_class:
+            in_class = True
+            start = 2 if text.startswith("[^", index) else 1
+            found.append(text[index : index + start])
+            index += start
+            if text.startswith("]", index):  # the first one in a class is one of its characters
+                found.append(r"\]")
+                index += 1
+            continue
+        in_class = in_class and letter != "]"
+        found.append(_plain(letter, in_class=in_class))
+        index += 1
+    return "".join(found)
+
+
+def _plain(letter: str, *, in_class: bool) -> str:
+    if in_class:
+        return r"\[" if letter == "[" else letter
+    return r"\Z" if letter == "$" else letter
+
+
+def _escape(text: str, index: int) -> tuple[int, str]:
+    """Length of an escape, and its words in Python."""
+    following = text[index + 1 : index + 2]
+    match following:
+        case "":
+            raise BadPattern("ends with a backslash")
+        case "z":
+            return 2, r"\Z"
+        case "Q":
+            end = text.find(r"\E", index)
+            quoted = text[index + 2 : end if end >= 0 else len(text)]
+            return len(quoted) + (4 if end >= 0 else 2), re.escape(quoted)
+        case "p":
+            name = re.match(r"\{(\w+)\}|(\w)", text[index + 2 :])
+            word = (name[1] or name[2]) if name else ""
+            if word not in _LETTERS or name is None:
+                raise BadPattern(f"class of characters {text[index : index + 8]} is not supported")
+            return 2 + name.end(), _LETTERS[word]
+        case _:
+            return 2, text[index : index + 2]

@@ -1,0 +1,79 @@
+"""Versions of a defined kind: kept in one, read and written in any. Pure.
+
+Comes in: records and documents. Goes out: the same in another version. For kinds that are not defined nothing changes. Not here: which versions
+there are (served.py). Source: apiextensions.k8s.io/v1 CustomResourceConversion; strategy ``None`` changes ``apiVersion`` only, and fields
+that the other version does not have are lost, as in kube-apiserver. Strategy ``Webhook`` is refused when it would be needed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from netloom.local.apiserver import status
+from netloom.local.apiserver.custom.filling import filled, pruned
+from netloom.local.apiserver.custom.served import CustomKind
+from netloom.local.apiserver.history import Record, record_of
+from netloom.local.apiserver.kind import Kind
+
+
+def is_kept(kind: Kind) -> bool:
+    """Objects of this kind are kept in just this version, so they go out as they are."""
+    return not isinstance(kind, CustomKind) or kind.stored is None
+
+
+def to_store(kind: Kind, document: dict[str, Any]) -> tuple[Kind, dict[str, Any]]:
+    """The version that is kept, and the document in it.
+
+    Raises:
+        ApiError: 500, the definition wants a webhook for that.
+    """
+    if not isinstance(kind, CustomKind) or kind.stored is None:
+        return kind, document
+    _demand_none(kind, kind.stored)
+    return kind.stored, kept_as(kind.stored, document)
+
+
+def seen_as(kind: Kind, record: Record) -> Record:
+    """The record in the version that the client asks for.
+
+    Raises:
+        ApiError: 500, the definition wants a webhook for that.
+    """
+    if is_kept(kind) or record.kind.version == kind.version:
+        return record
+    return record_of(kind, read(kind, record.document()), record.revision)
+
+
+def seen_raw(kind: Kind, raw: bytes) -> bytes:
+    """The same for an encoded document."""
+    if is_kept(kind):
+        return raw
+    return msgspec.json.encode(read(kind, msgspec.json.decode(raw)))
+
+
+def read(kind: Kind, document: dict[str, Any]) -> dict[str, Any]:
+    """A kept document as one of this version: without fields that it does not have, with its defaults."""
+    if not isinstance(kind, CustomKind):
+        return document
+    if document.get("apiVersion") != kind.api_version:
+        _demand_none(kind, kind)
+        document["apiVersion"] = kind.api_version
+    schema = kind.version_data.schema
+    return filled(schema, pruned(schema, document))
+
+
+def _demand_none(kind: CustomKind, wanted: CustomKind) -> None:
+    if kind.version_data.converts_by_webhook:
+        stored = kind.stored or kind
+        raise status.internal(
+            f"conversion webhook for {kind.kind} to {wanted.api_version} is not called by this server: "
+            f"use {stored.api_version}, the version that is stored"
+        )
+
+
+def kept_as(kind: CustomKind, document: dict[str, Any]) -> dict[str, Any]:
+    """What the store has of an object, under a definition that changed: in the version that is kept now."""
+    schema = kind.version_data.schema
+    return filled(schema, pruned(schema, {**document, "apiVersion": kind.api_version}))
