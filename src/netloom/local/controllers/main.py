@@ -14,6 +14,7 @@ from netloom.kube.kubeconfig import ClientConfig
 from netloom.kube.resources import REPLICA_SETS, REPLICATION_CONTROLLERS
 from netloom.local import switch
 from netloom.local.bootstrap import bootstrap
+from netloom.local.controllers.batch.job import JobLoop
 from netloom.local.controllers.daemon.loop import DaemonSetLoop
 from netloom.local.controllers.deployment import DeploymentLoop
 from netloom.local.controllers.endpoints import EndpointsLoop
@@ -48,6 +49,7 @@ class Loops:
         self._network_leases = NetworkLeaseKeeper(client, clock=clock)
         selected = Selected(self.informers)
         cidrs = [c for text in pod_cidrs if (c := parse_cidr(text)) is not None]
+        jobs = JobLoop(self.informers, self._events("job-controller"), clock)
         self.queues: list[tuple[WorkQueue[ObjectKey], int]] = [
             (EndpointSliceLoop(self.informers, selected).queue, 4),
             (EndpointsLoop(self.informers, selected).queue, 2),
@@ -70,6 +72,8 @@ class Loops:
             ),
             (StatefulSetLoop(self.informers, self._events("statefulset-controller"), clock).queue, 4),
             (DaemonSetLoop(self.informers, self._events("daemonset-controller"), clock).queue, 2),
+            (jobs.queue, 4),
+            (jobs.orphans, 1),
             (SchedulerLoop(self.informers, self._events("default-scheduler"), clock).queue, 8),
             (NamespaceLoop(self.informers, ca_pem=ca_pem, clock=clock).queue, 2),
             # One worker: two at once could give the same range to two nodes.

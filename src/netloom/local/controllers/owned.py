@@ -75,7 +75,11 @@ class OwnedPods(Generic[T]):
 
     def of(self, owner: T) -> list[Pod]:
         """The pods that say that this is their controller."""
-        return [*self._by_owner.get(owner.uid, {}).values()]
+        return self.with_uid(owner.uid)
+
+    def with_uid(self, uid: str) -> list[Pod]:
+        """The pods that say that their controller has this uid."""
+        return [*self._by_owner.get(uid, {}).values()]
 
     async def claim(self, owner: T, where: Callable[[Pod], bool] = lambda _: True) -> list[Pod]:
         """The owner's pods, after adopting orphans that it selects and letting go of those that it no longer does.

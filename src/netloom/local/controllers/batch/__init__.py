@@ -1,0 +1,1 @@
+"""Jobs, which end, and CronJobs, which begin them."""
