@@ -39,6 +39,20 @@ def add_nodes_and_families(parser: argparse.ArgumentParser) -> None:
         default=defaults.zones,
         help="spread the nodes over so many zones, zone-a, zone-b ... (default: no zones)",
     )
+    parser.add_argument(
+        "--node-grace",
+        type=float,
+        default=defaults.node_grace_s,
+        metavar="SECONDS",
+        help="a node that nothing is heard of for so long counts as dead (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--eviction-after",
+        type=int,
+        default=defaults.eviction_after_s,
+        metavar="SECONDS",
+        help="pods leave a dead node after this, unless their tolerations say otherwise (default: %(default)s)",
+    )
     add_families(parser)
 
 
@@ -152,6 +166,8 @@ def settings_from(options: argparse.Namespace) -> ClusterSettings:
             name=options.name,
             nodes=options.nodes,
             zones=getattr(options, "zones", defaults.zones),
+            node_grace_s=getattr(options, "node_grace", defaults.node_grace_s),
+            eviction_after_s=getattr(options, "eviction_after", defaults.eviction_after_s),
             pod_cidrs=ranges[POD],
             service_cidrs=ranges[SERVICE],
             underlay_cidrs=ranges[UNDERLAY],

@@ -25,6 +25,11 @@ from netloom.units import Addr, Family, family_of
 MAX_NODES = 50
 MOST_MTU = 65_535
 """What a pair of interfaces in one kernel takes, bytes."""
+NODE_GRACE_S = 10.0
+"""Upstream's is 50 s: there a node may be away for many reasons, here somebody wants to see what happens."""
+EVICTION_AFTER_S = 30
+"""Upstream's is 300 s, for the same reason."""
+_LEAST_GRACE_S, _MOST_GRACE_S = 2.0, 3600.0
 REGION = "local"
 """``topology.kubernetes.io/region`` of nodes that have a zone."""
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -47,6 +52,10 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a CoreDNS configuration that says how names outside of the cluster are answered; empty: by ``dns_upstreams``."""
     cluster_domain: str = "cluster.local"
     node_port_range: tuple[int, int] = (30000, 32767)
+    node_grace_s: float = NODE_GRACE_S
+    """For how long nothing may be heard of a node before it counts as dead, seconds."""
+    eviction_after_s: int = EVICTION_AFTER_S
+    """For how long pods that say nothing else stay bound to a node that is not ready, or not heard, seconds."""
     zones: int = 0
     """Zones that the nodes are spread over, in turn; 0: nodes are in no zone, until somebody labels them."""
 
@@ -164,12 +173,25 @@ def checked(settings: ClusterSettings) -> ClusterSettings:
         raise UsageError(
             f"--api-port {settings.api_port}: out of range", "use 1 to 65535, or 0 for any free port"
         )
+    _check_absence(settings)
     _check_ranges(settings)
     _check_fabric(settings)
     for upstream in settings.dns_upstreams:
         parse_upstream(upstream)
     _check_published(settings.publications)
     return settings
+
+
+def _check_absence(settings: ClusterSettings) -> None:
+    if not _LEAST_GRACE_S <= settings.node_grace_s <= _MOST_GRACE_S:
+        raise UsageError(
+            f"--node-grace {settings.node_grace_s:g}: out of range",
+            f"use {_LEAST_GRACE_S:g} to {_MOST_GRACE_S:g} seconds",
+        )
+    if not 0 <= settings.eviction_after_s <= _MOST_GRACE_S * 24:
+        raise UsageError(
+            f"--eviction-after {settings.eviction_after_s}: out of range", "use 0 seconds to a day: 86400"
+        )
 
 
 def _check_published(publications: Sequence[Publication]) -> None:

@@ -22,14 +22,17 @@ from netloom.local.controllers.endpointslice import EndpointSliceLoop
 from netloom.local.controllers.informers import Informers
 from netloom.local.controllers.namespace import NamespaceLoop
 from netloom.local.controllers.node_ipam import NodeIpamLoop
+from netloom.local.controllers.node_lifecycle import NodeLifecycleLoop
 from netloom.local.controllers.objects import ReplicaSet
+from netloom.local.controllers.pod_gc import PodGcLoop
 from netloom.local.controllers.replicaset import ReplicasLoop
 from netloom.local.controllers.selected import Selected
 from netloom.local.controllers.stateful.loop import StatefulSetLoop
+from netloom.local.controllers.taint_eviction import TaintEvictionLoop
 from netloom.local.controllers.workloads import ReplicationController
 from netloom.local.controllers.workqueue import WorkQueue
 from netloom.local.scheduler import SchedulerLoop
-from netloom.local.settings import ClusterSettings
+from netloom.local.settings import NODE_GRACE_S, ClusterSettings
 from netloom.units import ObjectKey, parse_cidr
 
 IDENTITY = "netloom-up"
@@ -40,7 +43,13 @@ class Loops:
     """Every loop over one set of caches; tests look into the queues."""
 
     def __init__(
-        self, client: KubeClient, pod_cidrs: Sequence[str], *, ca_pem: bytes, clock: Clock | None = None
+        self,
+        client: KubeClient,
+        pod_cidrs: Sequence[str],
+        *,
+        ca_pem: bytes,
+        clock: Clock | None = None,
+        node_grace_s: float = NODE_GRACE_S,
     ) -> None:
         self._client = client
         self._clock = clock = clock or SystemClock()
@@ -50,6 +59,8 @@ class Loops:
         selected = Selected(self.informers)
         cidrs = [c for text in pod_cidrs if (c := parse_cidr(text)) is not None]
         jobs = JobLoop(self.informers, self._events("job-controller"), clock)
+        node_events = self._events("node-controller")
+        self._node_lifecycle = NodeLifecycleLoop(self.informers, node_events, clock, grace_s=node_grace_s)
         self.queues: list[tuple[WorkQueue[ObjectKey], int]] = [
             (EndpointSliceLoop(self.informers, selected).queue, 4),
             (EndpointsLoop(self.informers, selected).queue, 2),
@@ -78,6 +89,9 @@ class Loops:
             (NamespaceLoop(self.informers, ca_pem=ca_pem, clock=clock).queue, 2),
             # One worker: two at once could give the same range to two nodes.
             (NodeIpamLoop(self.informers, cidrs, self._events("node-ipam")).queue, 1),
+            (self._node_lifecycle.queue, 4),
+            (TaintEvictionLoop(self.informers, self._events("taint-eviction-controller"), clock).queue, 4),
+            (PodGcLoop(self.informers, clock).queue, 1),
         ]
 
     def _events(self, component: str) -> EventRecorder:
@@ -94,6 +108,7 @@ class Loops:
             await self.informers.synced()
             for name, recorder in self._recorders.items():
                 group.create_task(recorder.run(), name=f"events-{name}")
+            group.create_task(self._node_lifecycle.run(), name="node-lifecycle-ticks")
             for queue, workers in self.queues:
                 group.create_task(queue.run(workers=workers), name=queue.name)
 
@@ -112,4 +127,6 @@ async def run(client_config: ClientConfig, settings: ClusterSettings) -> None:
         await bootstrap(client, dns=settings.dns_addresses, load_balancers=settings.load_balancer_ranges)
         if switch.is_wanted(settings):
             await switch.make_peers(client, settings)
-        await Loops(client, settings.pod_cidrs, ca_pem=client_config.ca_data).run()
+        await Loops(
+            client, settings.pod_cidrs, ca_pem=client_config.ca_data, node_grace_s=settings.node_grace_s
+        ).run()

@@ -11,22 +11,28 @@ import msgspec
 
 from netloom.api.meta import LabelSelector
 
+NO_SCHEDULE, PREFER_NO_SCHEDULE, NO_EXECUTE = "NoSchedule", "PreferNoSchedule", "NoExecute"
 
-class Taint(msgspec.Struct, frozen=True):
+
+class Taint(msgspec.Struct, frozen=True, rename="camel"):
     """core/v1 Taint."""
 
     key: str
     value: str = ""
     effect: str = ""
+    time_added: str | None = None
+    """Since when, of effect NoExecute."""
 
 
-class Toleration(msgspec.Struct, frozen=True):
+class Toleration(msgspec.Struct, frozen=True, rename="camel"):
     """core/v1 Toleration; no key with Exists tolerates everything, no effect means every effect."""
 
     key: str = ""
     operator: str = "Equal"
     value: str = ""
     effect: str = ""
+    toleration_seconds: int | None = None
+    """Of effect NoExecute: for how long; None: for ever, 0 or less: not at all."""
 
     def tolerates(self, taint: Taint) -> bool:
         """True where this toleration matches the taint (core/v1 Toleration)."""

@@ -42,6 +42,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Directories of the host that pods see empty: the cluster's own state with its keys."""
     labels: dict[str, str] = {}
     """Labels that the Node is made with besides hostname, os and arch; later they are whatever people make of them."""
+    node_grace_s: float = 40.0
+    """For how long nothing may be heard of the node before others take it for dead, seconds."""
     max_pods: int = 110
     sandbox_starts: int = 4
     """Sandboxes made at the same time at most."""

@@ -14,10 +14,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from netloom.api.meta import KubeObject
 from netloom.clock import Clock, rfc3339
 from netloom.errors import AlreadyExists, NetloomError, NotFound
 from netloom.kube.client import KubeClient
 from netloom.kube.resources import LEASES, NAMESPACES, NODES
+from netloom.kube.watch import Reflector
 from netloom.local.runner.addresses import NodeAddresses
 from netloom.local.runner.config import RunnerConfig
 from netloom.local.runner.status import REPLACE
@@ -28,13 +32,37 @@ log = logging.getLogger(__name__)
 KUBELET_VERSION = "v1.32.0-netloom"
 """What `kubectl get nodes` shows; the API level that the runner follows."""
 LEASE_NAMESPACE = "kube-node-lease"
-LEASE_S = 40
-RENEW_S = 10.0
+_RENEWALS = 5
+"""Of the lease in a grace period: so many may go astray."""
 _SOON_S = 0.1
 """Seconds between two looks while the agent is not ready."""
 _LATER_S = 5.0
 _STRATEGIC = "application/strategic-merge-patch+json"
 _ARCH = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+class _Said(msgspec.Struct, frozen=True):
+    type: str
+    status: str = ""
+
+
+class _Status(msgspec.Struct, frozen=True):
+    conditions: tuple[_Said, ...] = ()
+
+
+class _OwnNode(KubeObject, frozen=True):
+    """The Node as others may have changed it."""
+
+    status: _Status = _Status()
+
+    @property
+    def version(self) -> int:
+        """``metadata.resourceVersion``."""
+        return _version(self.metadata.resource_version)
+
+
+def _version(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
 
 
 class NodeRegistration:
@@ -65,8 +93,17 @@ class NodeRegistration:
         self._uid = ""
         self._said: tuple[bool, tuple[str, ...]] | None = None
         """What was said last: readiness and addresses."""
+        self._version = 0
+        """Of the Node when that was said."""
         self._moved = asyncio.Event()
         addresses.on_change(self._moved.set)
+        self._own: Reflector[_OwnNode] = Reflector(
+            client,
+            NODES,
+            _OwnNode,
+            on_change=self._told,
+            field_selector=f"metadata.name={config.node_name}",
+        )
 
     async def run(self) -> None:
         """Register, then follow the agent and renew the lease, until cancelled."""
@@ -74,6 +111,7 @@ class NodeRegistration:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._follow_agent(), name="node readiness")
             group.create_task(self._renew(), name="node lease")
+            group.create_task(self._own.run(), name="own node")
 
     async def register(self) -> None:
         """Create the Node, or bring those of its labels up to date that say what it is.
@@ -113,7 +151,7 @@ class NodeRegistration:
         if saying == self._said:
             return
         status = self._status(ready=ready)
-        await self._client.patch(
+        written = await self._client.patch(
             NODES,
             ObjectKey("", self._config.node_name),
             # the merge key of addresses is their type, and there may be two of one type
@@ -122,6 +160,7 @@ class NodeRegistration:
             subresource="status",
         )
         self._said = saying
+        self._version = _version((written.get("metadata") or {}).get("resourceVersion", ""))
 
     async def _follow_agent(self) -> None:
         while True:
@@ -136,6 +175,15 @@ class NodeRegistration:
             has_said = self._said is not None and self._said[0]
             await self._wait(_LATER_S if ready and has_said else _SOON_S)
 
+    def _told(self, _: ObjectKey, node: _OwnNode | None) -> None:
+        """Others may say of the node what is not so, such as that nobody hears it: then it is said anew."""
+        if self._said is None or node is None:
+            return
+        ready = next((c.status for c in node.status.conditions if c.type == "Ready"), "")
+        if ready != str(self._said[0]) and node.version > self._version:
+            self._said = None
+            self._moved.set()
+
     async def _wait(self, seconds: float) -> None:
         """So long, or until the node has other addresses."""
         with contextlib.suppress(TimeoutError):
@@ -149,7 +197,7 @@ class NodeRegistration:
                 await self.renew_once()
             except NetloomError as error:
                 log.warning("lease of node %s: %s", self._config.node_name, error)
-            await asyncio.sleep(RENEW_S)
+            await asyncio.sleep(self._config.node_grace_s / _RENEWALS)
 
     async def renew_once(self) -> None:
         """Renew the lease (coordination.k8s.io/v1), which is made where it is missing.
@@ -159,7 +207,8 @@ class NodeRegistration:
         """
         name = self._config.node_name
         now = rfc3339(self._clock.wall()).removesuffix("Z") + ".000000Z"  # metav1.MicroTime
-        spec = {"holderIdentity": name, "leaseDurationSeconds": LEASE_S, "renewTime": now}
+        duration = max(1, round(self._config.node_grace_s))
+        spec = {"holderIdentity": name, "leaseDurationSeconds": duration, "renewTime": now}
         try:
             await self._client.patch(LEASES, ObjectKey(LEASE_NAMESPACE, name), {"spec": spec})
         except NotFound:

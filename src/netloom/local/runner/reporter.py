@@ -40,6 +40,8 @@ class Reporter:
         self._facts = facts
         self._changed = asyncio.Event()
         self._sent: Status | None = None
+        self._version = 0
+        """Of the pod when that was sent."""
 
     def mark(self) -> None:
         """Something may have changed."""
@@ -70,10 +72,10 @@ class Reporter:
         """
         pod = self._pod()
         status = pod_status(self._with_sent_conditions(pod), self._facts(), now=self._clock.wall())
-        if status == self._sent:
+        if status == self._sent and not self._is_contradicted(pod):
             return
         body = {"metadata": {"uid": pod.uid}, "status": status}
-        await self._client.patch(
+        written = await self._client.patch(
             PODS,
             pod.key,
             body,
@@ -81,6 +83,16 @@ class Reporter:
             subresource="status",
         )
         self._sent = status
+        self._version = _version((written.get("metadata") or {}).get("resourceVersion", ""))
+
+    def _is_contradicted(self, pod: Pod) -> bool:
+        """Others have said since that the pod is ready, or is not, as they do when nobody hears its node."""
+        if self._sent is None or _version(pod.metadata.resource_version) <= self._version:
+            return False
+        there = {c.type: c.status for c in pod.status.conditions}
+        return any(
+            c["type"] == "Ready" and there.get("Ready") != c["status"] for c in self._sent["conditions"]
+        )
 
     def _with_sent_conditions(self, pod: Pod) -> Pod:
         """The pod with the conditions that we sent last: the watch may not have brought them back yet."""
@@ -94,3 +106,7 @@ class Reporter:
 
 def _condition(sent: dict[str, Any]) -> Condition:
     return Condition(sent["type"], sent["status"], sent["lastTransitionTime"])
+
+
+def _version(text: str) -> int:
+    return int(text) if text.isdecimal() else 0
