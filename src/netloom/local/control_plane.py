@@ -81,6 +81,7 @@ async def _serve_api(
         service_cidrs=[c for text in settings.service_cidrs if (c := parse_cidr(text)) is not None],
         runner_socket=runner_socket,
         node_ports=settings.node_port_range,
+        toleration_s=settings.eviction_after_s,
         advertised=Advertised(settings.advertised, listeners.underlay[0].getsockname()[1]),
     )
     context = server_context(paths.pki)

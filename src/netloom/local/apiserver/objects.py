@@ -68,12 +68,14 @@ class Objects:
         services: ServiceAddresses,
         new_uid: Callable[[], str] = random_uid,
         new_suffix: Callable[[], str] = random_suffix,
+        toleration_s: int | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self._services = services
         self._new_uid = new_uid
         self._new_suffix = new_suffix
+        self._toleration_s = toleration_s
 
     def now(self) -> str:
         """The time as objects carry it."""
@@ -125,6 +127,8 @@ class Objects:
         if kind is kinds.INGRESSES:
             classes = (record.document() for record in self.store.scan(kinds.INGRESS_CLASSES))
             strategy.fill_ingress_class(document, classes)
+        elif kind is kinds.PODS and self._toleration_s is not None:
+            strategy.fill_tolerations(document, self._toleration_s)
         self._validate(kind, name, document, None)
         if self.store.get(kind, namespace, name) is not None:
             raise status.already_exists(kind, name)

@@ -75,6 +75,7 @@ class ApiServer:
         runner_socket: the unix socket of a node's runner (logs, exec ...), or None where there is no such node.
         advertised: where the ``kubernetes`` Service leads; None makes no such Service.
         bookmark_s: seconds between bookmarks of watches.
+        toleration_s: for how long pods that say nothing else stay on nodes that are not ready or not heard; None: it is not said for them.
     """
 
     def __init__(  # noqa: PLR0913 - the dependencies of a whole server
@@ -87,11 +88,12 @@ class ApiServer:
         node_ports: tuple[int, int] = NODE_PORTS,
         advertised: Advertised | None = None,
         bookmark_s: float = BOOKMARK_S,
+        toleration_s: int | None = None,
     ) -> None:
         self.started = asyncio.Event()
         """Set once requests are accepted."""
         services = ServiceAddresses(store=store, cidrs=service_cidrs, node_ports=node_ports)
-        self._objects = Objects(store=store, clock=clock, services=services)
+        self._objects = Objects(store=store, clock=clock, services=services, toleration_s=toleration_s)
         deletions = Deletions(self._objects)
         self._collector = Collector(objects=self._objects, deletions=deletions)
         self._hub = Hub(store)

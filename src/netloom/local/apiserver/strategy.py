@@ -19,6 +19,7 @@ from netloom.local.apiserver.kind import Kind
 DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 _CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _SPEC_AND_ANNOTATIONS = (kinds.DEPLOYMENTS,)
+_ABSENCES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 _OWN_FIELDS = frozenset({"apiVersion", "kind", "metadata", "status"})
 _WITHOUT_STATUS = (kinds_custom.CLUSTER_NETWORK_POLICIES,)
 """Kinds whose status has fields that must be there; so have those that are defined (definitions.py)."""
@@ -80,6 +81,17 @@ def fill_ingress_class(ingress: dict[str, Any], classes: Iterable[Mapping[str, A
     marked.sort(key=lambda meta: str(meta.get("creationTimestamp")), reverse=True)
     if marked:
         spec["ingressClassName"] = marked[0]["name"]
+
+
+def fill_tolerations(pod: dict[str, Any], seconds: int) -> None:
+    """Let a pod that says nothing of it stay for so long on a node that is not ready, or not heard (admission DefaultTolerationSeconds)."""
+    spec = pod["spec"]
+    said = spec.get("tolerations") or []
+    for key in _ABSENCES:
+        if any(t.get("key", "") in ("", key) and t.get("effect", "") in ("", "NoExecute") for t in said):
+            continue
+        tolerated = {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": seconds}
+        spec["tolerations"] = [*(spec.get("tolerations") or []), tolerated]
 
 
 def _is_default(metadata: Mapping[str, Any]) -> bool:

@@ -42,6 +42,8 @@ from netloom.local.controllers.main import Loops
 from netloom.testing.hollow_node import HollowNodes
 from netloom.units import ObjectKey
 
+HOLLOW_GRACE_S = 600.0
+"""Hollow nodes renew no Lease."""
 T = TypeVar("T")
 _KINDS = (
     NAMESPACES,
@@ -139,7 +141,7 @@ class Cluster:
     @asynccontextmanager
     async def running(self, pod_cidrs: tuple[str, ...] = ("10.244.0.0/16",)) -> AsyncIterator[Loops]:
         """The loops, from nothing: entering again is a restart."""
-        self.loops = loops = Loops(self.client, pod_cidrs, ca_pem=b"CA")
+        self.loops = loops = Loops(self.client, pod_cidrs, ca_pem=b"CA", node_grace_s=HOLLOW_GRACE_S)
         for resource in _KINDS:
             informer = loops.informers._by_resource.get(resource)
             if informer is not None:
