@@ -10,7 +10,7 @@ import base64
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from netloom.local.apiserver import kinds, kinds_custom
+from netloom.local.apiserver import defaults, kinds, kinds_custom
 from netloom.local.apiserver.custom.definition import new_status
 from netloom.local.apiserver.custom.served import CustomKind
 from netloom.local.apiserver.definitions import definition
@@ -59,8 +59,32 @@ def fill_for_create(kind: Kind, document: dict[str, Any]) -> None:
         document["status"] = new_status()
     elif isinstance(kind, CustomKind):
         return
+    elif kind in (kinds.PERSISTENT_VOLUMES, kinds.PERSISTENT_VOLUME_CLAIMS):
+        document["status"] = {"phase": "Pending"}
     elif kind.has_status and kind not in _WITHOUT_STATUS and definition(kind.gvk) is None:
         document.setdefault("status", {})
+        defaults.count_from_zero(kind.gvk, document)
+    if kind is kinds.JOBS:
+        _select_own_pods(document)
+
+
+def _select_own_pods(job: dict[str, Any]) -> None:
+    """A Job that does not say otherwise selects its pods by its own uid, which nobody else has (batch/v1 Job)."""
+    spec = job["spec"]
+    if spec.get("manualSelector"):
+        return
+    name, uid = job["metadata"]["name"], job["metadata"]["uid"]
+    given = {
+        "batch.kubernetes.io/controller-uid": uid,
+        "batch.kubernetes.io/job-name": name,
+        "controller-uid": uid,
+        "job-name": name,
+    }
+    metadata = spec["template"].setdefault("metadata", {})
+    metadata["labels"] = {**(metadata.get("labels") or {}), **given}
+    selector = spec.setdefault("selector", {})
+    chosen = {"batch.kubernetes.io/controller-uid": uid}
+    selector["matchLabels"] = {**(selector.get("matchLabels") or {}), **chosen}
 
 
 def fill_ingress_class(ingress: dict[str, Any], classes: Iterable[Mapping[str, Any]]) -> None:

@@ -23,7 +23,7 @@ SCALE_GVK = "autoscaling/v1/Scale"
 
 
 def scale_of(record: Record) -> dict[str, Any]:
-    """The Scale of a Deployment or ReplicaSet."""
+    """The Scale of an object that has replicas."""
     document = record.document()
     metadata, spec = document["metadata"], document.get("spec") or {}
     return {
@@ -128,6 +128,8 @@ def self_review(identity: Identity, kind: str) -> dict[str, Any]:
 
 
 def _selector_text(selector: dict[str, Any]) -> str:
+    if selector and not {"matchLabels", "matchExpressions"} & selector.keys():
+        selector = {"matchLabels": selector}  # ReplicationController selects by labels alone
     try:
         compiled = from_selector(msgspec.convert(selector, LabelSelector))
     except msgspec.ValidationError:

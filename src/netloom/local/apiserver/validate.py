@@ -14,10 +14,12 @@ import msgspec
 from netloom.local.apiserver import (
     kinds,
     structural,
+    validate_batch,
     validate_bgp,
     validate_cluster_policies,
     validate_egress,
     validate_ingresses,
+    validate_limits,
     validate_load_balancers,
     validate_names,
     validate_networks,
@@ -25,7 +27,11 @@ from netloom.local.apiserver import (
     validate_pods,
     validate_policies,
     validate_pools,
+    validate_ranges,
+    validate_roles,
     validate_services,
+    validate_storage,
+    validate_webhooks,
     validate_workloads,
 )
 from netloom.local.apiserver.custom.definition import errors as definition_errors
@@ -40,6 +46,11 @@ _CLUSTER_SCOPED = {kind.gvk for kind in kinds.ALL if not kind.namespaced}
 _NAMES: Mapping[str, Callable[[str], str]] = {
     "v1/Namespace": validate_names.label_problem,
     "v1/Service": validate_names.label_1035_problem,
+    "networking.k8s.io/v1/IPAddress": validate_ranges.address_name_problem,
+    **{
+        f"{validate_roles.GROUP}/v1/{kind}": validate_roles.path_segment_problem
+        for kind in ("Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding")
+    },
 }
 
 
@@ -82,6 +93,36 @@ _RULES: Mapping[str, Callable[[Document, Document | None], Errors]] = {
     "coordination.k8s.io/v1/Lease": _alone(validate_objects.lease),
     "apps/v1/Deployment": validate_workloads.deployment,
     "apps/v1/ReplicaSet": validate_workloads.replica_set,
+    "apps/v1/StatefulSet": validate_workloads.stateful_set,
+    "apps/v1/DaemonSet": validate_workloads.daemon_set,
+    "apps/v1/ControllerRevision": validate_workloads.controller_revision,
+    "v1/ReplicationController": _alone(validate_workloads.replication_controller),
+    "v1/PodTemplate": _alone(validate_workloads.pod_template),
+    "batch/v1/Job": validate_batch.job,
+    "batch/v1/CronJob": validate_batch.cron_job,
+    "autoscaling/v2/HorizontalPodAutoscaler": _alone(validate_limits.horizontal_pod_autoscaler),
+    "policy/v1/PodDisruptionBudget": _alone(validate_limits.pod_disruption_budget),
+    "v1/LimitRange": _alone(validate_limits.limit_range),
+    "v1/ResourceQuota": validate_limits.resource_quota,
+    "scheduling.k8s.io/v1/PriorityClass": validate_limits.priority_class,
+    "node.k8s.io/v1/RuntimeClass": validate_limits.runtime_class,
+    "networking.k8s.io/v1/IPAddress": validate_ranges.ip_address,
+    "networking.k8s.io/v1/ServiceCIDR": validate_ranges.service_cidr,
+    f"{validate_roles.GROUP}/v1/Role": _alone(validate_roles.role),
+    f"{validate_roles.GROUP}/v1/ClusterRole": _alone(validate_roles.cluster_role),
+    f"{validate_roles.GROUP}/v1/RoleBinding": validate_roles.role_binding,
+    f"{validate_roles.GROUP}/v1/ClusterRoleBinding": validate_roles.cluster_role_binding,
+    "v1/PersistentVolume": validate_storage.persistent_volume,
+    "v1/PersistentVolumeClaim": validate_storage.persistent_volume_claim,
+    "storage.k8s.io/v1/StorageClass": validate_storage.storage_class,
+    "storage.k8s.io/v1/CSIDriver": validate_storage.csi_driver,
+    "storage.k8s.io/v1/VolumeAttachment": validate_storage.volume_attachment,
+    "admissionregistration.k8s.io/v1/MutatingWebhookConfiguration": _alone(validate_webhooks.webhooks),
+    "admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration": _alone(validate_webhooks.webhooks),
+    "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy": _alone(validate_webhooks.admission_policy),
+    "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding": _alone(
+        validate_webhooks.admission_policy_binding
+    ),
     "autoscaling/v1/Scale": _alone(validate_workloads.scale),
     "networking.k8s.io/v1/Ingress": validate_ingresses.ingress,
     "networking.k8s.io/v1/IngressClass": validate_ingresses.ingress_class,

@@ -1,7 +1,7 @@
-"""Rules for Deployments and ReplicaSets. Pure.
+"""Rules for what keeps pods running: Deployment, ReplicaSet, StatefulSet, DaemonSet, ReplicationController, PodTemplate. Pure.
 
 Comes in: a document with defaults, and the one it replaces. Goes out: FieldErrors. Not here: rules for pods
-(validate_pods.py). Source: API reference of apps/v1.
+(validate_pods.py), what runs to its end (validate_batch.py). Source: API reference of apps/v1 and core/v1.
 """
 
 from __future__ import annotations
@@ -44,6 +44,106 @@ def replica_set(document: Document, old: Document | None) -> Errors:
     yield from _workload(mapping(document.get("spec")), before, "replica set", updated=old is not None)
 
 
+_STATEFUL_MUTABLE = (
+    *("replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit"),
+    *("persistentVolumeClaimRetentionPolicy", "minReadySeconds"),
+)
+
+
+def stateful_set(document: Document, old: Document | None) -> Errors:
+    """An apps/v1 StatefulSet."""
+    spec, before = mapping(document.get("spec")), mapping((old or {}).get("spec"))
+    management = spec.get("podManagementPolicy")
+    if management not in ("OrderedReady", "Parallel"):
+        yield invalid("spec.podManagementPolicy", management, "must be 'OrderedReady' or 'Parallel'")
+    yield from _stateful_strategy("spec.updateStrategy", mapping(spec.get("updateStrategy")))
+    kept = mapping(spec.get("persistentVolumeClaimRetentionPolicy"))
+    for field in ("whenDeleted", "whenScaled"):
+        path = f"spec.persistentVolumeClaimRetentionPolicy.{field}"
+        yield from names.one_of(path, kept.get(field), ("Delete", "Retain"))
+    yield from names.at_least("spec.ordinals.start", mapping(spec.get("ordinals")).get("start"), 0)
+    yield from names.at_least("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"), 0)
+    yield from _workload(spec, {}, "statefulset", updated=False)
+    if old is not None and {n: v for n, v in spec.items() if n not in _STATEFUL_MUTABLE} != {
+        n: v for n, v in before.items() if n not in _STATEFUL_MUTABLE
+    }:
+        fields = ", ".join(f"'{field}'" for field in _STATEFUL_MUTABLE[:-1])
+        yield forbidden(
+            "spec",
+            f"updates to statefulset spec for fields other than {fields} and '{_STATEFUL_MUTABLE[-1]}' are forbidden",
+        )
+
+
+def _stateful_strategy(path: str, strategy: Document) -> Errors:
+    rolling = strategy.get("rollingUpdate")
+    match strategy.get("type"):
+        case "OnDelete" if rolling is not None:
+            yield invalid(f"{path}.rollingUpdate", rolling, "only allowed for updateStrategy 'RollingUpdate'")
+        case "RollingUpdate":
+            values = mapping(rolling)
+            yield from names.at_least(f"{path}.rollingUpdate.partition", values.get("partition"), 0)
+            most = values.get("maxUnavailable")
+            yield from share(f"{path}.rollingUpdate.maxUnavailable", most, most=100)
+            if most in (0, "0%"):
+                yield invalid(f"{path}.rollingUpdate.maxUnavailable", most, "cannot be 0")
+        case "OnDelete":
+            pass
+        case other:
+            yield invalid(f"{path}.type", other, "must be 'RollingUpdate' or 'OnDelete'")
+
+
+def daemon_set(document: Document, old: Document | None) -> Errors:
+    """An apps/v1 DaemonSet."""
+    spec, before = mapping(document.get("spec")), mapping((old or {}).get("spec"))
+    yield from _workload(spec, before, "daemonset", updated=old is not None)
+    yield from names.at_least("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"), 0)
+    strategy, path = mapping(spec.get("updateStrategy")), "spec.updateStrategy"
+    yield from names.one_of(f"{path}.type", strategy.get("type"), ("OnDelete", "RollingUpdate"), needed=True)
+    if strategy.get("type") != "RollingUpdate":
+        return
+    values = mapping(strategy.get("rollingUpdate"))
+    fewer, more = values.get("maxUnavailable"), values.get("maxSurge")
+    for field in ("maxUnavailable", "maxSurge"):
+        yield from share(f"{path}.rollingUpdate.{field}", values.get(field), most=100)
+    none = (None, 0, "0%")
+    if fewer in none and more in none:
+        yield required(f"{path}.rollingUpdate.maxUnavailable", "cannot be 0 when maxSurge is 0")
+    elif fewer not in none and more not in none:
+        yield invalid(
+            f"{path}.rollingUpdate.maxSurge", more, "may not be set when maxUnavailable is non-zero"
+        )
+
+
+def replication_controller(document: Document) -> Errors:
+    """A core/v1 ReplicationController; its selector is labels, and may change."""
+    spec = mapping(document.get("spec"))
+    yield from names.at_least("spec.replicas", spec.get("replicas"), 0)
+    yield from names.at_least("spec.minReadySeconds", spec.get("minReadySeconds"), 0)
+    selector = mapping(spec.get("selector"))
+    yield from names.labels("spec.selector", selector)
+    labels = mapping(mapping(mapping(spec.get("template")).get("metadata")).get("labels"))
+    if not selector:
+        yield required("spec.selector")
+    elif spec.get("template") is not None and not selector.items() <= labels.items():
+        yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+    yield from template("spec.template", spec.get("template"), ("Always",))
+
+
+def pod_template(document: Document) -> Errors:
+    """A core/v1 PodTemplate."""
+    if document.get("template") is not None:
+        yield from template("template", document["template"], ("Always", "Never", "OnFailure"))
+
+
+def controller_revision(document: Document, old: Document | None) -> Errors:
+    """An apps/v1 ControllerRevision: what it keeps never changes."""
+    if document.get("data") is None:
+        yield required("data", "data is mandatory")
+    if old is not None and document.get("data") != old.get("data"):
+        yield invalid("data", "", "field is immutable")
+    yield from names.at_least("revision", document.get("revision"), 0)
+
+
 def scale(document: Document) -> Errors:
     """An autoscaling/v1 Scale."""
     yield from names.at_least("spec.replicas", mapping(document.get("spec")).get("replicas"), 0)
@@ -64,7 +164,7 @@ def _workload(spec: Document, before: Document, what: str, *, updated: bool) -> 
             yield from _matches(selector, spec)
     if updated and selector != before.get("selector"):
         yield invalid("spec.selector", selector, "field is immutable")
-    yield from _template(spec)
+    yield from template("spec.template", spec.get("template"), ("Always",))
 
 
 def _matches(selector: Json, spec: Document) -> Errors:
@@ -74,21 +174,26 @@ def _matches(selector: Json, spec: Document) -> Errors:
         yield invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
 
 
-def _template(spec: Document) -> Errors:
-    if spec.get("template") is None:
-        yield required("spec.template")
+def template(path: str, value: Json, policies: tuple[str, ...]) -> Errors:
+    """A pod template that must be there; ``policies`` are the restart policies that make sense for its owner."""
+    if value is None:
+        yield required(path)
         return
-    template = mapping(spec["template"])
-    meta, pod = mapping(template.get("metadata")), mapping(template.get("spec"))
-    yield from names.labels("spec.template.metadata.labels", meta.get("labels"))
-    yield from names.annotation_set("spec.template.metadata.annotations", meta.get("annotations"))
-    yield from pod_spec("spec.template.spec", pod)
+    found = mapping(value)
+    meta, pod = mapping(found.get("metadata")), mapping(found.get("spec"))
+    yield from names.labels(f"{path}.metadata.labels", meta.get("labels"))
+    yield from names.annotation_set(f"{path}.metadata.annotations", meta.get("annotations"))
+    yield from pod_spec(f"{path}.spec", pod)
     policy = pod.get("restartPolicy")
-    if policy in ("OnFailure", "Never"):
-        yield not_supported("spec.template.spec.restartPolicy", policy, ("Always",))
-    if pod.get("activeDeadlineSeconds") is not None:
+    if policy in ("Always", "OnFailure", "Never") and policy not in policies:
+        yield not_supported(f"{path}.spec.restartPolicy", policy, policies)
+    if policies == ("Always",) and pod.get("activeDeadlineSeconds") is not None:
         yield forbidden(
-            "spec.template.spec.activeDeadlineSeconds", "activeDeadlineSeconds in a workload is not supported"
+            f"{path}.spec.activeDeadlineSeconds", "activeDeadlineSeconds in a workload is not supported"
+        )
+    if pod.get("ephemeralContainers"):
+        yield forbidden(
+            f"{path}.spec.ephemeralContainers", "ephemeral containers not allowed in pod template"
         )
 
 
@@ -101,7 +206,7 @@ def _strategy(strategy: Document) -> Errors:
     elif kind == "RollingUpdate":
         values = mapping(rolling)
         for field in ("maxUnavailable", "maxSurge"):
-            yield from _share(
+            yield from share(
                 f"{path}.rollingUpdate.{field}",
                 values.get(field),
                 most=100 if field == "maxUnavailable" else None,
@@ -111,8 +216,8 @@ def _strategy(strategy: Document) -> Errors:
             yield invalid(f"{path}.rollingUpdate.maxUnavailable", values["maxUnavailable"], why)
 
 
-def _share(path: str, value: Json, *, most: int | None) -> Errors:
-    """A number of pods, or a percentage of them."""
+def share(path: str, value: Json, *, most: int | None) -> Errors:
+    """A number of pods, or a percentage of them (at most ``most``, where there is a limit)."""
     if isinstance(value, str):
         if not _PERCENT.match(value):
             yield invalid(path, value, "must be an integer or a percentage such as 25%")

@@ -1,0 +1,363 @@
+"""Kinds of Kubernetes' own groups beyond the network's: what is filled in, and what is refused with which words."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import yaml
+
+from netloom.local.apiserver import defaults, kinds, schema
+from netloom.local.apiserver.schedules import schedule_problem
+from netloom.local.apiserver.validate import validate
+
+GOOD = """
+apiVersion: apps/v1
+kind: StatefulSet
+metadata: {name: db, namespace: shop}
+spec:
+  serviceName: db
+  selector: {matchLabels: {app: db}}
+  template:
+    metadata: {labels: {app: db}}
+    spec: {containers: [{name: db, image: db:1}]}
+  volumeClaimTemplates:
+  - metadata: {name: data}
+    spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: logs, namespace: shop}
+spec:
+  selector: {matchLabels: {app: logs}}
+  template:
+    metadata: {labels: {app: logs}}
+    spec: {containers: [{name: logs, image: logs:1}]}
+---
+apiVersion: apps/v1
+kind: ControllerRevision
+metadata: {name: db-1, namespace: shop}
+revision: 1
+data: {spec: {}}
+---
+apiVersion: v1
+kind: ReplicationController
+metadata: {name: old, namespace: shop}
+spec:
+  template:
+    metadata: {labels: {app: old}}
+    spec: {containers: [{name: old, image: old:1}]}
+---
+apiVersion: v1
+kind: PodTemplate
+metadata: {name: any, namespace: shop}
+template: {spec: {containers: [{name: one, image: one:1}]}}
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: once, namespace: shop}
+spec:
+  template:
+    metadata: {labels: {app: once}}
+    spec: {restartPolicy: Never, containers: [{name: one, image: one:1}]}
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: often, namespace: shop}
+spec:
+  schedule: "*/5 1-3 * jan,mar mon-fri"
+  timeZone: Europe/Berlin
+  jobTemplate: {spec: {template: {spec: {restartPolicy: OnFailure, containers: [{name: one, image: one:1}]}}}}
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: web, namespace: shop}
+spec: {minAvailable: 50%, selector: {matchLabels: {app: web}}}
+---
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata: {name: web, namespace: shop}
+spec: {maxReplicas: 3, behavior: {}, scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: web}}
+---
+apiVersion: networking.k8s.io/v1
+kind: IPAddress
+metadata: {name: 192.0.2.7}
+spec: {parentRef: {resource: services, namespace: shop, name: web}}
+---
+apiVersion: networking.k8s.io/v1
+kind: ServiceCIDR
+metadata: {name: more}
+spec: {cidrs: [192.0.2.0/24, "2001:db8::/112"]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: "shop:reader", namespace: shop}
+rules: [{apiGroups: [""], resources: [pods], verbs: [get]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: "system:all"}
+rules: [{nonResourceURLs: [/healthz], verbs: [get]}]
+aggregationRule: {clusterRoleSelectors: [{matchLabels: {a: b}}]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: reader, namespace: shop}
+roleRef: {kind: ClusterRole, name: view}
+subjects: [{kind: User, name: ann}, {kind: ServiceAccount, name: web, namespace: shop}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: all}
+roleRef: {kind: ClusterRole, name: view}
+subjects: [{kind: Group, name: "system:authenticated"}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingWebhookConfiguration
+metadata: {name: change}
+webhooks:
+- name: change.shop.example
+  sideEffects: None
+  admissionReviewVersions: [v1]
+  clientConfig: {service: {name: hook, namespace: shop}}
+  rules: [{apiGroups: [""], apiVersions: [v1], operations: [CREATE], resources: [pods]}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingWebhookConfiguration
+metadata: {name: refuse}
+webhooks:
+- {name: a.shop.example, sideEffects: None, admissionReviewVersions: [v1], clientConfig: {url: "https://192.0.2.1/"}}
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata: {name: few}
+spec:
+  matchConstraints:
+    resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [CREATE], resources: [deployments]}]
+  validations: [{expression: object.spec.replicas < 5}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicyBinding
+metadata: {name: few}
+spec: {policyName: few, validationActions: [Deny]}
+---
+apiVersion: storage.k8s.io/v1
+kind: StorageClass
+metadata: {name: disk}
+provisioner: example.org/disk
+---
+apiVersion: storage.k8s.io/v1
+kind: CSIDriver
+metadata: {name: disk.example.org}
+spec: {}
+---
+apiVersion: storage.k8s.io/v1
+kind: CSINode
+metadata: {name: node-1}
+spec: {drivers: []}
+---
+apiVersion: storage.k8s.io/v1
+kind: CSIStorageCapacity
+metadata: {name: much, namespace: shop}
+storageClassName: disk
+capacity: 1Ti
+---
+apiVersion: storage.k8s.io/v1
+kind: VolumeAttachment
+metadata: {name: one}
+spec: {attacher: disk.example.org, nodeName: node-1, source: {persistentVolumeName: one}}
+---
+apiVersion: storage.k8s.io/v1
+kind: VolumeAttributesClass
+metadata: {name: fast}
+driverName: disk.example.org
+---
+apiVersion: v1
+kind: PersistentVolume
+metadata: {name: one}
+spec: {accessModes: [ReadWriteOnce], capacity: {storage: 1Gi}, hostPath: {path: /data}}
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: one, namespace: shop}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: v1
+kind: LimitRange
+metadata: {name: small, namespace: shop}
+spec: {limits: [{type: Container, max: {cpu: "1"}, min: {cpu: 10m, memory: 1Mi}}]}
+---
+apiVersion: v1
+kind: ResourceQuota
+metadata: {name: few, namespace: shop}
+spec: {hard: {pods: "10", count/jobs.batch: "3"}, scopes: [NotBestEffort]}
+---
+apiVersion: scheduling.k8s.io/v1
+kind: PriorityClass
+metadata: {name: high}
+value: 1000
+---
+apiVersion: node.k8s.io/v1
+kind: RuntimeClass
+metadata: {name: sandbox}
+handler: sandbox
+"""
+DOCUMENTS = {f"{one['apiVersion']}/{one['kind']}": one for one in yaml.safe_load_all(GOOD)}
+
+
+def filled(gvk: str, **changes: Any) -> dict[str, Any]:
+    """The good document with values at paths such as ``spec__replicas``, and its defaults."""
+    document = copy.deepcopy(DOCUMENTS[gvk])
+    for path, value in changes.items():
+        *way, last = path.split("__")
+        at = document
+        for step in way:
+            at = at[int(step)] if isinstance(at, list) else at.setdefault(step, {})
+        at[last] = value
+    return defaults.set_defaults(gvk, document)
+
+
+@pytest.mark.parametrize("gvk", DOCUMENTS)
+def test_what_a_reference_shows_is_accepted_as_it_is(gvk):
+    assert kinds.of(*gvk.rsplit("/", 1)) is not None
+    document = filled(gvk)
+    assert schema.unknown_fields(gvk, document) == []
+    assert schema.type_errors(gvk, document) == []
+    assert [error.text for error in validate(gvk, document, None)] == []
+    assert [error.text for error in validate(gvk, document, document)] == []
+    assert defaults.set_defaults(gvk, document) == document
+
+
+@pytest.mark.parametrize(
+    ("gvk", "path", "value"),
+    [
+        ("apps/v1/StatefulSet", "spec.podManagementPolicy", "OrderedReady"),
+        ("apps/v1/StatefulSet", "spec.updateStrategy", {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}),
+        ("apps/v1/StatefulSet", "spec.persistentVolumeClaimRetentionPolicy", {"whenDeleted": "Retain", "whenScaled": "Retain"}),
+        ("apps/v1/StatefulSet", "spec.volumeClaimTemplates.0.spec.volumeMode", "Filesystem"),
+        ("apps/v1/DaemonSet", "spec.updateStrategy.rollingUpdate", {"maxUnavailable": 1, "maxSurge": 0}),
+        ("v1/ReplicationController", "spec.selector", {"app": "old"}),
+        ("v1/ReplicationController", "metadata.labels", {"app": "old"}),
+        ("batch/v1/Job", "spec.completions", 1),
+        ("batch/v1/Job", "spec.backoffLimit", 6),
+        ("batch/v1/Job", "spec.podReplacementPolicy", "TerminatingOrFailed"),
+        ("batch/v1/CronJob", "spec.failedJobsHistoryLimit", 1),
+        ("autoscaling/v2/HorizontalPodAutoscaler", "spec.behavior.scaleUp.selectPolicy", "Max"),
+        ("rbac.authorization.k8s.io/v1/RoleBinding", "subjects.0.apiGroup", "rbac.authorization.k8s.io"),
+        ("admissionregistration.k8s.io/v1/MutatingWebhookConfiguration", "webhooks.0.rules.0.scope", "*"),
+        ("admissionregistration.k8s.io/v1/MutatingWebhookConfiguration", "webhooks.0.clientConfig.service.port", 443),
+        ("storage.k8s.io/v1/StorageClass", "volumeBindingMode", "Immediate"),
+        ("v1/LimitRange", "spec.limits.0.default", {"cpu": "1"}),
+        ("v1/LimitRange", "spec.limits.0.defaultRequest", {"cpu": "1", "memory": "1Mi"}),
+        ("scheduling.k8s.io/v1/PriorityClass", "preemptionPolicy", "PreemptLowerPriority"),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_is_filled_in(gvk, path, value):
+    found: Any = filled(gvk)
+    for step in path.split("."):
+        found = found[int(step)] if isinstance(found, list) else found[step]
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    ("gvk", "changes", "told"),
+    [
+        ("apps/v1/StatefulSet", {"spec__podManagementPolicy": "Slow"}, "spec.podManagementPolicy: Invalid value"),
+        ("apps/v1/StatefulSet", {"spec__selector": {"matchLabels": {"app": "x"}}}, "does not match template"),
+        ("apps/v1/StatefulSet", {"spec__template__spec__restartPolicy": "Never"}, 'supported values: "Always"'),
+        ("apps/v1/StatefulSet", {"spec__ordinals": {"start": -1}}, "spec.ordinals.start"),
+        ("apps/v1/DaemonSet", {"spec__updateStrategy": {"rollingUpdate": {"maxSurge": 1}}}, "may not be set when"),
+        ("apps/v1/DaemonSet", {"spec__updateStrategy": {"rollingUpdate": {"maxUnavailable": 0}}}, "cannot be 0"),
+        ("v1/ReplicationController", {"spec__selector": {"a": "b"}}, "does not match template"),
+        ("batch/v1/Job", {"spec__template__spec__restartPolicy": "Always"}, 'supported values: "Never", "OnFailure"'),
+        ("batch/v1/Job", {"spec__completionMode": "Indexed", "spec__parallelism": 2}, "when completion mode is Indexed"),
+        ("batch/v1/Job", {"spec__backoffLimitPerIndex": 1}, "requires indexed completion mode"),
+        ("batch/v1/Job", {"spec__podFailurePolicy": {"rules": [{"action": "Wait"}]}}, "rules[0].action: Unsupported"),
+        ("batch/v1/CronJob", {"spec__schedule": "every day"}, "expected exactly 5 fields"),
+        ("batch/v1/CronJob", {"spec__timeZone": "Mars/Base"}, "unknown time zone Mars/Base"),
+        ("batch/v1/CronJob", {"metadata__name": "x" * 53}, "must be no more than 52 characters"),
+        ("policy/v1/PodDisruptionBudget", {"spec__maxUnavailable": 1}, "cannot be both set"),
+        ("policy/v1/PodDisruptionBudget", {"spec__minAvailable": "150%"}, "must not be greater than 100%"),
+        ("autoscaling/v2/HorizontalPodAutoscaler", {"spec__minReplicas": 5}, "greater than or equal to `minReplicas`"),
+        ("networking.k8s.io/v1/IPAddress", {"metadata__name": "192.0.2.07"}, "must be a valid IP address"),
+        ("networking.k8s.io/v1/IPAddress", {"metadata__name": "2001:db8::0"}, "write 2001:db8::"),
+        ("networking.k8s.io/v1/ServiceCIDR", {"spec__cidrs": ["192.0.2.7/24"]}, "must be in canonical form"),
+        ("networking.k8s.io/v1/ServiceCIDR", {"spec__cidrs": ["192.0.2.0/25", "192.0.2.128/25"]}, "each IP family"),
+        ("rbac.authorization.k8s.io/v1/Role", {"rules": [{"verbs": []}]}, "verbs must contain at least one value"),
+        ("rbac.authorization.k8s.io/v1/Role", {"metadata__name": "a/b"}, "may not contain '/'"),
+        ("rbac.authorization.k8s.io/v1/RoleBinding", {"roleRef__kind": "Rule"}, "roleRef.kind: Unsupported value"),
+        ("rbac.authorization.k8s.io/v1/ClusterRoleBinding", {"roleRef__kind": "Role"}, "roleRef.kind"),
+        ("admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration", {"webhooks__0__name": "short"}, "three segments"),
+        ("admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding",
+         {"spec__validationActions": ["Deny", "Warn"]}, "both Deny and Warn"),
+        ("storage.k8s.io/v1/StorageClass", {"reclaimPolicy": "Burn"}, "reclaimPolicy: Unsupported value"),
+        ("v1/PersistentVolume", {"spec__nfs": {"server": "a", "path": "/"}}, "more than 1 volume type"),
+        ("v1/PersistentVolumeClaim", {"spec__resources": {}}, "spec.resources[storage]: Required value"),
+        ("v1/LimitRange", {"spec__limits": [{"type": "Pod", "min": {"cpu": 2}, "max": {"cpu": 1}}]}, "greater than max"),
+        ("v1/ResourceQuota", {"spec__scopes": ["Some"]}, "spec.scopes[0]: Unsupported value"),
+        ("scheduling.k8s.io/v1/PriorityClass", {"value": 2_000_000_000}, "maximum allowed value"),
+        ("scheduling.k8s.io/v1/PriorityClass", {"metadata__name": "system-mine"}, "reserved for system use"),
+        ("node.k8s.io/v1/RuntimeClass", {"handler": "A B"}, "handler: Invalid value"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_is_refused_by_field(gvk, changes, told):
+    assert told in "; ".join(error.text for error in validate(gvk, filled(gvk, **changes), None))
+
+
+@pytest.mark.parametrize(
+    ("gvk", "changes", "told"),
+    [
+        ("apps/v1/StatefulSet", {"spec__serviceName": "other"}, "for fields other than 'replicas'"),
+        ("apps/v1/StatefulSet", {"spec__replicas": 5}, ""),
+        ("apps/v1/DaemonSet", {"spec__selector__matchLabels": {"app": "x"}}, "field is immutable"),
+        ("apps/v1/ControllerRevision", {"data": {}}, "field is immutable"),
+        ("batch/v1/Job", {"spec__template__spec__nodeSelector": {"a": "b"}}, "spec.template: Invalid value"),
+        ("batch/v1/Job", {"spec__parallelism": 3, "spec__completions": 1}, ""),
+        ("networking.k8s.io/v1/ServiceCIDR", {"spec__cidrs": ["192.0.2.0/24"]}, "field is immutable"),
+        ("networking.k8s.io/v1/IPAddress", {"spec__parentRef__name": "other"}, "field is immutable"),
+        ("rbac.authorization.k8s.io/v1/RoleBinding", {"roleRef__name": "edit"}, "cannot change roleRef"),
+        ("v1/PersistentVolumeClaim", {"spec__accessModes": ["ReadWriteMany"]}, "spec is immutable after creation"),
+        ("v1/PersistentVolumeClaim", {"spec__volumeName": "one"}, ""),
+        ("storage.k8s.io/v1/StorageClass", {"provisioner": "example.org/other"}, "updates to provisioner are forbidden"),
+        ("scheduling.k8s.io/v1/PriorityClass", {"value": 7}, "may not be changed in an update"),
+    ],
+)  # fmt: skip
+def test_what_may_change_and_what_may_not(gvk, changes, told):
+    found = "; ".join(error.text for error in validate(gvk, filled(gvk, **changes), filled(gvk)))
+    assert told in found if told else not found
+
+
+def test_a_suspended_job_may_still_go_elsewhere():
+    before = filled("batch/v1/Job", spec__suspend=True)
+    after = filled("batch/v1/Job", spec__suspend=True, spec__template__spec__nodeSelector={"a": "b"})
+    assert validate("batch/v1/Job", after, before) == []
+
+
+def test_numbers_that_a_status_must_have_begin_at_zero():
+    document = defaults.set_defaults("apps/v1/DaemonSet", {**DOCUMENTS["apps/v1/DaemonSet"], "status": {}})
+    assert document["status"]["desiredNumberScheduled"] == 0
+
+
+@pytest.mark.parametrize(
+    "text", ["0 0 1 * *", "@daily", "@every 1h30m", "*/15 0-5,22 ? DEC SUN", "59 23 31 12 6"]
+)
+def test_schedules(text):
+    assert schedule_problem(text) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "60 * * * *",
+        "* * 0 * *",
+        "* * * * 7",
+        "*/0 * * * *",
+        "5-1 * * * *",
+        "@often",
+        "TZ=UTC * * * * *",
+        "a * * * *",
+    ],
+)
+def test_no_schedules(text):
+    assert schedule_problem(text)
