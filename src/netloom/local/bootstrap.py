@@ -1,7 +1,8 @@
-"""What a fresh cluster has besides what the API server makes by itself. In: addresses; out: Service kube-system/kube-dns, LoadBalancerPool default.
+"""What a fresh cluster has besides what the API server makes by itself. In: addresses; out: objects.
 
-May be repeated: what is there and right is not written, what differs is put right. Not here: the first namespaces and Service
-`kubernetes` (apiserver/bootstrap.py), what every namespace gets (controllers/namespace.py), nodes (runners register them).
+Service kube-system/kube-dns, LoadBalancerPool default, StorageClass standard. May be repeated: what is there and right is not
+written, what differs is put right. Not here: the first namespaces and Service `kubernetes` (apiserver/bootstrap.py), what every
+namespace gets (controllers/namespace.py), nodes (runners register them).
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ from typing import Any
 
 from netloom.errors import AlreadyExists
 from netloom.kube.client import KubeClient
-from netloom.kube.resources import LOAD_BALANCER_POOLS, SERVICES
+from netloom.kube.resources import LOAD_BALANCER_POOLS, SERVICES, STORAGE_CLASSES
+from netloom.local.controllers.storage.plan import DEFAULT_CLASS, PROVISIONER
 from netloom.units import Addr, ObjectKey
 
 DNS = ObjectKey("kube-system", "kube-dns")
 POOL = "default"
+STORAGE_CLASS = "standard"
 
 
 async def bootstrap(client: KubeClient, *, dns: Sequence[Addr], load_balancers: Sequence[str] = ()) -> None:
-    """Make Service kube-system/kube-dns and LoadBalancerPool default.
+    """Make Service kube-system/kube-dns, LoadBalancerPool default and StorageClass standard.
 
     It has no selector and no endpoints: each node's own DNS server answers its addresses.
 
@@ -39,9 +42,23 @@ async def bootstrap(client: KubeClient, *, dns: Sequence[Addr], load_balancers: 
         there = await client.get(SERVICES, DNS)
         if there["spec"].get("ports") != body["spec"]["ports"]:
             await client.patch(SERVICES, DNS, {"spec": {"ports": body["spec"]["ports"]}})
+    with contextlib.suppress(AlreadyExists):
+        await client.create(STORAGE_CLASSES, storage_class())
     if load_balancers:
         with contextlib.suppress(AlreadyExists):
             await client.create(LOAD_BALANCER_POOLS, load_balancer_pool(load_balancers))
+
+
+def storage_class() -> dict[str, Any]:
+    """The class of claims that name none: a directory for each, which every node of the cluster has."""
+    return {
+        "apiVersion": STORAGE_CLASSES.api_version,
+        "kind": STORAGE_CLASSES.kind,
+        "metadata": {"name": STORAGE_CLASS, "annotations": {DEFAULT_CLASS: "true"}},
+        "provisioner": PROVISIONER,
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
+    }
 
 
 def load_balancer_pool(ranges: Sequence[str]) -> dict[str, Any]:

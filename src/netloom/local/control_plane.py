@@ -100,4 +100,4 @@ def serve_controllers(paths: ClusterPaths, settings: ClusterSettings) -> None:
     config = ClientConfig(
         server="", unix_socket=str(paths.api_socket), ca_data=(paths.pki / "ca.crt").read_bytes()
     )
-    asyncio.run(until_signal(controllers.run(config, settings)))
+    asyncio.run(until_signal(controllers.run(config, settings, volumes=paths.root / "volumes")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 
 from netloom.clock import Clock, SystemClock
 from netloom.controller import led
@@ -28,6 +29,8 @@ from netloom.local.controllers.pod_gc import PodGcLoop
 from netloom.local.controllers.replicaset import ReplicasLoop
 from netloom.local.controllers.selected import Selected
 from netloom.local.controllers.stateful.loop import StatefulSetLoop
+from netloom.local.controllers.storage.claims import ClaimLoop
+from netloom.local.controllers.storage.volumes import VolumeLoop
 from netloom.local.controllers.taint_eviction import TaintEvictionLoop
 from netloom.local.controllers.workloads import ReplicationController
 from netloom.local.controllers.workqueue import WorkQueue
@@ -50,6 +53,7 @@ class Loops:
         ca_pem: bytes,
         clock: Clock | None = None,
         node_grace_s: float = NODE_GRACE_S,
+        volumes: Path | None = None,
     ) -> None:
         self._client = client
         self._clock = clock = clock or SystemClock()
@@ -85,6 +89,8 @@ class Loops:
             (DaemonSetLoop(self.informers, self._events("daemonset-controller"), clock).queue, 2),
             (jobs.queue, 4),
             (jobs.orphans, 1),
+            (ClaimLoop(self.informers, self._events("persistentvolume-controller")).queue, 2),
+            (VolumeLoop(self.informers, self._events("persistentvolume-controller"), volumes).queue, 2),
             (SchedulerLoop(self.informers, self._events("default-scheduler"), clock).queue, 8),
             (NamespaceLoop(self.informers, ca_pem=ca_pem, clock=clock).queue, 2),
             # One worker: two at once could give the same range to two nodes.
@@ -113,12 +119,13 @@ class Loops:
                 group.create_task(queue.run(workers=workers), name=queue.name)
 
 
-async def run(client_config: ClientConfig, settings: ClusterSettings) -> None:
+async def run(client_config: ClientConfig, settings: ClusterSettings, *, volumes: Path | None = None) -> None:
     """Make what a fresh cluster has, then run all loops until cancelled.
 
     Args:
         client_config: an administrator's; its ``ca_data`` becomes the ConfigMap kube-root-ca.crt of each namespace.
         settings: the cluster's.
+        volumes: where the directories of provisioned volumes are.
 
     Raises:
         Unavailable: the API server does not answer at the start; later it may come and go.
@@ -127,6 +134,11 @@ async def run(client_config: ClientConfig, settings: ClusterSettings) -> None:
         await bootstrap(client, dns=settings.dns_addresses, load_balancers=settings.load_balancer_ranges)
         if switch.is_wanted(settings):
             await switch.make_peers(client, settings)
-        await Loops(
-            client, settings.pod_cidrs, ca_pem=client_config.ca_data, node_grace_s=settings.node_grace_s
-        ).run()
+        loops = Loops(
+            client,
+            settings.pod_cidrs,
+            ca_pem=client_config.ca_data,
+            node_grace_s=settings.node_grace_s,
+            volumes=volumes,
+        )
+        await loops.run()
