@@ -28,6 +28,7 @@ class Bench(msgspec.Struct, frozen=True):
     """It runs in namespaces of its own; not those that start whole clusters, which make theirs."""
     prepare: bool = False
     """Its module fetches something from outside first, which it cannot from inside."""
+    timeout_s: float = 420.0
     rootless: bool = False
     """It runs in a user namespace, so that the kernel gives it no more than to an ordinary user."""
 
@@ -35,6 +36,7 @@ class Bench(msgspec.Struct, frozen=True):
 BENCHES = {
     "boot": Bench("boot", alone=False),
     "memory": Bench("memory", alone=False),
+    "crowd": Bench("crowd", alone=False, timeout_s=900.0),
     "cni": Bench("attach"),
     "pods": Bench("fabrics"),
     "clusterip": Bench("datapath"),
@@ -47,7 +49,6 @@ BENCHES = {
     "failover": Bench("failover", alone=False),
     "gateways": Bench("gateways", prepare=True),
 }
-_TIMEOUT_S = 420.0
 
 
 def main() -> int:
@@ -90,7 +91,7 @@ def _run(name: str) -> Outcome:
     if bench.prepare:
         importlib.import_module(f"tests.bench.{bench.module}").prepare()
     before = os.getloadavg()[0]
-    outcome = rooms.run_apart(name, alone=bench.alone, rootless=bench.rootless, timeout_s=_TIMEOUT_S)
+    outcome = rooms.run_apart(name, alone=bench.alone, rootless=bench.rootless, timeout_s=bench.timeout_s)
     return msgspec.structs.replace(outcome, load=(before, os.getloadavg()[0]))
 
 

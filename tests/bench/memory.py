@@ -107,20 +107,20 @@ async def _now(cluster: Cluster) -> tuple[float, float]:
     for _ in range(5):
         available.append(_meminfo("MemAvailable"))
         await asyncio.sleep(0.2)
-    return _pss(cluster), median(available)
+    return pss(cluster), median(available)
 
 
-def _pss(cluster: Cluster) -> float:
+def pss(cluster: Cluster) -> float:
     (pid_file,) = cluster.home.glob("clusters/*/supervisor.pid")
     total = 0
-    for pid in _descendants(int(pid_file.read_text())):
+    for pid in descendants(int(pid_file.read_text())):
         with contextlib.suppress(OSError):
             text = Path(f"/proc/{pid}/smaps_rollup").read_text()
             total += next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
     return total / 1024
 
 
-def _descendants(root: int) -> set[int]:
+def descendants(root: int) -> set[int]:
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():

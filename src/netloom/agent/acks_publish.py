@@ -1,7 +1,7 @@
 """Writes what is in force on this node into its Lease. In: ``Acks``; out: one small patch when a number has changed.
 
 At once, if the last write is long enough ago; else what changed meanwhile goes with the next. The pause grows with the number
-of nodes, so that the whole cluster writes about as often whatever its size. A write that fails is repeated and disturbs nothing.
+of nodes, so that the whole cluster writes about as often whatever its size, and less often where it is large. A write that fails is repeated and disturbs nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 WRITES_PER_S = 100.0
 """What all nodes together write at most, about."""
 _LEAST_PAUSE_S = 0.02
+_MANY = 50.0
+"""Nodes that write once a second each: from 25 on the square of their number counts, for each also has more to answer."""
 _WRITE_S = 5.0
 _RETRY_S = (0.05, 5.0)
 
@@ -64,7 +66,8 @@ class AckPublisher:
     @property
     def pause_s(self) -> float:
         """Seconds between two writes at least."""
-        return max(_LEAST_PAUSE_S, self._nodes() / WRITES_PER_S)
+        nodes = self._nodes()
+        return max(_LEAST_PAUSE_S, nodes / WRITES_PER_S, (nodes / _MANY) ** 2 if nodes > _MANY / 2 else 0.0)
 
     def look(self) -> None:
         """The Node may be another object now."""

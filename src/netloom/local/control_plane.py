@@ -11,6 +11,7 @@ import msgspec
 
 from netloom.clock import Clock, rfc3339
 from netloom.kube.kubeconfig import ClientConfig
+from netloom.kube.tls import spare_memory
 from netloom.linux.signals import until_signal
 from netloom.local.apiserver.bootstrap import Advertised
 from netloom.local.apiserver.server import ApiServer, Listener
@@ -56,6 +57,7 @@ def take_up(paths: ClusterPaths, clock: Clock) -> None:
 def serve_api(paths: ClusterPaths, settings: ClusterSettings, listeners: Listeners, clock: Clock) -> None:
     """The API server, until SIGTERM: on TLS for people, nodes and pods, on a unix socket for the controllers."""
     gc.set_threshold(2_000, 20, 1_000)  # short pauses: a watcher waits for each
+    spare_memory()
     store = Store(paths.store)
     gc.freeze()  # what is stored lives long; collections need not look at it
     try:

@@ -59,6 +59,8 @@ class Peer:
         """When it has last heard us, by its own word."""
         self.left = _NEVER
         """When it said good-bye; whatever is of before does not count."""
+        self.asked = _NEVER
+        """When it was last asked whether it is there."""
         self.is_ready = False
         self.claims: frozenset[Addr] = frozenset()
         self._pages: dict[int, frozenset[Addr]] = {}
@@ -229,9 +231,19 @@ class Members:
         return [name for name in now_due if name in self.peers]
 
     def to_ask(self, now: float) -> tuple[str, ...]:
-        """Who is about to be held dead."""
-        soon = self.rhythm.ask_s
-        return tuple(p.name for p in self.peers.values() if soon < now - p.evidence <= self.rhythm.dead_s)
+        """Who is about to be held dead, and is to be asked now.
+
+        Each is asked twice at most: where a busy machine makes all heartbeats late, questions and answers must not add to it.
+        """
+        between_s = (self.rhythm.dead_s - self.rhythm.ask_s) / 2
+        found = [
+            p
+            for p in self.peers.values()
+            if self.rhythm.ask_s < now - p.evidence <= self.rhythm.dead_s and now - p.asked >= between_s
+        ]
+        for peer in found:
+            peer.asked = now
+        return tuple(p.name for p in found)
 
 
 def steps(count: int) -> frozenset[int]:

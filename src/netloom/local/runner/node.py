@@ -34,6 +34,8 @@ KUBELET_VERSION = "v1.32.0-netloom"
 LEASE_NAMESPACE = "kube-node-lease"
 _RENEWALS = 5
 """Of the lease in a grace period: so many may go astray."""
+_SHARE = 0.1
+"""Of the time that the agent has not been ready for, so much passes between two questions: each costs a process, and there may be 50 nodes."""
 _SOON_S = 0.1
 """Seconds between two looks while the agent is not ready."""
 _LATER_S = 5.0
@@ -163,6 +165,7 @@ class NodeRegistration:
         self._version = _version((written.get("metadata") or {}).get("resourceVersion", ""))
 
     async def _follow_agent(self) -> None:
+        since = self._clock.monotonic()
         while True:
             ready = await self._agent_ready()
             try:
@@ -172,8 +175,12 @@ class NodeRegistration:
                 self._said = None
             except NetloomError as error:
                 log.warning("status of node %s: %s", self._config.node_name, error)
-            has_said = self._said is not None and self._said[0]
-            await self._wait(_LATER_S if ready and has_said else _SOON_S)
+            now = self._clock.monotonic()
+            if ready and self._said is not None and self._said[0]:
+                since = now
+                await self._wait(_LATER_S)
+            else:
+                await self._wait(min(_LATER_S, max(_SOON_S, (now - since) * _SHARE)))
 
     def _told(self, _: ObjectKey, node: _OwnNode | None) -> None:
         """Others may say of the node what is not so, such as that nobody hears it: then it is said anew."""
