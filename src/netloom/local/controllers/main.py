@@ -15,6 +15,7 @@ from netloom.kube.kubeconfig import ClientConfig
 from netloom.kube.resources import REPLICA_SETS, REPLICATION_CONTROLLERS
 from netloom.local import switch
 from netloom.local.bootstrap import bootstrap
+from netloom.local.controllers.batch.cronjob import CronJobLoop
 from netloom.local.controllers.batch.job import JobLoop
 from netloom.local.controllers.daemon.loop import DaemonSetLoop
 from netloom.local.controllers.deployment import DeploymentLoop
@@ -89,6 +90,7 @@ class Loops:
             (DaemonSetLoop(self.informers, self._events("daemonset-controller"), clock).queue, 2),
             (jobs.queue, 4),
             (jobs.orphans, 1),
+            (CronJobLoop(self.informers, self._events("cronjob-controller"), clock).queue, 2),
             (ClaimLoop(self.informers, self._events("persistentvolume-controller")).queue, 2),
             (VolumeLoop(self.informers, self._events("persistentvolume-controller"), volumes).queue, 2),
             (SchedulerLoop(self.informers, self._events("default-scheduler"), clock).queue, 8),
