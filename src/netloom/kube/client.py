@@ -68,11 +68,18 @@ class KubeClient:
     """
 
     def __init__(
-        self, config: ClientConfig, *, user_agent: str = "netloom", clock: Clock | None = None
+        self,
+        config: ClientConfig,
+        *,
+        user_agent: str = "netloom",
+        clock: Clock | None = None,
+        connections: int = _CONNECTIONS,
     ) -> None:
         self.config = config
         self._user_agent = user_agent
         self._clock = clock or SystemClock()
+        self._connections = connections
+        """At the same time at most; 0: any number."""
         self._session: aiohttp.ClientSession | None = None
         self._first = OneFirst()
         self._token = config.token
@@ -82,12 +89,12 @@ class KubeClient:
     async def __aenter__(self) -> Self:
         if self.config.unix_socket:
             connector: aiohttp.BaseConnector = aiohttp.UnixConnector(
-                self.config.unix_socket, limit=_CONNECTIONS
+                self.config.unix_socket, limit=self._connections
             )
         else:
             connector = aiohttp.TCPConnector(
                 ssl=client_context(self.config),
-                limit=_CONNECTIONS,
+                limit=self._connections,
                 ttl_dns_cache=10,
                 socket_factory=_impatient,
             )

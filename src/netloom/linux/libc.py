@@ -29,8 +29,14 @@ _SYS_PIVOT_ROOT = {"x86_64": 155, "aarch64": 41}.get(os.uname().machine, 155)
 _SYS_MOUNT_SETATTR = 442
 """The same number on every architecture (Linux 5.12)."""
 
+_SYS_OPEN_TREE = 428
+_SYS_MOVE_MOUNT = 429
+"""The same numbers on every architecture (Linux 5.2)."""
+
 _SYS_PIDFD_GETFD = 438
 """The same number on every architecture (Linux 5.6)."""
+
+_AT_FDCWD = -100
 
 # use_errno: the thread's own errno is saved at the call, before Python can disturb it.
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -78,12 +84,36 @@ def umount(target: str, flags: int) -> None:
     _checked(_libc.umount2(os.fsencode(target), flags), f"umount {target}")
 
 
-def mount_setattr(target: str, *, flags: int, set_: int, clear: int = 0, propagation: int = 0) -> None:
+def open_tree(path: str, flags: int) -> int:
+    """A descriptor of a mount, or (OPEN_TREE_CLONE) of a copy of it that is mounted nowhere yet; Linux 5.2."""
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_OPEN_TREE), ctypes.c_int(_AT_FDCWD), os.fsencode(path), ctypes.c_uint(flags)
+    )
+    _checked(result, f"open_tree {path}")
+    return int(result)
+
+
+def move_mount(fd: int, target: str) -> None:
+    """Mount what a descriptor stands for; the one from :func:`open_tree` may come from another mount namespace."""
+    result = _libc.syscall(
+        ctypes.c_long(_SYS_MOVE_MOUNT),
+        ctypes.c_int(fd),
+        b"",
+        ctypes.c_int(_AT_FDCWD),
+        os.fsencode(target),
+        ctypes.c_uint(4),  # MOVE_MOUNT_F_EMPTY_PATH
+    )
+    _checked(result, f"move_mount to {target}")
+
+
+def mount_setattr(
+    target: str, *, flags: int, set_: int, clear: int = 0, propagation: int = 0, directory: int = _AT_FDCWD
+) -> None:
     """Set attributes of a mount or (with AT_RECURSIVE) of a whole tree of mounts; Linux 5.12."""
     attr = struct.pack("=QQQQ", set_, clear, propagation, 0)
     result = _libc.syscall(
         ctypes.c_long(_SYS_MOUNT_SETATTR),
-        ctypes.c_int(-100),  # AT_FDCWD
+        ctypes.c_int(directory),
         os.fsencode(target),
         ctypes.c_uint(flags),
         attr,

@@ -23,7 +23,9 @@ _MS_PRIVATE = 1 << 18
 _MNT_DETACH = 2
 _UMOUNT_NOFOLLOW = 8
 _AT_RECURSIVE = 0x8000
+_AT_EMPTY_PATH = 0x1000
 _MOUNT_ATTR_RDONLY = 1
+_OPEN_TREE_CLONE = 1
 
 
 def mount(source: str, target: str, fstype: str, *, flags: int = 0, data: str = "") -> None:
@@ -44,6 +46,25 @@ def set_read_only(target: str, *, recursive: bool = True) -> None:
     A read-only bind of old leaves the mounts below writable; mount_setattr takes the whole tree at once (Linux 5.12).
     """
     libc.mount_setattr(target, flags=_AT_RECURSIVE if recursive else 0, set_=_MOUNT_ATTR_RDONLY)
+
+
+def copied(source: str, *, read_only: bool = False) -> int:
+    """A descriptor of a copy of what lies at a path, with all mounts below: another mount namespace can :func:`attach` it."""
+    fd = libc.open_tree(source, _OPEN_TREE_CLONE | os.O_CLOEXEC | _AT_RECURSIVE)
+    try:
+        if read_only:
+            libc.mount_setattr(
+                "", flags=_AT_EMPTY_PATH | _AT_RECURSIVE, set_=_MOUNT_ATTR_RDONLY, directory=fd
+            )
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def attach(fd: int, target: str) -> None:
+    """Mount a copy that was made by :func:`copied`, once; a file goes onto a file."""
+    libc.move_mount(fd, target)
 
 
 def make_private(target: str = "/") -> None:

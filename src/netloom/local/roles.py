@@ -34,7 +34,7 @@ from netloom.local import control_plane, switch
 from netloom.local.init import Child
 from netloom.local.outside import main as outside_main
 from netloom.local.outside.main import Opened, OutsideConfig
-from netloom.local.paths import ClusterPaths, NodePaths
+from netloom.local.paths import ClusterPaths, NodePaths, images_home
 from netloom.local.plugins import plugin_dir
 from netloom.local.preflight import shim_path
 from netloom.local.runner import main as runner
@@ -220,6 +220,8 @@ def _runner_config(
         node_device=NODE_DEVICE,
         kubeconfig=str(files.kubeconfig),
         state_dir=str(files.root),
+        shared_dir=str(paths.root / "volumes"),
+        images_dir=str(images_home()),
         cni_shim=str(shim_path()),
         cni_socket=str(files.cni_socket),
         runner_socket=str(files.runner_socket),

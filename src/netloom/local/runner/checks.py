@@ -1,20 +1,22 @@
 """One run of a probe: http, tcp, exec or gRPC (core/v1 ProbeHandler). In: the action and the pod's address; out: an Outcome.
 
-They go from the node to the pod, as a kubelet's do; exec runs inside the pod. Two allowances for stand-ins, each said in
-the container's log: a program that the host does not have counts as success (the image would have had it), and HTTPS and
-gRPC are only connected to (a stand-in has no certificate and no service).
+They go from the node to the pod, as a kubelet's do; exec runs inside the container. Two allowances for stand-ins: a program that
+the host does not have counts as success (the image would have had it), and HTTPS and gRPC are only connected to (a stand-in has
+no certificate and no service).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 from collections.abc import Awaitable, Callable
 
 from netloom.errors import NetloomError, NotFound
 from netloom.linux import process
+from netloom.local.runner.grpc import grpc_check
 from netloom.local.runner.probes import Check, Outcome
-from netloom.local.runner.spec import Container, HttpGet, Probe, port_number
+from netloom.local.runner.spec import Container, Grpc, HttpGet, Probe, port_number
 
 HEAD_LIMIT = 16 << 10
 """Bytes that the head of an answer may have."""
@@ -22,11 +24,13 @@ RunInPod = Callable[[tuple[str, ...], float], Awaitable[process.Completed]]
 """Runs a command in the pod's namespaces within so many seconds."""
 
 
-def check_of(probe: Probe, container: Container, address: str, run: RunInPod) -> Check | None:
+def check_of(
+    probe: Probe, container: Container, address: str, run: RunInPod, *, is_standin: bool = True
+) -> Check | None:
     """How to run a probe; None where it has no action or its port's name is not declared."""
     if probe.exec is not None:
         command = probe.exec.command
-        return lambda: exec_check(command, run, probe.timeout_seconds)
+        return lambda: exec_check(command, run, probe.timeout_seconds, is_standin=is_standin)
     action = probe.http_get or probe.tcp_socket or probe.grpc
     if action is None:
         return None
@@ -34,9 +38,12 @@ def check_of(probe: Probe, container: Container, address: str, run: RunInPod) ->
     if port is None:
         return None
     host = getattr(action, "host", "") or address
-    if isinstance(action, HttpGet) and action.scheme.upper() == "HTTP":
+    if isinstance(action, HttpGet) and (action.scheme.upper() == "HTTP" or not is_standin):
         get = action
         return lambda: http_check(get, host, port)
+    if isinstance(action, Grpc) and not is_standin:
+        service = action.service or ""
+        return lambda: grpc_check(host, port, service)
     return lambda: tcp_check(host, port)
 
 
@@ -51,31 +58,36 @@ async def tcp_check(host: str, port: int) -> Outcome:
 
 
 async def http_check(get: HttpGet, host: str, port: int) -> Outcome:
-    """Success where a GET is answered with a status of 200 to 399."""
+    """Success where a GET is answered with a status of 200 to 399; of HTTPS no certificate is checked, as with a kubelet."""
     place = place_text(host, port)
+    tls = unverified() if get.scheme.upper() == "HTTPS" else None
     try:
-        reader, writer = await asyncio.open_connection(host, port, limit=HEAD_LIMIT)
+        reader, writer = await asyncio.open_connection(host, port, limit=HEAD_LIMIT, ssl=tls)
     except OSError as error:
         return Outcome(False, f"dial tcp {place}: {error.strerror or error}")
     try:
         writer.write(request_head(get, host, port))
         line = await reader.readline()
     except (OSError, ValueError) as error:
-        return Outcome(False, f"GET http://{place}{get.path}: {error}")
+        return Outcome(False, f"GET {get.scheme.lower()}://{place}{get.path}: {error}")
     finally:
-        await _close(writer)
+        await _close(writer, is_tls=tls is not None)
     words = line.split()
     if len(words) < 2 or not words[0].startswith(b"HTTP/") or not words[1].isdigit():
-        return Outcome(False, f"GET http://{place}{get.path}: no HTTP answer")
+        return Outcome(False, f"GET {get.scheme.lower()}://{place}{get.path}: no HTTP answer")
     code = int(words[1])
     return Outcome(200 <= code < 400, f"HTTP probe failed with statuscode: {code}")
 
 
-async def exec_check(command: tuple[str, ...], run: RunInPod, timeout_s: float) -> Outcome:
-    """Success where the command exits with 0, or where this host has no such program."""
+async def exec_check(
+    command: tuple[str, ...], run: RunInPod, timeout_s: float, *, is_standin: bool = True
+) -> Outcome:
+    """Success where the command exits with 0, or where a stand-in's host has no such program."""
     try:
         done = await run(command, timeout_s)
-    except NotFound:
+    except NotFound as error:
+        if not is_standin:
+            return Outcome(False, error.problem)
         return Outcome(True, f"{command[0]} is not on this host; counted as success")
     except NetloomError as error:
         return Outcome(False, str(error))
@@ -104,7 +116,18 @@ def place_text(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-async def _close(writer: asyncio.StreamWriter) -> None:
+def unverified() -> ssl.SSLContext:
+    """For servers of which only the address is known, so that no certificate can be checked; a kubelet does the same."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+async def _close(writer: asyncio.StreamWriter, *, is_tls: bool = False) -> None:
+    if is_tls:
+        writer.transport.abort()  # all is known, and the polite end of TLS may take half a minute
+        return
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()

@@ -23,6 +23,10 @@ class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     kubeconfig: str
     state_dir: str
     """Where records of sandboxes are kept; survives the runner."""
+    shared_dir: str = ""
+    """Where provisioned volumes lie, the same for all nodes."""
+    images_dir: str = ""
+    """Where images are (``local/images``); empty: there are none, and stand-ins play everything."""
     cni_shim: str
     """The CNI plugin's binary."""
     cni_socket: str

@@ -1,7 +1,8 @@
-"""The environment of a container, as far as `exec` shows it: a stand-in runs no program of the image. Pure.
+"""The environment of a container: what its program gets, and what `exec` shows. Pure.
 
 In: the container, facts of its pod, the ConfigMaps and Secrets that it names, the namespace's Services. Out: variables.
-The rules are core/v1 EnvVar (``$(NAME)`` expansion, order of precedence) and the service variables of ``enableServiceLinks``.
+The rules are core/v1 EnvVar (``$(NAME)`` expansion, order of precedence) and the service variables of ``enableServiceLinks``. What a
+reference leads to must be there, unless it is optional: the container waits for it (``CreateContainerConfigError``).
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from collections.abc import Mapping
 import msgspec
 
 from netloom.api.core import Service
-from netloom.local.runner.spec import Container, EnvVar, FieldRef, Pod
+from netloom.errors import NetloomError
+from netloom.local.runner.downward import field_text, resource_text
+from netloom.local.runner.references import KeyRef
+from netloom.local.runner.spec import Container, EnvSource, EnvVar, Pod
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
 
 Maps = Mapping[tuple[str, str], Mapping[str, str]]
-"""Data of ConfigMaps and Secrets, by kind (``ConfigMap``, ``Secret``) and name."""
+"""Data of the ConfigMaps and Secrets that are there, by kind (``ConfigMap``, ``Secret``) and name."""
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -34,6 +38,12 @@ class Surroundings(msgspec.Struct, frozen=True):
     """Service ``default/kubernetes``."""
     one_user: bool = False
     """The pod knows one user only (``namespaces.has_one_user``)."""
+    allocatable: Mapping[str, str] = {}
+    """What the node has (``status.allocatable``), for limits that are not set."""
+
+
+class Missing(NetloomError):
+    """What a variable refers to is not there; ``str()`` of it is a kubelet's message."""
 
 
 def needed_maps(container: Container) -> frozenset[tuple[str, str]]:
@@ -47,20 +57,31 @@ def needed_maps(container: Container) -> frozenset[tuple[str, str]]:
     for variable in container.env:
         if variable.value_from is None:
             continue
-        if variable.value_from.config_map_key_ref is not None:
-            found.add(("ConfigMap", variable.value_from.config_map_key_ref.name))
-        if variable.value_from.secret_key_ref is not None:
-            found.add(("Secret", variable.value_from.secret_key_ref.name))
+        found |= {(kind, reference.name) for kind, reference in _key_refs(variable.value_from)}
     return frozenset(found)
 
 
 def environment(pod: Pod, container: Container, around: Surroundings, maps: Maps) -> dict[str, str]:
-    """All variables. What refers to a map or key that is not there is left out."""
+    """All variables, over those that every program is given; what `exec` into a stand-in has.
+
+    Raises:
+        Missing: a reference that is not optional leads nowhere.
+    """
     found = {"PATH": PATH, "HOME": "/root", "HOSTNAME": around.hostname}
     if around.one_user:
         found["TAR_OPTIONS"] = (
             "--no-same-owner"  # kubectl cp unpacks as root, who keeps owners: here there is one only
         )
+    return found | variables(pod, container, around, maps)
+
+
+def variables(pod: Pod, container: Container, around: Surroundings, maps: Maps) -> dict[str, str]:
+    """What the pod says of variables, with those of Services beneath: nothing that an image may say better.
+
+    Raises:
+        Missing: a reference that is not optional leads nowhere.
+    """
+    found: dict[str, str] = {}
     if around.kubernetes is not None:
         found |= service_variables(around.kubernetes)
     if pod.spec.enable_service_links:
@@ -69,10 +90,10 @@ def environment(pod: Pod, container: Container, around: Surroundings, maps: Maps
     for source in container.env_from:
         for kind, reference in (("ConfigMap", source.config_map_ref), ("Secret", source.secret_ref)):
             if reference is not None:
-                data = maps.get((kind, reference.name), {})
+                data = _map(maps, kind, reference.name, optional=bool(reference.optional))
                 found |= {source.prefix + key: value for key, value in data.items()}
     for variable in container.env:
-        value = _value(pod, variable, around, maps)
+        value = _value(pod, container, variable, around, maps)
         if value is not None:
             found[variable.name] = expand(value, found) if variable.value is not None else value
     return found
@@ -110,32 +131,30 @@ def service_variables(service: Service) -> dict[str, str]:
     return found
 
 
-def _value(pod: Pod, variable: EnvVar, around: Surroundings, maps: Maps) -> str | None:
+def _value(pod: Pod, container: Container, variable: EnvVar, around: Surroundings, maps: Maps) -> str | None:
     source = variable.value_from
     if source is None:
         return variable.value or ""
     if source.field_ref is not None:
-        return _field(pod, source.field_ref, around)
-    for kind, reference in (("ConfigMap", source.config_map_key_ref), ("Secret", source.secret_key_ref)):
-        if reference is not None:
-            return maps.get((kind, reference.name), {}).get(reference.key)
+        return field_text(pod, source.field_ref, pod_ips=around.pod_ips, host_ips=around.host_ips)
+    if source.resource_field_ref is not None:
+        return resource_text(pod, container, source.resource_field_ref, around.allocatable)
+    for kind, reference in _key_refs(source):
+        data = _map(maps, kind, reference.name, optional=bool(reference.optional))
+        if reference.key not in data and not reference.optional:
+            place = f"{pod.metadata.namespace}/{reference.name}"
+            raise Missing(f"couldn't find key {reference.key} in {kind} {place}")
+        return data.get(reference.key)
     return None
 
 
-def _field(pod: Pod, reference: FieldRef, around: Surroundings) -> str | None:
-    """The fields that the downward API offers to variables (core/v1 ObjectFieldSelector)."""
-    path = reference.field_path
-    if match := re.fullmatch(r"metadata\.(labels|annotations)\['([^']+)'\]", path):
-        values = pod.metadata.labels if match[1] == "labels" else pod.metadata.annotations
-        return values.get(match[2], "")
-    return {
-        "metadata.name": pod.metadata.name,
-        "metadata.namespace": pod.metadata.namespace,
-        "metadata.uid": pod.metadata.uid,
-        "spec.nodeName": pod.spec.node_name,
-        "spec.serviceAccountName": pod.spec.service_account_name or "default",
-        "status.hostIP": next(iter(around.host_ips), ""),
-        "status.hostIPs": ",".join(around.host_ips),
-        "status.podIP": next(iter(around.pod_ips), ""),
-        "status.podIPs": ",".join(around.pod_ips),
-    }.get(path)
+def _key_refs(source: EnvSource) -> list[tuple[str, KeyRef]]:
+    both = (("ConfigMap", source.config_map_key_ref), ("Secret", source.secret_key_ref))
+    return [(kind, reference) for kind, reference in both if reference is not None]
+
+
+def _map(maps: Maps, kind: str, name: str, *, optional: bool) -> Mapping[str, str]:
+    found = maps.get((kind, name))
+    if found is None and not optional:
+        raise Missing(f'{kind.lower()} "{name}" not found')
+    return found or {}

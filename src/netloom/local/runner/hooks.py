@@ -2,8 +2,8 @@
 
 As a kubelet does it: ``httpGet`` goes from the node to the pod's address (or to ``host``), and any answer counts as success,
 whatever its status; ``exec`` runs inside the pod; ``tcpSocket`` never was supported, and fails. Events do not say why: what
-was asked may hold secrets. A program that this host does not have counts as success (the image would have had it). Not here:
-when hooks run (``container``).
+was asked may hold secrets. In a stand-in a program that this host does not have counts as success (the image would have had
+it). Not here: when hooks run (``container``).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable
 
 from netloom.errors import NetloomError, NotFound
-from netloom.local.runner.checks import HEAD_LIMIT, RunInPod, place_text, request_head
+from netloom.local.runner.checks import HEAD_LIMIT, RunInPod, place_text, request_head, unverified
 from netloom.local.runner.grace import Grace
 from netloom.local.runner.spec import Container, Hook, HttpGet, port_number
 
@@ -36,15 +36,23 @@ class Hooks:
         address: of the pod.
         run: runs a command inside the pod.
         on_failure: hears reason and message of an event.
+        is_standin: whether a stand-in plays the container now.
     """
 
     def __init__(
-        self, *, container: Container, address: str, run: RunInPod, on_failure: Callable[[str, str], None]
+        self,
+        *,
+        container: Container,
+        address: str,
+        run: RunInPod,
+        on_failure: Callable[[str, str], None],
+        is_standin: Callable[[], bool] = lambda: True,
     ) -> None:
         self._container = container
         self._address = address
         self._run = run
         self._on_failure = on_failure
+        self._is_standin = is_standin
 
     @property
     def has_pre_stop(self) -> bool:
@@ -84,7 +92,11 @@ class Hooks:
     async def _execute(self, command: tuple[str, ...]) -> None:
         try:
             done = await self._run(command, _EXEC_S)
-        except NotFound:
+        except NotFound as error:
+            if not self._is_standin():
+                raise HookFailed(
+                    f"{command[0]}: not found in the container", "use a program of the image"
+                ) from error
             log.info("%s is not on this host; the hook counts as done", command[0])
             return
         if done.returncode != 0:
@@ -99,7 +111,7 @@ class Hooks:
         host = get.host or self._address
         if get.scheme.upper() == "HTTPS":
             try:
-                await self._ask(get, host, port, _unverified())
+                await self._ask(get, host, port, unverified())
             except ssl.SSLError:
                 log.info("the server at %s:%d speaks HTTP, not HTTPS; asked again without", host, port)
             else:
@@ -130,11 +142,3 @@ class Hooks:
             writer.transport.abort()  # all is known, and the polite end of TLS may take half a minute
         if not line.startswith(b"HTTP/"):
             raise HookFailed(f"GET at {place_text(host, port)}: no HTTP answer", "is it an HTTP server?")
-
-
-def _unverified() -> ssl.SSLContext:
-    # Hooks go to servers of which only the address is known, so that no certificate can be checked; a kubelet does the same.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context

@@ -253,16 +253,12 @@ class NodeRegistration:
 
     def _status(self, *, ready: bool) -> dict[str, Any]:
         now = rfc3339(self._clock.wall())
-        quantities = {
-            "cpu": str(os.cpu_count() or 1),
-            "memory": f"{_memory_kib()}Ki",
-            "pods": str(self._config.max_pods),
-        }
+        has = quantities(self._config)
         addresses = [{"type": "InternalIP", "address": a} for a in self._addresses.now]
         return {
             "addresses": [*addresses, {"type": "Hostname", "address": self._config.node_name}],
-            "capacity": quantities,
-            "allocatable": quantities,
+            "capacity": has,
+            "allocatable": has,
             "conditions": [
                 _condition("MemoryPressure", "False", "KubeletHasSufficientMemory", now),
                 _condition("DiskPressure", "False", "KubeletHasNoDiskPressure", now),
@@ -275,6 +271,15 @@ class NodeRegistration:
             ],
             "nodeInfo": _node_info(),
         }
+
+
+def quantities(config: RunnerConfig) -> dict[str, str]:
+    """What a node has (``status.capacity`` and ``allocatable``): all nodes share one machine, and each says the whole of it."""
+    return {
+        "cpu": str(os.cpu_count() or 1),
+        "memory": f"{_memory_kib()}Ki",
+        "pods": str(config.max_pods),
+    }
 
 
 def _condition(kind: str, status: str, reason: str, now: str, message: str = "") -> dict[str, str]:

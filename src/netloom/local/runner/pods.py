@@ -94,6 +94,11 @@ class Pods:
         for life in self._lives.values():
             life.node_moved()
 
+    def refreshed(self, uid: str) -> None:
+        """A ConfigMap or Secret that a pod refers to has changed."""
+        if (life := self._lives.get(uid)) is not None:
+            life.refreshed()
+
     def standins_lost(self) -> None:
         """The stand-in process went away."""
         for life in self._lives.values():
@@ -113,8 +118,11 @@ class Pods:
             group.create_task(services.run(), name="watch services")
             await services.synced.wait()
             self._began = True
+            group.create_task(self._tools.volumes.watched.run(), name="watch what pods refer to")
             group.create_task(pods.run(), name="watch pods")
             await pods.synced.wait()
+            for uid in self._tools.volumes.places.uids() - self._lives.keys():
+                self._tools.volumes.places.remove(uid)  # of pods that went while no runner was there
             for former in (*leftovers, *self._former.values()):
                 group.create_task(self._clear(former), name=f"clear {former[0].uid}")
             self._former = {}
@@ -182,4 +190,6 @@ class Pods:
         await detach(self._tools.cni, record, made.netns_path if made is not None else "")
         if made is not None:
             await made.destroy()
+        if record.uid not in self._lives:
+            await self._tools.runtime.forget(record.uid)
         self._tools.records.delete(record.container_id)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime as dt
-
 import msgspec
 
 from netloom.api.meta import ObjectMeta
+from netloom.local.runner.references import FieldRef, KeyRef, NameRef, Quantity, ResourceFieldRef
+from netloom.local.runner.told import OldContainerStatus
+from netloom.local.runner.volumes.spec import Volume, VolumeDevice, VolumeMount
 from netloom.units import ObjectKey
-
-Quantity = str | int | float
 
 
 class Port(msgspec.Struct, frozen=True, rename="camel"):
@@ -94,26 +93,14 @@ class Lifecycle(msgspec.Struct, frozen=True, rename="camel"):
 
     post_start: Hook | None = None
     pre_stop: Hook | None = None
-
-
-class KeyRef(msgspec.Struct, frozen=True):
-    """core/v1 ConfigMapKeySelector and SecretKeySelector."""
-
-    key: str = ""
-    name: str = ""
-    optional: bool | None = None
-
-
-class FieldRef(msgspec.Struct, frozen=True, rename="camel"):
-    """core/v1 ObjectFieldSelector."""
-
-    field_path: str = ""
+    stop_signal: str = ""
 
 
 class EnvSource(msgspec.Struct, frozen=True, rename="camel"):
     """core/v1 EnvVarSource."""
 
     field_ref: FieldRef | None = None
+    resource_field_ref: ResourceFieldRef | None = None
     config_map_key_ref: KeyRef | None = None
     secret_key_ref: KeyRef | None = None
 
@@ -126,13 +113,6 @@ class EnvVar(msgspec.Struct, frozen=True, rename="camel"):
     value_from: EnvSource | None = None
 
 
-class NameRef(msgspec.Struct, frozen=True):
-    """core/v1 ConfigMapEnvSource and SecretEnvSource."""
-
-    name: str = ""
-    optional: bool | None = None
-
-
 class EnvFrom(msgspec.Struct, frozen=True, rename="camel"):
     """core/v1 EnvFromSource."""
 
@@ -141,8 +121,63 @@ class EnvFrom(msgspec.Struct, frozen=True, rename="camel"):
     secret_ref: NameRef | None = None
 
 
+class Capabilities(msgspec.Struct, frozen=True):
+    """core/v1 Capabilities."""
+
+    add: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+
+
+class Seccomp(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 SeccompProfile."""
+
+    type: str = "Unconfined"
+    localhost_profile: str = ""
+
+
+class SecurityContext(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 SecurityContext: what is None was not said."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    privileged: bool | None = None
+    read_only_root_filesystem: bool | None = None
+    allow_privilege_escalation: bool | None = None
+    capabilities: Capabilities = Capabilities()
+    seccomp_profile: Seccomp | None = None
+    proc_mount: str = "Default"
+
+
+class Sysctl(msgspec.Struct, frozen=True):
+    """core/v1 Sysctl."""
+
+    name: str
+    value: str
+
+
+class PodSecurityContext(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 PodSecurityContext."""
+
+    run_as_user: int | None = None
+    run_as_group: int | None = None
+    run_as_non_root: bool | None = None
+    fs_group: int | None = None
+    fs_group_change_policy: str = "Always"
+    supplemental_groups: tuple[int, ...] = ()
+    seccomp_profile: Seccomp | None = None
+    sysctls: tuple[Sysctl, ...] = ()
+
+
+class Resources(msgspec.Struct, frozen=True):
+    """core/v1 ResourceRequirements."""
+
+    limits: dict[str, Quantity] = {}
+    requests: dict[str, Quantity] = {}
+
+
 class Container(msgspec.Struct, frozen=True, rename="camel"):
-    """core/v1 Container, as far as a stand-in needs it."""
+    """core/v1 Container, and EphemeralContainer."""
 
     name: str = ""
     image: str = ""
@@ -158,6 +193,18 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
     lifecycle: Lifecycle = Lifecycle()
     restart_policy: str | None = None
     """``Always`` on an init container makes it a sidecar."""
+    image_pull_policy: str = ""
+    volume_mounts: tuple[VolumeMount, ...] = ()
+    volume_devices: tuple[VolumeDevice, ...] = ()
+    security_context: SecurityContext = SecurityContext()
+    resources: Resources = Resources()
+    stdin: bool = False
+    stdin_once: bool = False
+    tty: bool = False
+    termination_message_path: str = "/dev/termination-log"
+    termination_message_policy: str = "File"
+    target_container_name: str = ""
+    """Of an ephemeral container: whose processes it sees."""
 
 
 class DnsOption(msgspec.Struct, frozen=True):
@@ -205,6 +252,14 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     service_account_name: str = ""
     readiness_gates: tuple[ReadinessGate, ...] = ()
     termination_grace_period_seconds: int = 30
+    active_deadline_seconds: int | None = None
+    ephemeral_containers: tuple[Container, ...] = ()
+    volumes: tuple[Volume, ...] = ()
+    security_context: PodSecurityContext = PodSecurityContext()
+    share_process_namespace: bool = False
+    host_pid: bool = msgspec.field(name="hostPID", default=False)
+    host_ipc: bool = msgspec.field(name="hostIPC", default=False)
+    set_hostname_as_fqdn: bool | None = msgspec.field(name="setHostnameAsFQDN", default=None)
 
 
 class Condition(msgspec.Struct, frozen=True, rename="camel"):
@@ -217,35 +272,6 @@ class Condition(msgspec.Struct, frozen=True, rename="camel"):
     message: str = ""
 
 
-class OldRunning(msgspec.Struct, frozen=True, rename="camel"):
-    """core/v1 ContainerStateRunning."""
-
-    started_at: dt.datetime | None = None
-
-
-class OldState(msgspec.Struct, frozen=True):
-    """core/v1 ContainerState, as far as a runner goes on from it."""
-
-    running: OldRunning | None = None
-
-
-class OldContainerStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """What a former runner wrote about a container, as far as this one goes on from it."""
-
-    name: str
-    restart_count: int = 0
-    container_id: str = msgspec.field(name="containerID", default="")
-    ready: bool = False
-    started: bool = False
-    state: OldState = OldState()
-
-    @property
-    def running_since(self) -> float | None:
-        """Seconds since the epoch; None where it did not run."""
-        started = self.state.running.started_at if self.state.running is not None else None
-        return started.timestamp() if started is not None else None
-
-
 class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     """core/v1 PodStatus, as far as a runner goes on from it."""
 
@@ -253,6 +279,17 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     start_time: str | None = None
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[OldContainerStatus, ...] = ()
+    init_container_statuses: tuple[OldContainerStatus, ...] = ()
+    ephemeral_container_statuses: tuple[OldContainerStatus, ...] = ()
+
+    @property
+    def of_containers(self) -> tuple[OldContainerStatus, ...]:
+        """Of containers of every kind."""
+        return (
+            *self.init_container_statuses,
+            *self.container_statuses,
+            *self.ephemeral_container_statuses,
+        )
 
 
 class PodMeta(ObjectMeta, frozen=True, rename="camel"):
@@ -301,11 +338,16 @@ class Pod(msgspec.Struct, frozen=True):
             tuple(c for c in self.spec.init_containers if c.restart_policy == "Always") + self.spec.containers
         )
 
+    @property
+    def every(self) -> tuple[Container, ...]:
+        """Containers of every kind."""
+        return (*self.spec.init_containers, *self.spec.containers, *self.spec.ephemeral_containers)
+
     def container(self, name: str) -> Container | None:
-        """The running container of that name, or the first one of ``spec.containers`` where the name is empty."""
+        """The container of that name, or the first one of ``spec.containers`` where the name is empty."""
         if not name:
             return self.spec.containers[0] if self.spec.containers else None
-        return next((c for c in self.apps if c.name == name), None)
+        return next((c for c in self.every if c.name == name), None)
 
 
 def port_number(wanted: int | str, container: Container) -> int | None:

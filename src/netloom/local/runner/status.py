@@ -11,11 +11,14 @@ from typing import Any
 import msgspec
 
 from netloom.clock import rfc3339
-from netloom.local.runner.spec import Condition, Container, OldContainerStatus, Pod
+from netloom.local.runner.spec import Condition, Container, Pod
+from netloom.local.runner.told import OldContainerStatus, OldTerminated
 
 Status = dict[str, Any]
 REPLACE = {"$patch": "replace"}
 """In a list of a strategic merge patch: these and no others. Addresses that were there before would stay otherwise."""
+STANDIN_SCHEME = "standin://"
+"""Begins the imageID of a container that a stand-in plays."""
 ID_SCHEME = "netloom://"
 """Begins every containerID: which runtime runs it."""
 
@@ -28,12 +31,16 @@ class Terminated(msgspec.Struct, frozen=True):
     started: float
     finished: float
     message: str = ""
+    signal: int = 0
 
 
 class ContainerFacts(msgspec.Struct, frozen=True):
     """How a container fares now."""
 
     id: str = ""
+    image: str = ""
+    """Full name of the image whose program runs; empty for a stand-in."""
+    image_id: str = ""
     running_since: float | None = None
     waiting: str = "ContainerCreating"
     """Reason where it is not running."""
@@ -48,17 +55,27 @@ class ContainerFacts(msgspec.Struct, frozen=True):
 
 
 def adopted(old: OldContainerStatus) -> ContainerFacts | None:
-    """The facts behind a status that a runner before us wrote; None where the container did not run."""
-    since = old.running_since
-    if since is None:
+    """The facts behind a status that a runner before us wrote; None where the container did not run and is not over."""
+    since, end = old.running_since, old.state.terminated
+    if since is None and end is None:
         return None
     return ContainerFacts(
         id=old.container_id.removeprefix(ID_SCHEME),
+        image=old.image if not old.image_id.startswith(STANDIN_SCHEME) else "",
+        image_id=old.image_id if not old.image_id.startswith(STANDIN_SCHEME) else "",
         running_since=since,
+        terminated=_formerly(end) if end is not None else None,
+        last=_formerly(old.last_state.terminated) if old.last_state.terminated is not None else None,
         restarts=old.restart_count,
         started=old.started,
         ready=old.ready,
     )
+
+
+def _formerly(end: OldTerminated) -> Terminated:
+    started = end.started_at.timestamp() if end.started_at is not None else 0.0
+    finished = end.finished_at.timestamp() if end.finished_at is not None else started
+    return Terminated(end.exit_code, end.reason, started, finished, end.message, end.signal)
 
 
 class PodFacts(msgspec.Struct, frozen=True):
@@ -71,6 +88,8 @@ class PodFacts(msgspec.Struct, frozen=True):
     containers: Mapping[str, ContainerFacts] = {}
     problem: str = ""
     """Why there is no sandbox."""
+    failed: tuple[str, str] | None = None
+    """Reason and message of a pod that was ended as failed (``activeDeadlineSeconds``)."""
 
 
 def pod_status(pod: Pod, facts: PodFacts, *, now: float) -> Status:
@@ -78,9 +97,9 @@ def pod_status(pod: Pod, facts: PodFacts, *, now: float) -> Status:
 
     Conditions keep their ``lastTransitionTime`` while their status stays, and those of others are left alone.
     """
-    facts_of = {c.name: facts.containers.get(c.name, ContainerFacts()) for c in pod.apps}
+    facts_of = {c.name: facts.containers.get(c.name, _not_yet(pod)) for c in pod.every}
     status: Status = {
-        "phase": phase(pod, facts_of),
+        "phase": "Failed" if facts.failed is not None else phase(pod, facts_of),
         "startTime": facts.start_time,
         "hostIP": next(iter(facts.host_ips), ""),
         "hostIPs": [*({"ip": ip} for ip in facts.host_ips), REPLACE],
@@ -89,43 +108,68 @@ def pod_status(pod: Pod, facts: PodFacts, *, now: float) -> Status:
             _container(c, facts_of[c.name]) for c in sorted(pod.spec.containers, key=lambda c: c.name)
         ],
     }
+    if facts.failed is not None:
+        status["reason"], status["message"] = facts.failed
     if pod.spec.init_containers:
-        status["initContainerStatuses"] = [_init(c, facts, facts_of) for c in pod.spec.init_containers]
+        status["initContainerStatuses"] = [_container(c, facts_of[c.name]) for c in pod.spec.init_containers]
+    if pod.spec.ephemeral_containers:
+        status["ephemeralContainerStatuses"] = [
+            _container(c, facts_of[c.name]) for c in pod.spec.ephemeral_containers
+        ]
     if facts.ips:
         status["podIP"] = facts.ips[0]
         status["podIPs"] = [*({"ip": ip} for ip in facts.ips), REPLACE]
     return status
 
 
+def _not_yet(pod: Pod) -> ContainerFacts:
+    """A container that has not been begun."""
+    return ContainerFacts(waiting="PodInitializing" if pod.spec.init_containers else "ContainerCreating")
+
+
 def phase(pod: Pod, facts_of: Mapping[str, ContainerFacts]) -> str:
     """core/v1 PodPhase: Pending until every container has run once, Failed or Succeeded when none will run again."""
     mains = [facts_of[c.name] for c in pod.spec.containers]
-    if mains and all(f.terminated is not None for f in mains):
-        return (
-            "Failed"
-            if any(f.terminated is not None and f.terminated.exit_code for f in mains)
-            else "Succeeded"
-        )
+    ends = [f.terminated for f in mains if f.terminated is not None]
+    inits = [facts_of[c.name].terminated for c in pod.spec.init_containers if c.restart_policy != "Always"]
+    if any(end is not None and end.exit_code for end in inits):
+        return "Failed"
+    if mains and len(ends) == len(mains):
+        sidecars = [facts_of[c.name] for c in pod.spec.init_containers if c.restart_policy == "Always"]
+        if any(f.running_since is not None for f in sidecars):
+            return "Running"
+        return "Failed" if any(end.exit_code for end in ends) else "Succeeded"
     if all(f.running_since is not None or f.last is not None or f.terminated is not None for f in mains):
         return "Running"
     return "Pending"
 
 
+def uninitialized(pod: Pod, facts_of: Mapping[str, ContainerFacts]) -> list[str]:
+    """Init containers that others wait for: those that have not succeeded, and sidecars that have not started."""
+    return [c.name for c in pod.spec.init_containers if not _is_done(c, facts_of[c.name])]
+
+
+def _is_done(container: Container, facts: ContainerFacts) -> bool:
+    if container.restart_policy == "Always":
+        return facts.started or facts.terminated is not None
+    return facts.terminated is not None and facts.terminated.exit_code == 0
+
+
 def _conditions(
     pod: Pod, facts: PodFacts, facts_of: Mapping[str, ContainerFacts], now: float
 ) -> list[Status]:
-    unready = sorted(name for name, f in facts_of.items() if not f.ready)
+    unready = sorted(c.name for c in pod.apps if not facts_of[c.name].ready)
     containers_ready = facts.has_sandbox and not unready
     blame = _unready_blame(unready, phase(pod, facts_of))
+    waits = uninitialized(pod, facts_of)
+    incomplete = f"containers with incomplete status: [{' '.join(waits)}]"
     had = {c.type: c for c in pod.status.conditions}
     shut = [words for g in pod.spec.readiness_gates if (words := _shut(g.condition_type, had))]
     ready_blame = blame if not containers_ready else ("ReadinessGatesNotReady", ", ".join(shut))
     wanted = [
         _condition("PodScheduled", True),
         _condition("PodReadyToStartContainers", facts.has_sandbox, "SandboxNotReady", facts.problem),
-        _condition(
-            "Initialized", facts.has_sandbox or not pod.spec.init_containers, "ContainersNotInitialized"
-        ),
+        _condition("Initialized", not waits, "ContainersNotInitialized", incomplete),
         _condition("ContainersReady", containers_ready, *blame),
         _condition("Ready", containers_ready and not shut, *ready_blame),
     ]
@@ -170,8 +214,8 @@ def _stamped(new: Condition, old: Condition | None, now: float) -> Status:
 def _container(container: Container, facts: ContainerFacts) -> Status:
     status: Status = {
         "name": container.name,
-        "image": container.image,
-        "imageID": f"standin://{container.image}" if facts.id else "",
+        "image": facts.image or container.image,
+        "imageID": facts.image_id or (f"{STANDIN_SCHEME}{container.image}" if facts.id else ""),
         "restartCount": facts.restarts,
         "ready": facts.ready,
         "started": facts.started and facts.running_since is not None,
@@ -200,29 +244,5 @@ def _terminated(end: Terminated) -> Status:
         "startedAt": rfc3339(end.started),
         "finishedAt": rfc3339(end.finished),
     }
-    return told | ({"message": end.message} if end.message else {})
-
-
-def _init(container: Container, facts: PodFacts, facts_of: Mapping[str, ContainerFacts]) -> Status:
-    """An init container's stand-in has nothing to do and completes at once; a sidecar goes on."""
-    if container.name in facts_of:
-        return _container(container, facts_of[container.name])
-    done = facts.has_sandbox
-    state: Status = {"waiting": {"reason": "PodInitializing"}}
-    if done:
-        completed = {
-            "exitCode": 0,
-            "reason": "Completed",
-            "startedAt": facts.start_time,
-            "finishedAt": facts.start_time,
-        }
-        state = {"terminated": completed}
-    return {
-        "name": container.name,
-        "image": container.image,
-        "imageID": f"standin://{container.image}" if done else "",
-        "restartCount": 0,
-        "ready": done,
-        "started": False,
-        "state": state,
-    }
+    told |= {"message": end.message} if end.message else {}
+    return told | ({"signal": end.signal} if end.signal else {})

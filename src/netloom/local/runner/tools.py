@@ -16,7 +16,9 @@ from netloom.local.runner.config import RunnerConfig
 from netloom.local.runner.events import Events
 from netloom.local.runner.podfiles import Dns
 from netloom.local.runner.records import Records
+from netloom.local.runner.running import Runtime
 from netloom.local.runner.standins.client import StandIns
+from netloom.local.runner.volumes.podvolumes import VolumeTools
 
 
 class Tools(msgspec.Struct, frozen=True, kw_only=True):
@@ -33,6 +35,9 @@ class Tools(msgspec.Struct, frozen=True, kw_only=True):
     """The Services of a namespace."""
     addresses: NodeAddresses
     """Of the node."""
+    runtime: Runtime
+    """Runs containers of images."""
+    volumes: VolumeTools
     starts: asyncio.Semaphore
     """Room for sandboxes that are being made."""
 

@@ -16,14 +16,14 @@ spec: {clusterIP: 10.96.0.1, ports: [{port: 443, name: https}]}
 SPEC = """
 containers:
 - name: app
-  envFrom: [{prefix: P_, configMapRef: {name: conf}}, {secretRef: {name: gone}}]
+  envFrom: [{prefix: P_, configMapRef: {name: conf}}, {secretRef: {name: gone, optional: true}}]
   env:
   - {name: A, value: one}
   - {name: B, value: "$(A)-$$(A)-$(NOPE)"}
   - {name: IP, valueFrom: {fieldRef: {fieldPath: status.podIP}}}
   - {name: APP, valueFrom: {fieldRef: {fieldPath: "metadata.labels['app']"}}}
   - {name: PW, valueFrom: {secretKeyRef: {name: pw, key: word}}}
-  - {name: LOST, valueFrom: {secretKeyRef: {name: pw, key: other}}}
+  - {name: LOST, valueFrom: {secretKeyRef: {name: pw, key: other, optional: true}}}
 """
 
 

@@ -5,7 +5,6 @@ import pytest
 
 from netloom.errors import InvalidObject
 from netloom.local.runner.images import standin_image_id
-from netloom.local.runner.spec import OldContainerStatus
 from netloom.local.runner.status import (
     REPLACE,
     ContainerFacts,
@@ -15,6 +14,7 @@ from netloom.local.runner.status import (
     adopted,
     pod_status,
 )
+from netloom.local.runner.told import OldContainerStatus
 
 NOW = 1_700_000_000.0
 STAMP = "2023-11-14T22:13:20Z"
@@ -118,17 +118,49 @@ def test_a_pod_whose_containers_will_not_run_again_is_over(code: int, expected: 
     assert (status["phase"], condition(status, "Ready")["reason"]) == (expected, reason)
 
 
+INIT = APP + "\ninitContainers: [{name: setup, image: a}, {name: proxy, image: b, restartPolicy: Always}]"
+DONE = ContainerFacts(id="c0", terminated=Terminated(0, "Completed", NOW, NOW), ready=True)
+
+
 def test_init_containers_complete_and_sidecars_run(pod):
-    made = pod(
-        APP + "\ninitContainers: [{name: setup, image: a}, {name: proxy, image: b, restartPolicy: Always}]"
-    )
-    status = pod_status(made, facts(has_sandbox=True, containers={"app": RUNNING, "proxy": RUNNING}), now=NOW)
+    has = {"setup": DONE, "app": RUNNING, "proxy": RUNNING}
+    status = pod_status(pod(INIT), facts(has_sandbox=True, containers=has), now=NOW)
     setup, proxy = status["initContainerStatuses"]
-    assert setup["state"]["terminated"]["reason"] == "Completed"
+    assert (setup["state"]["terminated"]["reason"], setup["ready"]) == ("Completed", True)
     assert proxy["state"] == {"running": {"startedAt": STAMP}}
-    waiting = pod_status(made, facts(), now=NOW)
-    assert condition(waiting, "Initialized")["status"] == "False"
-    assert waiting["initContainerStatuses"][0]["state"] == {"waiting": {"reason": "PodInitializing"}}
+    assert condition(status, "Initialized")["status"] == "True"
+
+
+def test_until_the_init_containers_are_done_the_others_wait(pod):
+    status = pod_status(pod(INIT), facts(has_sandbox=True, containers={"setup": RUNNING}), now=NOW)
+    assert (status["phase"], condition(status, "Initialized")["message"]) == (
+        "Pending",
+        "containers with incomplete status: [setup proxy]",
+    )
+    assert status["containerStatuses"][0]["state"] == {"waiting": {"reason": "PodInitializing"}}
+
+
+def test_an_init_container_that_failed_for_good_fails_the_pod(pod):
+    failed = ContainerFacts(id="c0", terminated=Terminated(3, "Error", NOW, NOW))
+    status = pod_status(pod(INIT), facts(containers={"setup": failed}), now=NOW)
+    assert status["phase"] == "Failed"
+
+
+def test_a_pod_is_over_when_its_sidecars_are_too(pod):
+    has = {"setup": DONE, "app": DONE, "proxy": RUNNING}
+    assert pod_status(pod(INIT), facts(has_sandbox=True, containers=has), now=NOW)["phase"] == "Running"
+    has["proxy"] = DONE
+    assert pod_status(pod(INIT), facts(containers=has), now=NOW)["phase"] == "Succeeded"
+
+
+def test_a_pod_that_was_active_for_too_long_says_so(pod):
+    has = facts(containers={"app": DONE}, failed=("DeadlineExceeded", "too long"))
+    status = pod_status(pod(APP), has, now=NOW)
+    assert (status["phase"], status["reason"], status["message"]) == (
+        "Failed",
+        "DeadlineExceeded",
+        "too long",
+    )
 
 
 @pytest.mark.parametrize(

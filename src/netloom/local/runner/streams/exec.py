@@ -1,4 +1,4 @@
-"""Runs a command in a pod for a client: the host's own programs, in the pod's namespaces. In: a wish; out: a Status.
+"""Runs a command in a container for a client: a program of its image, or for a stand-in one of the host. In: a wish; out: a Status.
 
 With a terminal the command gets a pseudo-terminal of the node, without one it gets pipes. When the client leaves, the
 command is killed. Not here: protocols (``remote``).
@@ -9,42 +9,44 @@ from __future__ import annotations
 import asyncio
 import os
 import termios
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from netloom.errors import NetloomError, NotFound
-from netloom.linux.process import DEVNULL, PIPE, Command, Process
-from netloom.local.runner.sandbox import Sandbox
+from netloom.linux.process import DEVNULL, PIPE, Command
+from netloom.local.runner.running import Executed
 from netloom.local.runner.streams import remote as statuses
 from netloom.local.runner.streams.pipes import ReadEnd, WriteEnd
 from netloom.local.runner.streams.remote import Remote, Wish
 
 _NOT_FOUND = 127
 """Exit code of shells for a program that is not there."""
+Spawn = Callable[[Command], Awaitable[Executed]]
+"""Starts a command in the container."""
 
 
-async def serve_exec(remote: Remote, sandbox: Sandbox, wish: Wish, env: Mapping[str, str], cwd: str) -> None:
+async def serve_exec(remote: Remote, spawn: Spawn, wish: Wish, env: Mapping[str, str], cwd: str) -> None:
     """Run the command for the client until it ends, or until the client leaves."""
     async with asyncio.TaskGroup() as group:
         incoming = group.create_task(remote.run(), name="exec input")
         try:
             await remote.ready()
-            status = await _execute(remote, sandbox, wish, env, cwd)
+            status = await _execute(remote, spawn, wish, env, cwd)
         except NetloomError as error:
             status = statuses.failed(str(error))
         await remote.finish(status)
         incoming.cancel()
 
 
-async def _execute(remote: Remote, sandbox: Sandbox, wish: Wish, env: Mapping[str, str], cwd: str) -> bytes:
+async def _execute(remote: Remote, spawn: Spawn, wish: Wish, env: Mapping[str, str], cwd: str) -> bytes:
     run = _with_terminal if wish.tty else _with_pipes
     try:
-        return statuses.exited(await run(remote, sandbox, wish, env, cwd))
+        return statuses.exited(await run(remote, spawn, wish, env, cwd))
     except NotFound as error:
         await remote.write(f"{error}\n".encode(), error=not wish.tty)
         return statuses.exited(_NOT_FOUND)
 
 
-async def _with_pipes(remote: Remote, sandbox: Sandbox, wish: Wish, env: Mapping[str, str], cwd: str) -> int:
+async def _with_pipes(remote: Remote, spawn: Spawn, wish: Wish, env: Mapping[str, str], cwd: str) -> int:
     command = Command(
         argv=wish.command,
         env=env,
@@ -53,7 +55,7 @@ async def _with_pipes(remote: Remote, sandbox: Sandbox, wish: Wish, env: Mapping
         stdout=PIPE if wish.stdout else DEVNULL,
         stderr=PIPE if wish.stderr else DEVNULL,
     )
-    process = await sandbox.spawn(command)
+    process = await spawn(command)
     outputs = [
         (ReadEnd(os.dup(stream.fileno())), is_error)
         for stream, is_error in ((process.stdout, False), (process.stderr, True))
@@ -66,9 +68,7 @@ async def _with_pipes(remote: Remote, sandbox: Sandbox, wish: Wish, env: Mapping
     return await _until_ended(remote, process, outputs, entry)
 
 
-async def _with_terminal(
-    remote: Remote, sandbox: Sandbox, wish: Wish, env: Mapping[str, str], cwd: str
-) -> int:
+async def _with_terminal(remote: Remote, spawn: Spawn, wish: Wish, env: Mapping[str, str], cwd: str) -> int:
     ours, theirs = os.openpty()
     try:
         command = Command(
@@ -80,7 +80,7 @@ async def _with_terminal(
             stderr=theirs,
             terminal=True,
         )
-        process = await sandbox.spawn(command)
+        process = await spawn(command)
     except BaseException:
         os.close(ours)
         raise
@@ -96,7 +96,7 @@ async def _with_terminal(
 
 
 async def _until_ended(
-    remote: Remote, process: Process, outputs: list[tuple[ReadEnd, bool]], entry: WriteEnd | None
+    remote: Remote, process: Executed, outputs: list[tuple[ReadEnd, bool]], entry: WriteEnd | None
 ) -> int:
     """Carry bytes both ways until the process has ended and its output is sent."""
     try:
@@ -134,7 +134,7 @@ async def _carry_in(remote: Remote, entry: WriteEnd) -> None:
         pass
 
 
-async def _kill_when_gone(remote: Remote, process: Process) -> None:
+async def _kill_when_gone(remote: Remote, process: Executed) -> None:
     await remote.inbox.gone.wait()
     process.kill_group()
 

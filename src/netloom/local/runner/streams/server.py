@@ -15,7 +15,6 @@ from netloom.clock import Clock
 from netloom.errors import NetloomError, NotFound
 from netloom.local.runner import http1
 from netloom.local.runner.http1 import BadRequest, Request, response_head
-from netloom.local.runner.standins.client import StandIns
 from netloom.local.runner.standins.feed import ReadLog
 from netloom.local.runner.streams import channels, logs, portforward, spdy_remote
 from netloom.local.runner.streams import websocket as ws
@@ -42,9 +41,8 @@ _VERSIONS = "x-stream-protocol-version"
 class StreamServer:
     """Serves streams of this node's pods."""
 
-    def __init__(self, *, targets: Targets, standins: StandIns, clock: Clock) -> None:
+    def __init__(self, *, targets: Targets, clock: Clock) -> None:
         self._targets = targets
-        self._standins = standins
         self._clock = clock
         self._open = 0
 
@@ -106,15 +104,22 @@ class StreamServer:
         wish = _wish(request)
         if not wish.command:
             raise BadRequest("command: is not set")
-        env = await self._targets.environment(target)
+        life = target.must_run()
+        env = await target.environment()
+        cwd = target.container.working_dir if life.running is None else ""
         remote = await _upgrade(request, wish, reader, writer)
-        await serve_exec(remote, target.sandbox, wish, env, target.container.working_dir)
+        await serve_exec(remote, target.spawn, wish, env, cwd)
 
     async def _attach(
         self, request: Request, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """A stand-in's output is its log, from now on; it reads no input."""
-        remote = await _upgrade(request, _wish(request), reader, writer)
+        """Join a program's standard streams. A stand-in's output is its log, from now on; it reads no input."""
+        wish = _wish(request)
+        program = target.must_run().running
+        remote = await _upgrade(request, wish, reader, writer)
+        if program is not None:
+            await program.attach(remote, wish)
+            return
         async with asyncio.TaskGroup() as group:
             incoming = group.create_task(remote.run(), name="attach input")
             await remote.ready()
@@ -125,10 +130,9 @@ class StreamServer:
             ignoring.cancel()
 
     async def _show(self, remote: Remote, target: Target) -> None:
-        pod = target.life.pod
-        wish = ReadLog(uid=pod.uid, container=target.container.name, tail=0, follow=True)
+        wish = ReadLog(uid=target.pod.pod.uid, container=target.container.name, tail=0, follow=True)
         with contextlib.suppress(NetloomError):  # the log has ended, or the stand-in process has
-            async with contextlib.aclosing(self._standins.read_log(wish)) as pieces:
+            async with contextlib.aclosing(self._targets.read_log(target, wish)) as pieces:
                 async for lines in pieces:
                     await remote.write(logs.text_of(lines, timestamps=False))
 
@@ -142,21 +146,21 @@ class StreamServer:
         else:
             writer.write(_spdy_handshake(request, (portforward.PROTOCOL,)))
             carrier = RawBytes(reader, writer)
-        await portforward.serve_portforward(Session(carrier), target.netns, str(target.life.pod.key))
+        await portforward.serve_portforward(Session(carrier), target.netns, str(target.pod.pod.key))
 
     async def _logs(
         self, request: Request, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         wish = logs.wish_of(request.query, now=self._clock.wall())
         read = ReadLog(
-            uid=target.life.pod.uid,
+            uid=target.pod.pod.uid,
             container=target.container.name,
             previous=wish.previous,
             tail=wish.tail,
             since=wish.since,
             follow=wish.follow,
         )
-        pieces = _limited(self._texts(read, wish), wish.limit)
+        pieces = _limited(self._texts(target, read, wish), wish.limit)
         try:
             first = await anext(pieces, b"")
         except NotFound as error:
@@ -169,10 +173,10 @@ class StreamServer:
             await asyncio.wait((sending,))
             leaving.cancel()
 
-    async def _texts(self, read: ReadLog, wish: LogWish) -> AsyncGenerator[bytes, None]:
+    async def _texts(self, target: Target, read: ReadLog, wish: LogWish) -> AsyncGenerator[bytes, None]:
         if wish.follow:
             yield b""  # the head goes out at once, also where there is nothing to show yet
-        async with contextlib.aclosing(self._standins.read_log(read)) as pieces:
+        async with contextlib.aclosing(self._targets.read_log(target, read)) as pieces:
             async for lines in pieces:
                 yield logs.text_of(lines, timestamps=wish.timestamps)
 

@@ -1,34 +1,32 @@
-"""What a stream is for: pod, container, sandbox, environment. In: names from a URL; out: a Target, or a refusal."""
+"""What a stream is for: a container of a pod, and how to run things in it. In: names from a URL; out: a Target, or a refusal."""
 
 from __future__ import annotations
 
-import base64
-import binascii
+from collections.abc import AsyncGenerator, Mapping
 
 import msgspec
 
-from netloom.errors import NetloomError
-from netloom.kube.resources import CONFIG_MAPS, SECRETS
-from netloom.linux.namespaces import has_one_user
-from netloom.local.runner import podfiles
-from netloom.local.runner.env import Surroundings, environment, needed_maps
+from netloom.errors import Unavailable
+from netloom.linux.process import Command
+from netloom.local.runner.container import ContainerLife
+from netloom.local.runner.env import Missing
 from netloom.local.runner.http1 import BadRequest
 from netloom.local.runner.lifecycle import PodLife
-from netloom.local.runner.pods import Pods, ServicesByNamespace
-from netloom.local.runner.sandbox import Sandbox
+from netloom.local.runner.pods import Pods
+from netloom.local.runner.running import Executed
 from netloom.local.runner.spec import Container
+from netloom.local.runner.standins.feed import LogLine, ReadLog
 from netloom.local.runner.tools import Tools
 from netloom.units import ObjectKey
 
-_KUBERNETES = ObjectKey("default", "kubernetes")
-
 
 class Target(msgspec.Struct, frozen=True):
-    """One container of one pod that runs here."""
+    """One container of one pod that is here."""
 
-    life: PodLife
+    pod: PodLife
     container: Container
-    sandbox: Sandbox
+    life: ContainerLife | None
+    """None where it has not been begun."""
 
     @property
     def netns(self) -> int:
@@ -37,67 +35,78 @@ class Target(msgspec.Struct, frozen=True):
         Raises:
             BadRequest: it has none (any more).
         """
-        if self.sandbox.namespaces.net is None:
-            raise BadRequest(f"pod {self.life.pod.key} has no network namespace")
-        return self.sandbox.namespaces.net
+        if self.pod.sandbox is None or self.pod.sandbox.namespaces.net is None:
+            raise BadRequest(f"pod {self.pod.pod.key} has no network namespace")
+        return self.pod.sandbox.namespaces.net
+
+    def must_run(self) -> ContainerLife:
+        """Its life, while it runs.
+
+        Raises:
+            BadRequest: it does not, with a kubelet's words.
+        """
+        name, pod = self.container.name, self.pod.pod.metadata.name
+        if self.life is None or self.pod.sandbox is None:
+            waiting = "PodInitializing" if self.pod.sandbox is not None else "ContainerCreating"
+            raise BadRequest(f'container "{name}" in pod "{pod}" is waiting to start: {waiting}')
+        if self.life.is_over:
+            raise BadRequest(f"container {name} in pod {pod} has completed", 409)
+        if self.life.running is None and not self.life.is_standin:
+            waiting = self.life.facts.waiting
+            raise BadRequest(f'container "{name}" in pod "{pod}" is waiting to start: {waiting}')
+        return self.life
+
+    async def environment(self) -> Mapping[str, str]:
+        """What a command gets besides what the container's program has."""
+        if self.life is not None and self.life.running is not None:
+            return {}
+        try:
+            return await self.pod.housing.contents.environment(self.container)
+        except Missing as error:
+            raise BadRequest(error.problem) from error
+
+    async def spawn(self, command: Command) -> Executed:
+        """Start a command in it.
+
+        Raises:
+            NotFound: no such program.
+            Unavailable: it has ended.
+        """
+        if self.pod.crew is None:
+            raise Unavailable(f"container {self.container.name} has ended")
+        return await self.pod.crew.spawn(self.container.name, command)
 
 
 class Targets:
     """Finds targets on this node."""
 
-    def __init__(self, *, pods: Pods, tools: Tools, services: ServicesByNamespace) -> None:
+    def __init__(self, *, pods: Pods, tools: Tools) -> None:
         self._pods = pods
         self._tools = tools
-        self._services = services
 
     def find(self, namespace: str, pod: str, container: str) -> Target:
-        """A container that runs; an empty name means the pod's first one.
+        """A container; an empty name means the pod's first one.
 
         Raises:
             NotFound: the pod does not run here.
-            BadRequest: it has no such container, or no sandbox yet.
+            BadRequest: it has no such container.
         """
         life = self._pods.find(ObjectKey(namespace, pod))
         found = life.pod.container(container)
         if found is None:
             raise BadRequest(f"container {container} is not valid for pod {pod}")
-        if life.sandbox is None:
-            raise BadRequest(
-                f'container "{found.name}" in pod "{pod}" is waiting to start: ContainerCreating'
-            )
-        return Target(life, found, life.sandbox)
+        return Target(life, found, life.life(found.name))
 
-    async def environment(self, target: Target) -> dict[str, str]:
-        """The container's variables, with what its ConfigMaps and Secrets say now."""
-        pod = target.life.pod
-        config = self._tools.config
-        around = Surroundings(
-            pod_ips=target.life.addresses,
-            host_ips=self._tools.addresses.now,
-            hostname=podfiles.hostname(pod, config.node_name),
-            services=tuple(self._services.of(pod.metadata.namespace)),
-            kubernetes=self._services.get(_KUBERNETES),
-            one_user=has_one_user(),
-        )
-        maps: dict[tuple[str, str], dict[str, str]] = {}
-        for kind, name in sorted(needed_maps(target.container)):
-            maps[kind, name] = await self._data(kind, ObjectKey(pod.metadata.namespace, name))
-        return environment(pod, target.container, around, maps)
+    def read_log(self, target: Target, wish: ReadLog) -> AsyncGenerator[tuple[LogLine, ...], None]:
+        """The container's log, from whoever plays it.
 
-    async def _data(self, kind: str, key: ObjectKey) -> dict[str, str]:
-        """Data of a ConfigMap or Secret; empty where it cannot be had."""
-        resource = SECRETS if kind == "Secret" else CONFIG_MAPS
-        try:
-            data = (await self._tools.client.get(resource, key)).get("data") or {}
-        except NetloomError:
-            return {}
-        if kind == "ConfigMap":
-            return {str(k): str(v) for k, v in data.items()}
-        return {str(k): _decoded(v) for k, v in data.items()}
-
-
-def _decoded(text: object) -> str:
-    try:
-        return base64.b64decode(str(text), validate=True).decode("utf-8", "replace")
-    except (binascii.Error, ValueError):
-        return ""
+        Raises:
+            NotFound: it has no such log.
+            Unavailable: nobody answers for it.
+        """
+        life = target.life
+        if life is not None and not life.is_standin:
+            return self._tools.runtime.read_log(wish)
+        if life is None and target.pod.pod.is_over:
+            return self._tools.runtime.read_log(wish)
+        return self._tools.standins.read_log(wish)

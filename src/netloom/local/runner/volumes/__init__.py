@@ -1,0 +1,1 @@
+"""Volumes of pods: see README.md of the runner."""
