@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from netloom.local.apiserver.kind import Kind
+from netloom.local.apiserver.kind import Face, Kind
 from netloom.local.apiserver.status import bad_request
 
 _COMMON = ("metadata.name", "metadata.namespace")
@@ -61,6 +61,8 @@ def parse(kind: Kind, text: str) -> FieldSelector:
         field = term["field"].strip()
         if field not in _COMMON and field not in kind.selectable:
             raise bad_request(f"field label not supported: {field}")
+        if isinstance(kind, Face):
+            field = dict(kind.renamed).get(field, field)
         terms.append(FieldTerm(field, term["op"] != "!=", _ESCAPE.sub(r"\1", term["value"])))
     return FieldSelector(tuple(terms))
 

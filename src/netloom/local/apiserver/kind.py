@@ -61,6 +61,23 @@ class Kind(msgspec.Struct, frozen=True):
         return next((s for s in self.subresources if s.name == name), None)
 
 
+class Face(Kind, frozen=True, kw_only=True):
+    """A second way to see the objects of another kind, which keeps them.
+
+    Attributes:
+        kept: the kind that the objects are stored as.
+        renamed: fields of selectors, each with its name in the kind that is kept.
+    """
+
+    kept: Kind
+    renamed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def qualified(self) -> str:
+        """Where the objects are kept."""
+        return self.kept.qualified
+
+
 def status_of(kind: str) -> Subresource:
     """The status subresource of a kind."""
     return Subresource("status", kind, WRITE)

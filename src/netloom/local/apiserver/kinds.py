@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from netloom.local.apiserver import kinds_custom
-from netloom.local.apiserver.kind import SCALE, Kind, Subresource, status_of
+from netloom.local.apiserver.kind import SCALE, Face, Kind, Subresource, status_of
 
 NAMESPACES = Kind(
     "", "v1", "Namespace", "namespaces", "namespace", namespaced=False, short_names=("ns",),
@@ -54,6 +54,17 @@ EVENTS = Kind(
         "reason", "reportingComponent", "source", "type",
     ),
 )  # fmt: skip
+_ABOUT = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+NEW_EVENTS = Face(
+    group="events.k8s.io", version="v1", kind="Event", plural="events", singular="event", short_names=("ev",),
+    selectable=("reason", "reportingController", "type", *(f"regarding.{field}" for field in _ABOUT)),
+    kept=EVENTS,
+    renamed=(
+        ("reportingController", "reportingComponent"),
+        *((f"regarding.{field}", f"involvedObject.{field}") for field in _ABOUT),
+    ),
+)  # fmt: skip
+"""The same objects as EVENTS."""
 LEASES = Kind("coordination.k8s.io", "v1", "Lease", "leases", "lease")
 DEPLOYMENTS = Kind(
     "apps", "v1", "Deployment", "deployments", "deployment", short_names=("deploy",), categories=("all",),
@@ -200,7 +211,7 @@ ALL: tuple[Kind, ...] = (
     CONFIG_MAPS, ENDPOINTS, EVENTS, LIMIT_RANGES, NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES,
     PODS, POD_TEMPLATES, REPLICATION_CONTROLLERS, RESOURCE_QUOTAS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
     CONTROLLER_REVISIONS, DAEMON_SETS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, HORIZONTAL_POD_AUTOSCALERS,
-    CRON_JOBS, JOBS, LEASES, ENDPOINT_SLICES,
+    CRON_JOBS, JOBS, LEASES, ENDPOINT_SLICES, NEW_EVENTS,
     INGRESS_CLASSES, INGRESSES, IP_ADDRESSES, NETWORK_POLICIES, SERVICE_CIDRS, POD_DISRUPTION_BUDGETS,
     CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, RUNTIME_CLASSES, PRIORITY_CLASSES,
     CSI_DRIVERS, CSI_NODES, CSI_STORAGE_CAPACITIES, STORAGE_CLASSES, VOLUME_ATTACHMENTS, VOLUME_ATTRIBUTES_CLASSES,
@@ -210,7 +221,7 @@ ALL: tuple[Kind, ...] = (
 )  # fmt: skip
 """Every kind; core first, then group by group as discovery lists them."""
 
-BY_QUALIFIED = {kind.qualified: kind for kind in ALL}
+BY_QUALIFIED = {kind.qualified: kind for kind in ALL if not isinstance(kind, Face)}
 _BY_PATH = {(kind.api_version, kind.plural): kind for kind in ALL}
 _BY_TYPE = {(kind.api_version, kind.kind): kind for kind in ALL}
 

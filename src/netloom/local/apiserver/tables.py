@@ -12,7 +12,8 @@ from typing import Any, Literal
 import msgspec
 
 from netloom.clock import Clock
-from netloom.local.apiserver.columns import Column, sheet
+from netloom.local.apiserver.cells import Column
+from netloom.local.apiserver.columns import sheet
 from netloom.local.apiserver.custom.served import list_kind
 from netloom.local.apiserver.custom.versions import is_kept, seen_raw
 from netloom.local.apiserver.history import Record

@@ -90,6 +90,7 @@ _RULES: Mapping[str, Callable[[Document, Document | None], Errors]] = {
     "v1/Secret": validate_objects.secret,
     "v1/Node": validate_objects.node,
     "v1/Event": _alone(validate_objects.event),
+    "events.k8s.io/v1/Event": validate_objects.new_event,
     "coordination.k8s.io/v1/Lease": _alone(validate_objects.lease),
     "apps/v1/Deployment": validate_workloads.deployment,
     "apps/v1/ReplicaSet": validate_workloads.replica_set,

@@ -164,3 +164,40 @@ def event(document: Document) -> Errors:
     for field in ("type", "reason"):
         if document.get("eventTime") and not document.get(field):
             yield required(field)
+
+
+_NOTE = 1024
+_INSTANCE = 128
+
+
+def new_event(document: Document, old: Document | None) -> Errors:
+    """An events.k8s.io/v1 Event, which says more than a core/v1 Event has to."""
+    about = mapping(document.get("regarding")).get("namespace") or ""
+    namespace = mapping(document.get("metadata")).get("namespace")
+    if (about and about != namespace) or (not about and namespace not in ("", None, "default")):
+        yield invalid("involvedObject.namespace", about, "does not match event.namespace")
+    if old is not None:
+        return
+    if not document.get("eventTime"):
+        yield required("eventTime")
+    if document.get("type") not in ("Normal", "Warning"):
+        yield invalid("type", document.get("type") or "", "must be Normal or Warning")
+    for field in ("action", "reason"):
+        if not document.get(field):
+            yield required(field)
+    yield from names.named(
+        "reportingController", document.get("reportingController"), names.qualified_name_problem
+    )
+    if not document.get("reportingInstance"):
+        yield required("reportingInstance")
+    for field, limit in (("note", _NOTE), ("reportingInstance", _INSTANCE)):
+        if len(str(document.get(field) or "").encode()) > limit:
+            yield too_long(field, limit)
+    for field in (
+        "deprecatedSource",
+        "deprecatedFirstTimestamp",
+        "deprecatedLastTimestamp",
+        "deprecatedCount",
+    ):
+        if document.get(field):
+            yield invalid(field, document[field], "needs to be unset")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from netloom.local.apiserver import defaults, kinds, schema
+from netloom.local.apiserver import columns, defaults, kinds, schema
 from netloom.local.apiserver.schedules import schedule_problem
 from netloom.local.apiserver.validate import validate
 
@@ -361,3 +361,50 @@ def test_schedules(text):
 )
 def test_no_schedules(text):
     assert schedule_problem(text)
+
+
+BORN = "2026-01-02T15:04:05Z"
+NOW = 1767366245.0 + 3 * 3600
+
+
+def shown(gvk: str, status: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    """What kubectl get shows, by column."""
+    document = filled(gvk, **changes)
+    document["metadata"]["creationTimestamp"] = BORN
+    document["status"] = status or {}
+    kind = kinds.of(*gvk.rsplit("/", 1))
+    sheet = columns.sheet(kind)
+    cells = sheet.cells(document, NOW)
+    assert len(cells) == len(sheet.columns), gvk
+    return dict(zip([column.name for column in sheet.columns], cells, strict=True))
+
+
+@pytest.mark.parametrize("gvk", DOCUMENTS)
+def test_every_kind_has_a_cell_for_each_column(gvk):
+    cells = shown(gvk)
+    assert cells["Name"] == DOCUMENTS[gvk]["metadata"]["name"]
+    assert cells.get("Age", "3h") == "3h"
+
+
+@pytest.mark.parametrize(
+    ("gvk", "status", "wanted"),
+    [
+        ("apps/v1/StatefulSet", {"readyReplicas": 1}, {"Ready": "1/1", "Images": "db:1"}),
+        ("apps/v1/DaemonSet", {"desiredNumberScheduled": 3, "numberReady": 2}, {"Desired": 3, "Ready": 2, "Node Selector": "<none>"}),
+        ("batch/v1/Job", {"succeeded": 1, "startTime": BORN, "completionTime": "2026-01-02T15:05:00Z",
+                          "conditions": [{"type": "Complete", "status": "True"}]},
+         {"Status": "Complete", "Completions": "1/1", "Duration": "55s"}),
+        ("batch/v1/CronJob", {"lastScheduleTime": BORN}, {"Schedule": "*/5 1-3 * jan,mar mon-fri", "Suspend": "False", "Last Schedule": "3h"}),
+        ("policy/v1/PodDisruptionBudget", {"disruptionsAllowed": 2}, {"Min Available": "50%", "Max Unavailable": "N/A", "Allowed Disruptions": 2}),
+        ("autoscaling/v2/HorizontalPodAutoscaler", None, {"Reference": "Deployment/web", "Targets": "cpu: <unknown>/80%"}),
+        ("rbac.authorization.k8s.io/v1/RoleBinding", None, {"Role": "ClusterRole/view", "Users": "ann", "ServiceAccounts": "shop/web"}),
+        ("v1/PersistentVolume", {"phase": "Bound"}, {"Capacity": "1Gi", "Access Modes": "RWO", "Status": "Bound"}),
+        ("v1/ResourceQuota", {"hard": {"pods": "10", "limits.cpu": "2"}, "used": {"pods": "3"}}, {"Request": "pods: 3/10", "Limit": "limits.cpu: 0/2"}),
+        ("networking.k8s.io/v1/IPAddress", None, {"ParentRef": "services/shop/web"}),
+        ("networking.k8s.io/v1/ServiceCIDR", None, {"CIDRs": "192.0.2.0/24,2001:db8::/112"}),
+        ("scheduling.k8s.io/v1/PriorityClass", None, {"Value": 1000, "Global-Default": False}),
+    ],
+)  # fmt: skip
+def test_columns_say_what_kubectls_users_know(gvk, status, wanted):
+    cells = shown(gvk, status)
+    assert {name: cells[name] for name in wanted} == wanted

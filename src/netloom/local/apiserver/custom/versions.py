@@ -1,6 +1,6 @@
-"""Versions of a defined kind: kept in one, read and written in any. Pure.
+"""Versions of a defined kind: kept in one, read and written in any; and faces of a kind (faces.py). Pure.
 
-Comes in: records and documents. Goes out: the same in another version. For kinds that are not defined nothing changes. Not here: which versions
+Comes in: records and documents. Goes out: the same in another version. For other kinds nothing changes. Not here: which versions
 there are (served.py). Source: apiextensions.k8s.io/v1 CustomResourceConversion; strategy ``None`` changes ``apiVersion`` only, and fields
 that the other version does not have are lost, as in kube-apiserver. Strategy ``Webhook`` is refused when it would be needed.
 """
@@ -14,13 +14,14 @@ import msgspec
 from netloom.local.apiserver import status
 from netloom.local.apiserver.custom.filling import filled, pruned
 from netloom.local.apiserver.custom.served import CustomKind
+from netloom.local.apiserver.faces import as_face, as_kept
 from netloom.local.apiserver.history import Record, record_of
-from netloom.local.apiserver.kind import Kind
+from netloom.local.apiserver.kind import Face, Kind
 
 
 def is_kept(kind: Kind) -> bool:
     """Objects of this kind are kept in just this version, so they go out as they are."""
-    return not isinstance(kind, CustomKind) or kind.stored is None
+    return not isinstance(kind, Face) and (not isinstance(kind, CustomKind) or kind.stored is None)
 
 
 def to_store(kind: Kind, document: dict[str, Any]) -> tuple[Kind, dict[str, Any]]:
@@ -29,6 +30,8 @@ def to_store(kind: Kind, document: dict[str, Any]) -> tuple[Kind, dict[str, Any]
     Raises:
         ApiError: 500, the definition wants a webhook for that.
     """
+    if isinstance(kind, Face):
+        return kind.kept, as_kept(kind, document)
     if not isinstance(kind, CustomKind) or kind.stored is None:
         return kind, document
     _demand_none(kind, kind.stored)
@@ -41,7 +44,7 @@ def seen_as(kind: Kind, record: Record) -> Record:
     Raises:
         ApiError: 500, the definition wants a webhook for that.
     """
-    if is_kept(kind) or record.kind.version == kind.version:
+    if is_kept(kind) or record.kind.api_version == kind.api_version:
         return record
     return record_of(kind, read(kind, record.document()), record.revision)
 
@@ -55,6 +58,8 @@ def seen_raw(kind: Kind, raw: bytes) -> bytes:
 
 def read(kind: Kind, document: dict[str, Any]) -> dict[str, Any]:
     """A kept document as one of this version: without fields that it does not have, with its defaults."""
+    if isinstance(kind, Face):
+        return as_face(kind, document)
     if not isinstance(kind, CustomKind):
         return document
     if document.get("apiVersion") != kind.api_version:
