@@ -16,6 +16,7 @@ _CLASSES = {
 }  # fmt: skip
 _LETTERS = {"L": r"[^\W\d_]", "Lu": "[A-Z]", "Ll": "[a-z]", "N": r"\d", "Nd": r"\d"}
 """The few classes of Unicode letters that expressions of definitions use, as far as ASCII goes."""
+_FLAGS = re.compile(r"\(\?([ims]+)\)")
 _LONGEST = 10_000
 
 
@@ -41,8 +42,14 @@ def compiled(text: str) -> re.Pattern[str]:
 def _translated(text: str) -> str:
     """A dollar is the very end, POSIX classes are spelled out, named groups are as in Python already."""
     found, index, in_class = [], 0, False
+    scoped = [0]  # groups that flags opened, for each group that the text has open
     while index < len(text):
         letter = text[index]
+        if not in_class and (flags := _FLAGS.match(text, index)):
+            found.append(f"(?{flags[1]}:")
+            scoped[-1] += 1
+            index = flags.end()
+            continue
         if letter == "\\":
             step, word = _escape(text, index)
             index += step
@@ -65,10 +72,14 @@ def _translated(text: str) -> str:
                 found.append(r"\]")
                 index += 1
             continue
+        if not in_class and letter == "(":
+            scoped.append(0)
+        elif not in_class and letter == ")" and len(scoped) > 1:
+            found.append(")" * scoped.pop())
         in_class = in_class and letter != "]"
         found.append(_plain(letter, in_class=in_class))
         index += 1
-    return "".join(found)
+    return "".join(found) + ")" * scoped[0]
 
 
 def _plain(letter: str, *, in_class: bool) -> str:
