@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -116,7 +118,7 @@ def test_has_no_value(text, words):
     if not words:
         assert worth(text) is False
         return
-    with pytest.raises(CelError, match=".") as told:
+    with pytest.raises(CelError) as told:
         worth(text)
     assert words in str(told.value)
 
@@ -136,7 +138,7 @@ def test_has_no_value(text, words):
     ],
 )
 def test_is_no_expression(text, words):
-    with pytest.raises(CelError, match=".") as told:
+    with pytest.raises(CelError) as told:
         parse(text)
     assert words in str(told.value)
 
@@ -150,10 +152,8 @@ def test_a_rule_cannot_take_the_servers_time():
 
 @given(st.text(max_size=40))
 def test_any_text_is_an_expression_or_an_error_of_its_own(text):
-    try:
+    with contextlib.suppress(CelError):
         Evaluator(1000).value(parse(text), {"self": SELF})
-    except CelError:
-        pass
 
 
 @given(st.integers(min_value=-(1 << 62), max_value=1 << 62), st.integers(min_value=1, max_value=1 << 30))
