@@ -16,7 +16,15 @@ import msgspec
 
 from netloom.clock import Clock, rfc3339
 from netloom.errors import AlreadyExists, NotFound
-from netloom.kube.resources import ALL, CONFIG_MAPS, NAMESPACES, PODS, SERVICE_ACCOUNTS, Resource
+from netloom.kube.resources import (
+    ALL,
+    CONFIG_MAPS,
+    CUSTOM_RESOURCE_DEFINITIONS,
+    NAMESPACES,
+    PODS,
+    SERVICE_ACCOUNTS,
+    Resource,
+)
 from netloom.kube.status import Conflict
 from netloom.local.controllers.informers import Informers
 from netloom.local.controllers.objects import Namespace, Pod
@@ -51,7 +59,7 @@ class NamespaceLoop:
             await self._furnish(namespace)
             return None
         kinds = await asyncio.gather(
-            *(self._empty(key.name, r) for r in ALL if r.namespaced), return_exceptions=True
+            *(self._empty(key.name, r) for r in await self._resources()), return_exceptions=True
         )
         left: list[tuple[Resource, list[dict[str, Any]]]] = []
         for one in kinds:
@@ -63,6 +71,17 @@ class NamespaceLoop:
             return _LOOK_AGAIN_S
         await self._finalize(key)
         return None
+
+    async def _resources(self) -> list[Resource]:
+        """All kinds that may be in a namespace: those that every server has, and those that are defined now."""
+        definitions, _ = await self._client.list(CUSTOM_RESOURCE_DEFINITIONS)
+        found = [r for r in ALL if r.namespaced]
+        have = {(r.group, r.plural) for r in found}
+        for definition in definitions:
+            defined = _defined(definition["spec"])
+            if defined is not None and (defined.group, defined.plural) not in have:
+                found.append(defined)
+        return found
 
     async def _furnish(self, namespace: Namespace) -> None:
         if namespace.uid in self._furnished:
@@ -80,8 +99,11 @@ class NamespaceLoop:
         self._furnished.add(namespace.uid)
 
     async def _empty(self, namespace: str, resource: Resource) -> tuple[Resource, list[dict[str, Any]]]:
-        """Delete all objects of a kind; what is still there afterwards."""
-        items, _ = await self._client.list(resource, namespace)
+        """Delete all objects of a kind; what is still there afterwards. A kind that is not served has none."""
+        try:
+            items, _ = await self._client.list(resource, namespace)
+        except NotFound:
+            return resource, []
         doomed = [i for i in items if not i["metadata"].get("deletionTimestamp")]
         for start in range(0, len(doomed), _AT_ONCE):
             results = await asyncio.gather(
@@ -158,6 +180,15 @@ class NamespaceLoop:
             namespace = self._namespaces.get(ObjectKey("", old.metadata.namespace))
             if namespace is not None and namespace.is_terminating:
                 self.queue.mark(namespace.key)
+
+
+def _defined(spec: dict[str, Any]) -> Resource | None:
+    """The kind of a CustomResourceDefinition, in a version that is served; None where it is in no namespace."""
+    served = [v["name"] for v in sorted(spec["versions"], key=lambda v: not v["storage"]) if v["served"]]
+    if spec["scope"] != "Namespaced" or not served:
+        return None
+    names = spec["names"]
+    return Resource(spec["group"], served[0], names["plural"], names["kind"], namespaced=True)
 
 
 def _named(name: str, namespace: Namespace) -> dict[str, Any]:
