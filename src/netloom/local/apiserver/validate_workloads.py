@@ -15,7 +15,7 @@ import msgspec
 from netloom.api import selectors
 from netloom.api.meta import LabelSelector
 from netloom.local.apiserver import validate_names as names
-from netloom.local.apiserver.fielderrors import forbidden, invalid, mapping, not_supported, required
+from netloom.local.apiserver.fielderrors import forbidden, invalid, items, mapping, not_supported, required
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.validate_names import Errors
 from netloom.local.apiserver.validate_pods import pod_spec
@@ -63,7 +63,7 @@ def stateful_set(document: Document, old: Document | None) -> Errors:
         yield from names.one_of(path, kept.get(field), ("Delete", "Retain"))
     yield from names.at_least("spec.ordinals.start", mapping(spec.get("ordinals")).get("start"), 0)
     yield from names.at_least("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"), 0)
-    yield from _workload(spec, {}, "statefulset", updated=False)
+    yield from _workload(_with_claims(spec), {}, "statefulset", updated=False)
     if old is not None and {n: v for n, v in spec.items() if n not in _STATEFUL_MUTABLE} != {
         n: v for n, v in before.items() if n not in _STATEFUL_MUTABLE
     }:
@@ -72,6 +72,21 @@ def stateful_set(document: Document, old: Document | None) -> Errors:
             "spec",
             f"updates to statefulset spec for fields other than {fields} and '{_STATEFUL_MUTABLE[-1]}' are forbidden",
         )
+
+
+def _with_claims(spec: Document) -> Document:
+    """The spec as its pods will have it: what a container mounts may be a claim of the StatefulSet's."""
+    template = mapping(spec.get("template"))
+    pod = mapping(template.get("spec"))
+    there = items(pod.get("volumes"))
+    taken = {str(mapping(v).get("name")) for v in there}
+    claims = (
+        mapping(mapping(c).get("metadata")).get("name") for c in items(spec.get("volumeClaimTemplates"))
+    )
+    added = [{"name": name, "emptyDir": {}} for name in claims if name and str(name) not in taken]
+    if not added:
+        return spec
+    return {**spec, "template": {**template, "spec": {**pod, "volumes": [*there, *added]}}}
 
 
 def _stateful_strategy(path: str, strategy: Document) -> Errors:

@@ -15,10 +15,12 @@ from netloom.kube.resources import (
 HASH = "controller-revision-hash"
 
 
-def stateful(replicas: int = 3, image: str = "example.org/db:1", **spec: object) -> dict[str, Any]:
+def stateful(
+    replicas: int = 3, image: str = "example.org/db:1", mounts: list[Any] | None = None, **spec: object
+) -> dict[str, Any]:
     template = {
         "metadata": {"labels": {"app": "db"}},
-        "spec": {"containers": [{"name": "main", "image": image}]},
+        "spec": {"containers": [{"name": "main", "image": image, "volumeMounts": mounts or []}]},
     }
     return {
         "replicas": replicas,
@@ -58,7 +60,11 @@ async def pods_of(cluster) -> dict[str, dict[str, Any]]:
 
 async def test_pods_come_one_after_the_other_with_names_and_claims_of_their_own(cluster):
     cluster.nodes.unready = {"db-1"}
-    await cluster.create(STATEFUL_SETS, "db", spec=stateful(volumeClaimTemplates=[claim()]))
+    await cluster.create(
+        STATEFUL_SETS,
+        "db",
+        spec=stateful(mounts=[{"name": "data", "mountPath": "/data"}], volumeClaimTemplates=[claim()]),
+    )
 
     async def second():
         return "db-1" in await pods_of(cluster)
