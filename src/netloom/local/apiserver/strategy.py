@@ -20,6 +20,7 @@ DEFAULT_CLASS_ANNOTATION = "ingressclass.kubernetes.io/is-default-class"
 _CLASS_ANNOTATION = "kubernetes.io/ingress.class"
 _SPEC_AND_ANNOTATIONS = (kinds.DEPLOYMENTS,)
 _ABSENCES = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
+_EPHEMERAL = "ephemeralContainers"
 _OWN_FIELDS = frozenset({"apiVersion", "kind", "metadata", "status"})
 _WITHOUT_STATUS = (kinds_custom.CLUSTER_NETWORK_POLICIES,)
 """Kinds whose status has fields that must be there; so have those that are defined (definitions.py)."""
@@ -130,6 +131,8 @@ def restrict(kind: Kind, subresource: str, old: Mapping[str, Any], sent: dict[st
         case "finalize":
             finalizers = (sent.get("spec") or {}).get("finalizers") or []
             return {**old, "spec": {**(old.get("spec") or {}), "finalizers": finalizers}}
+        case "ephemeralcontainers":
+            return _ephemeral_only(old, sent)
     new = dict(sent)
     if kind.has_status:
         if "status" in old:
@@ -140,8 +143,31 @@ def restrict(kind: Kind, subresource: str, old: Mapping[str, Any], sent: dict[st
         new["spec"] = old.get("spec", {})
     elif kind is kinds.SECRETS:
         _merge_string_data(new)
+    elif kind is kinds.PODS:
+        _keep_ephemeral(new, old)
     _keep_identity(new, old)
     return new
+
+
+def _ephemeral_only(old: Mapping[str, Any], sent: Mapping[str, Any]) -> dict[str, Any]:
+    """A pod with the ephemeral containers of another one."""
+    spec = {**(old.get("spec") or {})}
+    spec.pop(_EPHEMERAL, None)
+    if containers := (sent.get("spec") or {}).get(_EPHEMERAL):
+        spec[_EPHEMERAL] = containers
+    kept = {**old, "metadata": dict(old["metadata"]), "spec": spec}
+    if "managedFields" in sent["metadata"]:
+        kept["metadata"]["managedFields"] = sent["metadata"]["managedFields"]
+    return kept
+
+
+def _keep_ephemeral(new: dict[str, Any], old: Mapping[str, Any]) -> None:
+    """Ephemeral containers come through their subresource only."""
+    spec, before = new.get("spec"), (old.get("spec") or {}).get(_EPHEMERAL)
+    if isinstance(spec, dict) and spec.get(_EPHEMERAL) != before:
+        new["spec"] = {k: v for k, v in spec.items() if k != _EPHEMERAL}
+        if before is not None:
+            new["spec"][_EPHEMERAL] = before
 
 
 def _status_only(kind: Kind, old: Mapping[str, Any], sent: dict[str, Any]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from netloom.local.apiserver.fielderrors import (
 )
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.validate_containers import PodFacts, container, host_ports
+from netloom.local.apiserver.validate_ephemeral import ephemeral_containers
 from netloom.local.apiserver.validate_names import Errors
 from netloom.local.apiserver.validate_objects import EFFECTS
 from netloom.units import parse_addr
@@ -44,17 +45,22 @@ def pod(document: Document, old: Document | None) -> Errors:
     """A core/v1 Pod."""
     spec = mapping(document.get("spec"))
     yield from pod_spec("spec", spec)
+    yield from ephemeral_containers(spec, mapping(old.get("spec")) if old is not None else None, _facts(spec))
     if old is not None:
         yield from _unchanged(spec, mapping(old.get("spec")))
 
 
-def pod_spec(path: str, spec: Document) -> Errors:
-    """The spec of a pod or of a pod template."""
-    facts = PodFacts(
+def _facts(spec: Document) -> PodFacts:
+    return PodFacts(
         volumes=frozenset(str(mapping(v).get("name")) for v in items(spec.get("volumes"))),
         host_network=spec.get("hostNetwork") is True,
         grace_s=spec.get("terminationGracePeriodSeconds"),
     )
+
+
+def pod_spec(path: str, spec: Document) -> Errors:
+    """The spec of a pod or of a pod template."""
+    facts = _facts(spec)
     yield from _volumes(f"{path}.volumes", items(spec.get("volumes")))
     yield from _containers(path, spec, facts)
     yield from names.one_of(

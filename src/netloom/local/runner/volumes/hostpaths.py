@@ -79,7 +79,7 @@ class HostPaths:
         own = self._own / path.lstrip("/")
         real = os.path.realpath(path)
         is_hidden = any(_is_within(real, h) for h in self._hidden)
-        if (path != "/" and own.exists()) or is_hidden or not os.path.exists(real):
+        if is_hidden or not os.path.exists(real):
             return Place(own, read_only=False)
         below = tuple(h for h in self._hidden if _is_within(h, real))
         return Place(Path(real), read_only=True, hidden=below)
