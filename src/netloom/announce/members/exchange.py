@@ -77,6 +77,7 @@ class Exchange:
         self._sequence = 0
         self._addresses: dict[str, Addr] = {}
         self._sockets: dict[Family, socket.socket] = {}
+        self._is_followed = False
         self._turned = self._looked = clock.monotonic()
         self.sent = self.received = self.refused = 0
 
@@ -107,9 +108,7 @@ class Exchange:
         loop = asyncio.get_running_loop()
         with contextlib.ExitStack() as undo:
             self._open(undo)
-            for sock in self._sockets.values():
-                loop.add_reader(sock, self._read, sock)
-                undo.callback(loop.remove_reader, sock)
+            undo.callback(self._follow, loop, wanted=False)
             try:
                 async with asyncio.TaskGroup() as tasks:
                     tasks.create_task(self._renew(read_key), name="members-key")
@@ -134,12 +133,28 @@ class Exchange:
         self._say(self._addresses, asks=True)
         while True:
             now = self._pass_time()
+            # In a crowd a datagram comes every few milliseconds: to be woken by each costs more than to read it.
+            self._follow(loop, wanted=not self._members.is_crowd)
+            if not self._is_followed:
+                for sock in self._sockets.values():
+                    self._read(sock)
             if loop.time() >= beat_due:
                 self._say(self._members.to_beat(now))
                 beat_due = max(beat_due + self._members.rhythm.beat_s, loop.time())
             if asked := self._members.to_ask(now):
                 self._say(asked, asks=True)
             await asyncio.sleep(_TICK_S)
+
+    def _follow(self, loop: asyncio.AbstractEventLoop, *, wanted: bool) -> None:
+        """Whether the loop tells of each datagram."""
+        if wanted == self._is_followed:
+            return
+        self._is_followed = wanted
+        for sock in self._sockets.values():
+            if wanted:
+                loop.add_reader(sock, self._read, sock)
+            else:
+                loop.remove_reader(sock)
 
     def _pass_time(self) -> float:
         """Notice how long this node has slept, before anything that came meanwhile is heeded."""

@@ -132,8 +132,10 @@ class Members:
             at = now - age
             if id_ == self._own_id:
                 peer.hears_us = max(peer.hears_us, at)
-            elif (other := self._by_id.get(id_)) is not None and at > other.left + self.rhythm.beat_s:
-                other.evidence = max(other.evidence, at)
+            elif (other := self._by_id.get(id_)) is not None and (
+                other.evidence < at > other.left + self.rhythm.beat_s
+            ):
+                other.evidence = at
         return True
 
     @staticmethod
@@ -214,9 +216,9 @@ class Members:
 
     def to_beat(self, now: float) -> tuple[str, ...]:
         """Who gets the next heartbeat."""
-        names = sorted((*self.peers, self.own))
-        if len(names) <= self.rhythm.mesh:
+        if not self.is_crowd:
             return tuple(self.peers)
+        names = sorted((*self.peers, self.own))
         here = names.index(self.own)
         chosen = {names[(here + step) % len(names)] for step in steps(len(names))}
         return tuple(chosen | set(self._slowly(chosen, now)))
@@ -229,6 +231,11 @@ class Members:
         share = math.ceil(len(rest) * self.rhythm.beat_s / self.rhythm.slow_s)
         now_due, self._slow = self._slow[:share], self._slow[share:]
         return [name for name in now_due if name in self.peers]
+
+    @property
+    def is_crowd(self) -> bool:
+        """Whether these are too many for everybody to send to everybody."""
+        return 1 + len(self.peers) > self.rhythm.mesh
 
     def to_ask(self, now: float) -> tuple[str, ...]:
         """Who is about to be held dead, and is to be asked now.

@@ -17,7 +17,7 @@ from netloom.api import selectors
 from netloom.errors import UsageError
 from netloom.local.apiserver import fields
 from netloom.local.apiserver.kind import Kind
-from netloom.local.apiserver.status import ApiError, Cause, bad_request, expired, invalid
+from netloom.local.apiserver.status import ApiError, Cause, bad_request, invalid
 from netloom.local.apiserver.watches import Interest
 
 Validation = Literal["Strict", "Warn", "Ignore"]
@@ -32,6 +32,7 @@ class ListOptions(msgspec.Struct, frozen=True):
     interest: Interest
     limit: int = 0
     after: tuple[str, str] = ("", "")
+    """Only what follows this key: the list goes on."""
     version: int | None = None
     exact: bool = False
     watch: bool = False
@@ -71,24 +72,25 @@ def list_options(kind: Kind, namespace: str, query: Mapping[str, str]) -> ListOp
         raise bad_request(f"unable to parse requirement: {error}") from error
     interest = Interest(kind, namespace, labels, fields.parse(kind, query.get("fieldSelector", "")))
     version = _version(query.get("resourceVersion", ""))
-    token = query.get("continue", "")
     watch = flag(query, "watch")
     match = query.get("resourceVersionMatch", "")
     initial = flag(query, "sendInitialEvents") if "sendInitialEvents" in query else None
-    _check_match(match, version, query)
-    if initial is not None and not (watch and match == "NotOlderThan"):
-        why = 'Forbidden: sendInitialEvents requires watch and resourceVersionMatch "NotOlderThan"'
-        raise invalid("ListOptions", _META, "", [Cause("FieldValueForbidden", why, "sendInitialEvents")])
+    causes = _watch_causes(query, match) if watch else _list_causes(query, match)
+    if causes:
+        raise invalid("ListOptions", _META, "", causes)
+    limit = int(_number(query, "limit"))
+    token = query.get("continue", "")
     if token and not watch:
         if version:
             raise bad_request("specifying resource version is not allowed when using continue")
         at, after = read_token(token)
-        return ListOptions(interest, _number(query, "limit"), after, at, exact=True)
+        return ListOptions(interest, limit, after, at or None, exact=bool(at))
     return ListOptions(
         interest,
-        limit=_number(query, "limit"),
+        limit=limit,
         version=version,
-        exact=match == "Exact",
+        # a page of a list at a revision is of that revision, also where nobody says so
+        exact=match == "Exact" or bool(not match and version and limit and not watch),
         watch=watch,
         bookmarks=flag(query, "allowWatchBookmarks"),
         initial_events=initial,
@@ -96,17 +98,50 @@ def list_options(kind: Kind, namespace: str, query: Mapping[str, str]) -> ListOp
     )
 
 
-def _check_match(match: str, version: int | None, query: Mapping[str, str]) -> None:
-    problem = ""
-    if match and version is None and "sendInitialEvents" not in query:
-        problem = "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
-    elif match not in {"", "Exact", "NotOlderThan"}:
-        problem = f'Unsupported value: "{match}": supported values: "Exact", "NotOlderThan"'
-    elif match == "Exact" and version == 0:
-        problem = 'Forbidden: resourceVersionMatch "Exact" is forbidden for resourceVersion "0"'
-    if problem:
-        reason = "FieldValueForbidden" if problem.startswith("Forbidden") else "FieldValueNotSupported"
-        raise invalid("ListOptions", _META, "", [Cause(reason, problem, "resourceVersionMatch")])
+def _forbidden(field: str, why: str) -> Cause:
+    return Cause("FieldValueForbidden", f"Forbidden: {why}", field)
+
+
+def _list_causes(query: Mapping[str, str], match: str) -> list[Cause]:
+    """What is wrong with the options of a list."""
+    field, causes = "resourceVersionMatch", []
+    if match:
+        if not query.get("resourceVersion"):
+            causes.append(_forbidden(field, f"{field} is forbidden unless resourceVersion is provided"))
+        if query.get("continue"):
+            causes.append(_forbidden(field, f"{field} is forbidden when continue is provided"))
+        if match not in {"Exact", "NotOlderThan"}:
+            causes.append(_unsupported(field, match, "Exact", "NotOlderThan"))
+        if match == "Exact" and query.get("resourceVersion") == "0":
+            causes.append(_forbidden(field, f'{field} "exact" is forbidden for resourceVersion "0"'))
+    if "sendInitialEvents" in query:
+        causes.append(_forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"))
+    return causes
+
+
+def _watch_causes(query: Mapping[str, str], match: str) -> list[Cause]:
+    """What is wrong with the options of a watch."""
+    field, causes = "resourceVersionMatch", []
+    initial = "sendInitialEvents" in query
+    if initial and match != "NotOlderThan":
+        causes.append(
+            _forbidden(field, "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        )
+    if match:
+        if not initial:
+            causes.append(
+                _forbidden(field, f"{field} is forbidden for watch unless sendInitialEvents is provided")
+            )
+        if match != "NotOlderThan":
+            causes.append(_unsupported(field, match, "NotOlderThan"))
+        if query.get("continue"):
+            causes.append(_forbidden(field, f"{field} is forbidden when continue is provided"))
+    return causes
+
+
+def _unsupported(field: str, value: str, *supported: str) -> Cause:
+    words = ", ".join(f'"{word}"' for word in supported)
+    return Cause("FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {words}', field)
 
 
 def write_options(query: Mapping[str, str], user_agent: str) -> WriteOptions:
@@ -184,16 +219,18 @@ def token(at: int, after: tuple[str, str]) -> str:
 
 
 def read_token(text: str) -> tuple[int, tuple[str, str]]:
-    """Revision and key of a ``continue`` token.
+    """Revision and key of a ``continue`` token; revision 0: as things are now.
 
     Raises:
-        ApiError: 410, we did not make this token, so the list starts anew.
+        ApiError: 400, we did not make this token.
     """
     try:
         data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
         at, namespace, name = msgspec.json.decode(data, type=tuple[int, str, str])
-    except (msgspec.DecodeError, binascii.Error, ValueError) as error:
-        raise expired("continue key is not valid: start the list again without it") from error
+    except (msgspec.MsgspecError, binascii.Error, ValueError) as error:
+        raise bad_request("invalid continue token: start the list again without it") from error
+    if not 0 <= at < 1 << 63:
+        raise bad_request("invalid continue token: incorrect encoded start resourceVersion")
     return at, (namespace, name)
 
 

@@ -140,7 +140,19 @@ class Rest:
         return answer(renderer.many(target.kind, records, at, continue_, 0 if filtered else more))
 
     def _page(self, options: ListOptions) -> tuple[int, list[Record], int]:
-        """Revision, the objects of one page, and how many more there are (at least one means: at least one)."""
+        """Revision, the objects of one page, and how many more there are (at least one means: at least one).
+
+        Raises:
+            ApiError: 410, the revision is gone; a list that goes on is told how to go on as things are now.
+        """
+        try:
+            return self._page_at(options)
+        except ApiError as error:
+            if error.code == 410 and any(options.after):
+                raise status.page_expired(queries.token(0, options.after)) from error
+            raise
+
+    def _page_at(self, options: ListOptions) -> tuple[int, list[Record], int]:
         interest = options.interest
         at = options.version if options.exact and options.version else self._store.revision
         found = self._store.scan(interest.kind, interest.namespace, after=options.after, at=at)

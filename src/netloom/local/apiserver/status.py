@@ -35,13 +35,23 @@ class ApiError(NetloomError):
         reason: a word of meta/v1 StatusReason, such as ``NotFound``.
         message: one line for people.
         details: meta/v1 StatusDetails; may be empty.
+        continue_: with which token a list can go on all the same.
     """
 
-    def __init__(self, code: int, reason: str, message: str, details: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        details: dict[str, Any] | None = None,
+        *,
+        continue_: str = "",
+    ) -> None:
         self.code = code
         self.reason = reason
         self.message = message
         self.details = details or {}
+        self.continue_ = continue_
         super().__init__(message)
 
     def document(self) -> dict[str, Any]:
@@ -49,7 +59,7 @@ class ApiError(NetloomError):
         status: dict[str, Any] = {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": {},
+            "metadata": {"continue": self.continue_} if self.continue_ else {},
             "status": "Failure",
             "message": self.message,
         }
@@ -161,6 +171,18 @@ def forbidden(kind: Kind, name: str, why: str, causes: Sequence[Cause] = ()) -> 
 def expired(message: str) -> ApiError:
     """410: the history that the client asks for is gone; it lists anew."""
     return ApiError(410, "Expired", message)
+
+
+def page_expired(token: str) -> ApiError:
+    """410 for the next page of a list whose revision is gone; the token leads to the rest as it is now."""
+    return ApiError(
+        410,
+        "Expired",
+        "The provided continue parameter is too old to display a consistent list result. Start a new list without the "
+        "continue parameter, or use the continue token in this response for the remainder: that list is inconsistent, "
+        "for objects may have come, changed or gone between its pages.",
+        continue_=token,
+    )
 
 
 def too_old(asked: int, oldest: int) -> ApiError:

@@ -20,6 +20,8 @@ from netloom.local.apiserver.store import Store
 
 QUEUE_LIMIT = 20_000
 """Events that one client may lag behind; then its stream ends and it resumes from its last resourceVersion."""
+QUEUE_BYTES = 64 << 20
+"""Bytes of objects that one client may lag behind, likewise: 20,000 objects of 3 MB each would be all of the memory."""
 
 
 class Interest(msgspec.Struct, frozen=True):
@@ -54,6 +56,7 @@ class Subscription:
         self.interest = interest
         self._queue: deque[tuple[EventType, Event]] = deque(start)
         self._limit = max(limit, len(start))
+        self._bytes = 0
         self._wake = asyncio.Event()
         self.ended = False
         """Nothing more comes: the server stops, or the client lagged too far behind."""
@@ -65,7 +68,8 @@ class Subscription:
         type_ = self.interest.type_of(event)
         if type_ is None or self.ended:
             return
-        if len(self._queue) >= self._limit:
+        self._bytes += len(event.record.raw)
+        if len(self._queue) >= self._limit or self._bytes > QUEUE_BYTES:
             self.lagged = True
             self.end()
             return
@@ -82,6 +86,7 @@ class Subscription:
         self._wake.clear()
         batch = list(self._queue)
         self._queue.clear()
+        self._bytes = 0
         return batch
 
     async def wait(self) -> None:

@@ -8,7 +8,9 @@ Source: Kubernetes API concepts, "Efficient detection of changes", "Watch bookma
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterator
+from typing import cast
 
 from aiohttp import web
 
@@ -20,11 +22,18 @@ from netloom.local.apiserver.store import Store
 from netloom.local.apiserver.tables import Renderer
 from netloom.local.apiserver.watches import Hub, Interest, Subscription
 
+_LOG = logging.getLogger(__name__)
 BOOKMARK_S = 60.0
 LONGEST_S = 3000.0
 """A watch without ``timeoutSeconds`` ends after this time; clients resume."""
+STUCK_S = 60.0
+"""A client that reads nothing for so long is gone for all we know, and what waits for it is let go."""
 _CHUNK = 256 << 10
 _HEADERS = {"Content-Type": "application/json", "Cache-Control": "no-cache, private"}
+
+
+class _Stuck(Exception):
+    """The client reads nothing."""
 
 
 class Watches:
@@ -32,10 +41,20 @@ class Watches:
 
     Args:
         bookmark_s: seconds between bookmarks, for clients that allow them.
+        stuck_s: seconds after which a client that reads nothing is given up.
     """
 
-    def __init__(self, *, store: Store, hub: Hub, clock: Clock, bookmark_s: float = BOOKMARK_S) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        hub: Hub,
+        clock: Clock,
+        bookmark_s: float = BOOKMARK_S,
+        stuck_s: float = STUCK_S,
+    ) -> None:
         self._store = store
+        self._stuck_s = stuck_s
         self._hub = hub
         self._clock = clock
         self._bookmark_s = bookmark_s
@@ -65,15 +84,31 @@ class Watches:
             response = web.StreamResponse(headers=_HEADERS)
             await response.prepare(request)
             for chunk in _chunks(stream.added(items)):
-                await response.write(chunk)
+                await self._write(response, chunk)
             del items
             if options.initial_events and options.bookmarks:
-                await response.write(stream.bookmark(since, initial_done=True))
+                await self._write(response, stream.bookmark(since, initial_done=True))
             await self._pump(subscription, stream, response)
             await response.write_eof()
+        except _Stuck:
+            _LOG.info("a watch of %s is ended: its client reads nothing", interest.kind.qualified)
+            if request.transport is not None:
+                cast("asyncio.WriteTransport", request.transport).abort()
         finally:
             self._hub.unsubscribe(subscription)
         return response
+
+    async def _write(self, response: web.StreamResponse, chunk: bytes) -> None:
+        """Write, and wait until the client has room again.
+
+        Raises:
+            _Stuck: it had none for too long.
+        """
+        try:
+            async with asyncio.timeout(self._stuck_s):
+                await response.write(chunk)
+        except TimeoutError as error:
+            raise _Stuck from error
 
     def _items(self, interest: Interest) -> list[Record]:
         return [r for r in self._store.scan(interest.kind, interest.namespace) if interest.covers(r)]
@@ -85,13 +120,13 @@ class Watches:
             batch = subscription.take()
             if batch:
                 for chunk in _chunks(stream.lines(batch)):
-                    await response.write(chunk)
+                    await self._write(response, chunk)
                 continue
             now = self._clock.monotonic()
             last = subscription.ended or now >= end
             if stream.options.bookmarks and (now >= bookmark or last) and not subscription.lagged:
                 # nothing is queued: this client has seen all there is
-                await response.write(stream.bookmark(self._store.revision))
+                await self._write(response, stream.bookmark(self._store.revision))
                 bookmark = now + self._bookmark_s
             if last:
                 return

@@ -55,8 +55,12 @@ async def test_pages_show_one_moment(api: Api) -> None:
     assert "continue" not in third["metadata"]
     for number in range(250):  # more than the window holds
         await api.patch("configmaps/a", {"data": {"n": str(number)}})
-    (await api("GET", f"configmaps?continue={first['metadata']['continue']}")).refused(410, "Expired")
-    (await api("GET", "configmaps?continue=nonsense")).refused(410, "Expired")
+    late = (await api("GET", f"configmaps?limit=2&continue={first['metadata']['continue']}")).refused(
+        410, "Expired"
+    )
+    rest = (await api("GET", f"configmaps?continue={late['metadata']['continue']}")).ok()
+    assert [i["metadata"]["name"] for i in rest["items"]] == ["cc", "d", "e"], "the rest, as it is now"
+    (await api("GET", "configmaps?continue=nonsense")).refused(400, "BadRequest")
 
 
 async def test_revisions_of_lists(api: Api) -> None:
@@ -70,7 +74,16 @@ async def test_revisions_of_lists(api: Api) -> None:
     assert future.refused(504, "Timeout")["details"]["causes"][0]["reason"] == "ResourceVersionTooLarge"
     assert future.headers["Retry-After"] == "1"
     (await api("GET", "configmaps?resourceVersion=new")).refused(400, "BadRequest")
-    (await api("GET", "configmaps?resourceVersionMatch=Exact")).refused(422, "Invalid")
+    assert await names(api, f"configmaps?resourceVersion={then}&limit=5") == ["a"], "a page is of one moment"
+    for wrong in (
+        "resourceVersionMatch=Exact",
+        "resourceVersionMatch=Exact&resourceVersion=0",
+        "resourceVersionMatch=Newest&resourceVersion=1",
+        "sendInitialEvents=true",
+        "watch=1&resourceVersionMatch=NotOlderThan&resourceVersion=1",
+        "watch=1&sendInitialEvents=true&resourceVersionMatch=Exact",
+    ):
+        (await api("GET", f"configmaps?{wrong}")).refused(422, "Invalid")
     (await api("GET", "configmaps?limit=-1")).refused(400, "BadRequest")
 
 
