@@ -139,7 +139,9 @@ class Exchange:
                 for sock in self._sockets.values():
                     self._read(sock)
             if loop.time() >= beat_due:
-                self._say(self._members.to_beat(now))
+                # who is not ready takes no duties, like who is silent: many that begin at once have better things to do
+                if self._is_ready() or not self._members.is_crowd:
+                    self._say(self._members.to_beat(now))
                 beat_due = max(beat_due + self._members.rhythm.beat_s, loop.time())
             if asked := self._members.to_ask(now):
                 self._say(asked, asks=True)
