@@ -35,7 +35,7 @@ from netloom.local.controllers.storage.volumes import VolumeLoop
 from netloom.local.controllers.taint_eviction import TaintEvictionLoop
 from netloom.local.controllers.workloads import ReplicationController
 from netloom.local.controllers.workqueue import WorkQueue
-from netloom.local.scheduler import SchedulerLoop
+from netloom.local.scheduler.loop import SchedulerLoop
 from netloom.local.settings import NODE_GRACE_S, ClusterSettings
 from netloom.units import ObjectKey, parse_cidr
 

@@ -14,7 +14,7 @@ from netloom.api.core import ContainerPort, NodeAddress, PodIP, ServiceSpec
 from netloom.api.discovery import Endpoint, EndpointPort
 from netloom.api.meta import LabelSelector, ObjectMeta, OwnerReference
 from netloom.api.selectors import Selector, from_selector
-from netloom.local.controllers.placement import Affinity, Taint, Toleration
+from netloom.local.controllers.placement import Affinity, Resources, SpreadConstraint, Taint, Toleration
 from netloom.units import ObjectKey
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
@@ -90,6 +90,7 @@ class Container(msgspec.Struct, frozen=True, rename="camel"):
     name: str = ""
     ports: tuple[ContainerPort, ...] = ()
     restart_policy: str = ""
+    resources: Resources = Resources()
 
 
 class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
@@ -108,6 +109,10 @@ class PodSpec(msgspec.Struct, frozen=True, rename="camel"):
     scheduling_gates: tuple[dict[str, str], ...] = ()
     restart_policy: str = "Always"
     volumes: tuple[Volume, ...] = ()
+    overhead: dict[str, str | int | float] = {}
+    priority: int = 0
+    preemption_policy: str = ""
+    topology_spread_constraints: tuple[SpreadConstraint, ...] = ()
 
     @property
     def ports(self) -> tuple[ContainerPort, ...]:
@@ -160,6 +165,7 @@ class PodStatus(msgspec.Struct, frozen=True, rename="camel"):
     conditions: tuple[Condition, ...] = ()
     container_statuses: tuple[ContainerStatus, ...] = ()
     init_container_statuses: tuple[ContainerStatus, ...] = ()
+    nominated_node_name: str = ""
     start_time: str | None = None
 
 

@@ -1,6 +1,6 @@
-"""What a pod and a node say about each other, as structs: taints, tolerations, affinity (core/v1). Only what is enforced.
+"""What a pod and a node say about each other, as structs: taints, tolerations, affinity (core/v1).
 
-Not here: what follows from it (scheduler.py).
+Not here: what follows from it (``local/scheduler``).
 """
 
 from __future__ import annotations
@@ -87,11 +87,21 @@ class NodeSelector(msgspec.Struct, frozen=True, rename="camel"):
     node_selector_terms: tuple[NodeSelectorTerm, ...] = ()
 
 
+class PreferredNode(msgspec.Struct, frozen=True):
+    """core/v1 PreferredSchedulingTerm."""
+
+    weight: int = 0
+    preference: NodeSelectorTerm = NodeSelectorTerm()
+
+
 class NodeAffinity(msgspec.Struct, frozen=True):
-    """core/v1 NodeAffinity; preferences are not read."""
+    """core/v1 NodeAffinity."""
 
     required: NodeSelector | None = msgspec.field(
         name="requiredDuringSchedulingIgnoredDuringExecution", default=None
+    )
+    preferred: tuple[PreferredNode, ...] = msgspec.field(
+        name="preferredDuringSchedulingIgnoredDuringExecution", default=()
     )
 
 
@@ -101,21 +111,54 @@ class PodAffinityTerm(msgspec.Struct, frozen=True, rename="camel"):
     topology_key: str = ""
     label_selector: LabelSelector | None = None
     namespaces: tuple[str, ...] = ()
+    namespace_selector: LabelSelector | None = None
+    match_label_keys: tuple[str, ...] = ()
+    mismatch_label_keys: tuple[str, ...] = ()
+
+
+class WeightedPodTerm(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 WeightedPodAffinityTerm."""
+
+    weight: int = 0
+    pod_affinity_term: PodAffinityTerm = PodAffinityTerm()
 
 
 class PodAntiAffinity(msgspec.Struct, frozen=True):
-    """core/v1 PodAntiAffinity; preferences are not read."""
+    """core/v1 PodAffinity and PodAntiAffinity, which look the same."""
 
     required: tuple[PodAffinityTerm, ...] = msgspec.field(
         name="requiredDuringSchedulingIgnoredDuringExecution", default=()
     )
+    preferred: tuple[WeightedPodTerm, ...] = msgspec.field(
+        name="preferredDuringSchedulingIgnoredDuringExecution", default=()
+    )
 
 
 class Affinity(msgspec.Struct, frozen=True, rename="camel"):
-    """core/v1 Affinity, the part that is enforced."""
+    """core/v1 Affinity."""
 
     node_affinity: NodeAffinity | None = None
+    pod_affinity: PodAntiAffinity | None = None
     pod_anti_affinity: PodAntiAffinity | None = None
+
+
+class SpreadConstraint(msgspec.Struct, frozen=True, rename="camel"):
+    """core/v1 TopologySpreadConstraint."""
+
+    topology_key: str = ""
+    max_skew: int = 1
+    when_unsatisfiable: str = "DoNotSchedule"
+    label_selector: LabelSelector | None = None
+    min_domains: int | None = None
+    node_affinity_policy: str | None = None
+    node_taints_policy: str | None = None
+    match_label_keys: tuple[str, ...] = ()
+
+
+class Resources(msgspec.Struct, frozen=True):
+    """core/v1 ResourceRequirements; limits have become requests by default."""
+
+    requests: dict[str, str | int | float] = {}
 
 
 def term_matches(term: NodeSelectorTerm, *, name: str, labels: Mapping[str, str]) -> bool:

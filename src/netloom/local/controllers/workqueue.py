@@ -7,11 +7,12 @@ one key is logged, and the key comes back with growing distance; no other key no
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from netloom.errors import NetloomError, Unavailable
 from netloom.kube.status import Conflict, Denied
@@ -26,6 +27,27 @@ _RETRY_S = (0.01, 30.0)
 """First and longest distance between the attempts of a key that fails."""
 
 
+class _Ordered(Generic[K]):
+    """Keys of which the least is taken first; as much of a deque as is used here."""
+
+    def __init__(self, order: Callable[[K], tuple[Any, ...]]) -> None:
+        self._order = order
+        self._heap: list[tuple[tuple[Any, ...], int, K]] = []
+        self._number = 0
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def append(self, key: K) -> None:
+        """One more; of equals the first that came is first."""
+        self._number += 1
+        heapq.heappush(self._heap, (self._order(key), self._number, key))
+
+    def popleft(self) -> K:
+        """The least."""
+        return heapq.heappop(self._heap)[2]
+
+
 class WorkQueue(Generic[K]):
     """One loop's keys.
 
@@ -34,17 +56,24 @@ class WorkQueue(Generic[K]):
         sync: one turn for one key.
         rest_s: how long a key rests after its turn, at least; it rests as long as the turn took where that is more.
             The first mark is served at once, a burst of marks costs a few turns. 0: no rest.
+        order: of keys that wait, the least is next; None: the first that came.
         rng: jitter of retries.
     """
 
     def __init__(
-        self, name: str, sync: Sync[K], *, rest_s: float = 0.0, rng: random.Random | None = None
+        self,
+        name: str,
+        sync: Sync[K],
+        *,
+        rest_s: float = 0.0,
+        order: Callable[[K], tuple[Any, ...]] | None = None,
+        rng: random.Random | None = None,
     ) -> None:
         self.name = name
         self._sync = sync
         self._rest_s = rest_s
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
-        self._waiting: deque[K] = deque()
+        self._waiting: deque[K] | _Ordered[K] = deque() if order is None else _Ordered(order)
         self._dirty: set[K] = set()
         self._working: set[K] = set()
         self._resting: dict[K, asyncio.TimerHandle] = {}

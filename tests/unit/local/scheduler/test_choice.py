@@ -4,19 +4,13 @@ from collections import Counter
 
 import msgspec
 import pytest
+from tests.unit.local.scheduler.build import node, pick_node, pod
 
 from netloom.api.core import ContainerPort
 from netloom.api.meta import LabelSelector
 from netloom.local.controllers.objects import (
-    Condition,
     Container,
-    Meta,
-    Node,
-    NodeSpec,
-    NodeStatus,
-    Owner,
     Pod,
-    PodSpec,
     PodStatus,
 )
 from netloom.local.controllers.placement import (
@@ -30,27 +24,7 @@ from netloom.local.controllers.placement import (
     Taint,
     Toleration,
 )
-from netloom.local.scheduler import Unschedulable, pick_node
-
-
-def node(name: str, *, ready: bool = True, labels: dict[str, str] | None = None, **spec: object) -> Node:
-    return Node(
-        metadata=Meta(name=name, labels=labels or {}),
-        spec=NodeSpec(**spec),
-        status=NodeStatus(conditions=(Condition(type="Ready", status="True" if ready else "False"),)),
-    )
-
-
-def pod(
-    name: str = "p", *, on: str = "", owner: str = "", labels: dict[str, str] | None = None, **spec: object
-) -> Pod:
-    owners = (Owner(kind="ReplicaSet", uid=owner, controller=True),) if owner else ()
-    return Pod(
-        metadata=Meta(name=name, namespace="shop", uid=name, labels=labels or {}, owner_references=owners),
-        spec=PodSpec(node_name=on, **spec),
-        status=PodStatus(phase="Running" if on else "Pending"),
-    )
-
+from netloom.local.scheduler.decide import Unschedulable
 
 THREE = [node("node-1"), node("node-2"), node("node-3")]
 
@@ -153,7 +127,10 @@ def test_cordoned_and_not_ready_nodes():
     result = pick_node(
         pod(), [node("a", unschedulable=True), node("b", ready=False), node("c", ready=False)], []
     )
-    assert str(result) == "0/3 nodes are available: 2 node(s) were not ready, 1 node(s) were unschedulable."
+    assert str(result) == (
+        "0/3 nodes are available: 1 node(s) were unschedulable, "
+        "2 node(s) had untolerated taint {node.kubernetes.io/not-ready: }."
+    )
     daemon = pod(tolerations=(Toleration("node.kubernetes.io/unschedulable", "Exists"),))
     assert pick_node(daemon, [node("a", unschedulable=True)], []) == "a"
     assert str(pick_node(pod(), [], [])) == "0/0 nodes are available."
