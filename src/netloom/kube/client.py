@@ -7,7 +7,6 @@ Not here: retries (the caller knows whether repeating is right) and caching.
 from __future__ import annotations
 
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +16,7 @@ import msgspec
 
 from netloom.clock import Clock, SystemClock
 from netloom.errors import InvalidObject, Unavailable
-from netloom.kube.impatience import make_impatient
+from netloom.kube.impatience import impatient_socket
 from netloom.kube.kubeconfig import ClientConfig
 from netloom.kube.resources import Resource
 from netloom.kube.status import to_error
@@ -50,14 +49,6 @@ class _DictList(msgspec.Struct):
 
 
 _decode_list = msgspec.json.Decoder(_DictList).decode
-
-
-def _impatient(address: tuple[Any, ...]) -> socket.socket:
-    """A socket for a connection that ends soon when the API server is not heard any more: a watch would wait for hours."""
-    family, kind, protocol, _, _ = address
-    made = socket.socket(family, kind, protocol)
-    make_impatient(made)
-    return made
 
 
 class KubeClient:
@@ -96,7 +87,7 @@ class KubeClient:
                 ssl=client_context(self.config),
                 limit=self._connections,
                 ttl_dns_cache=10,
-                socket_factory=_impatient,
+                socket_factory=impatient_socket,
             )
         self._session = aiohttp.ClientSession(
             connector=connector,

@@ -6,6 +6,7 @@ By itself the kernel goes on for a quarter of an hour, and asks for the other en
 from __future__ import annotations
 
 import socket
+from typing import Any
 
 UNHEARD_S = 10
 """What has been sent and is not acknowledged for so long ends the connection."""
@@ -19,3 +20,11 @@ def make_impatient(one: socket.socket) -> None:
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _AGAIN_S)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _TIMES)
     one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNHEARD_S * 1000)
+
+
+def impatient_socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket for a connection to an address, as ``getaddrinfo`` tells of it."""
+    family, kind, protocol, _, _ = address
+    made = socket.socket(family, kind, protocol)
+    make_impatient(made)
+    return made

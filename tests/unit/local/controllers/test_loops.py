@@ -509,9 +509,9 @@ async def test_a_pod_that_fits_nowhere_says_why_and_is_placed_when_it_fits(clust
 
     condition = await cluster.until(told)
     assert (condition["status"], condition["reason"]) == ("False", "Unschedulable")
-    assert (
-        condition["message"]
-        == "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector."
+    assert condition["message"] == (
+        "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector. "
+        "preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
     )
     await cluster.patch(NODES, "node-2", {"metadata": {"labels": {"disk": "ssd"}}})
 
