@@ -63,8 +63,11 @@ class Generator:
             return f"{facts.ELSEWHERE[name]}.{name}"
         if (found := PREFIX.match(class_name)) and found[1]:
             return f"{found[1].lower()}.{name}"
+        if class_name.startswith("V2"):
+            return f"{facts.SECOND}.{name}"
         return next(
-            (f"{p}.{name}" for p in facts.PACKAGES if f"{p}.{name}" in self.types), f"{package}.{name}"
+            (f"{p}.{name}" for p in facts.PACKAGES if p != facts.SECOND and f"{p}.{name}" in self.types),
+            f"{package}.{name}",
         )
 
     def note(self, table: set[str] | dict[str, object], key: str) -> bool:

@@ -49,6 +49,9 @@ KINDS: dict[str, tuple[str, str]] = {
     "ValidatingWebhookConfiguration": ("admissionregistration.k8s.io/v1", "admissionregistration"),
     "ValidatingAdmissionPolicy": ("admissionregistration.k8s.io/v1", "admissionregistration"),
     "ValidatingAdmissionPolicyBinding": ("admissionregistration.k8s.io/v1", "admissionregistration"),
+    "MutatingAdmissionPolicy": ("admissionregistration.k8s.io/v1", "admissionregistration"),
+    "MutatingAdmissionPolicyBinding": ("admissionregistration.k8s.io/v1", "admissionregistration"),
+    "autoscaling.HorizontalPodAutoscaler": ("autoscaling/v1", "autoscaling"),
     "events.Event": ("events.k8s.io/v1", "events"),
     "StorageClass": ("storage.k8s.io/v1", "storage"),
     "CSIDriver": ("storage.k8s.io/v1", "storage"),
@@ -75,6 +78,7 @@ KINDS: dict[str, tuple[str, str]] = {
 # model class, where it is not "V1" + kind
 CLASSES = {
     "Event": "CoreV1Event",
+    "autoscaling.HorizontalPodAutoscaler": "V1HorizontalPodAutoscaler",
     "HorizontalPodAutoscaler": "V2HorizontalPodAutoscaler",
     "TokenRequest": "AuthenticationV1TokenRequest",
     "events.Event": "EventsV1Event",
@@ -101,6 +105,9 @@ PACKAGES = {
     "apiextensions": "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1",
     "meta": "io.k8s.apimachinery.pkg.apis.meta.v1",
 }
+
+# the package of what has a second version
+SECOND = "autoscaling2"
 
 META_TYPES = {
     "Condition",
@@ -284,6 +291,8 @@ LIST_MAPS: dict[str, tuple[str, ...]] = {
     "ServiceSpec.ports": ("port", "protocol"),
     "ServiceStatus.conditions": ("type",),
     "StatefulSetStatus.conditions": ("type",),
+    "MutatingAdmissionPolicySpec.matchConditions": ("name",),
+    "MutatingAdmissionPolicySpec.variables": ("name",),
     "ValidatingAdmissionPolicySpec.matchConditions": ("name",),
     "ValidatingAdmissionPolicySpec.variables": ("name",),
     "ValidatingAdmissionPolicyStatus.conditions": ("type",),
@@ -357,6 +366,8 @@ MERGE_KEYS: dict[str, str] = {
     "ServiceSpec.ports": "port",
     "ServiceStatus.conditions": "type",
     "StatefulSetStatus.conditions": "type",
+    "MutatingAdmissionPolicySpec.matchConditions": "name",
+    "MutatingAdmissionPolicySpec.variables": "name",
     "ValidatingAdmissionPolicySpec.matchConditions": "name",
     "ValidatingAdmissionPolicySpec.variables": "name",
     "ValidatingWebhook.matchConditions": "name",

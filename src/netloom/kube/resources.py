@@ -101,6 +101,12 @@ VALIDATING_ADMISSION_POLICIES = _further(
 VALIDATING_ADMISSION_POLICY_BINDINGS = _further(
     "admissionregistration", "validatingadmissionpolicybindings", "ValidatingAdmissionPolicyBinding"
 )
+MUTATING_ADMISSION_POLICIES = _further(
+    "admissionregistration", "mutatingadmissionpolicies", "MutatingAdmissionPolicy"
+)
+MUTATING_ADMISSION_POLICY_BINDINGS = _further(
+    "admissionregistration", "mutatingadmissionpolicybindings", "MutatingAdmissionPolicyBinding"
+)
 STORAGE_CLASSES = _further("storage", "storageclasses", "StorageClass")
 CSI_DRIVERS = _further("storage", "csidrivers", "CSIDriver")
 CSI_NODES = _further("storage", "csinodes", "CSINode")
@@ -216,6 +222,8 @@ ALL = (
     ROLE_BINDINGS,
     CLUSTER_ROLES,
     CLUSTER_ROLE_BINDINGS,
+    MUTATING_ADMISSION_POLICIES,
+    MUTATING_ADMISSION_POLICY_BINDINGS,
     MUTATING_WEBHOOK_CONFIGURATIONS,
     VALIDATING_WEBHOOK_CONFIGURATIONS,
     VALIDATING_ADMISSION_POLICIES,

@@ -39,8 +39,9 @@ def count_from_zero(gvk: str, document: Document) -> None:
     described = schema.root(gvk).fields.get("status")
     if described is not None and isinstance(status := document.get("status"), dict):
         for name in described.required:
-            if described.fields[name].shape in ("int32", "int64"):
-                status.setdefault(name, 0)
+            shape = described.fields[name].shape
+            if shape in ("int32", "int64", "bool"):
+                status.setdefault(name, False if shape == "bool" else 0)
 
 
 # Services and their endpoints
@@ -166,6 +167,7 @@ _KINDS: Mapping[str, Callable[[Document], None]] = {
     "apps/v1/StatefulSet": defaults_workloads.stateful_set,
     "batch/v1/Job": defaults_workloads.job,
     "batch/v1/CronJob": defaults_workloads.cron_job,
+    "autoscaling/v1/HorizontalPodAutoscaler": defaults_workloads.horizontal_pod_autoscaler_v1,
     "autoscaling/v2/HorizontalPodAutoscaler": defaults_workloads.horizontal_pod_autoscaler,
     "rbac.authorization.k8s.io/v1/RoleBinding": defaults_others.role_binding,
     "rbac.authorization.k8s.io/v1/ClusterRoleBinding": defaults_others.role_binding,
@@ -173,7 +175,10 @@ _KINDS: Mapping[str, Callable[[Document], None]] = {
     "admissionregistration.k8s.io/v1/ValidatingWebhookConfiguration": defaults_others.validating_webhooks,
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicy": defaults_others.admission_policy,
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding": defaults_others.admission_policy_binding,
+    "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy": defaults_others.mutating_admission_policy,
+    "admissionregistration.k8s.io/v1/MutatingAdmissionPolicyBinding": defaults_others.admission_policy_binding,
     "storage.k8s.io/v1/StorageClass": defaults_others.storage_class,
+    "storage.k8s.io/v1/CSINode": defaults_others.csi_node,
     "storage.k8s.io/v1/CSIDriver": defaults_others.csi_driver,
     "scheduling.k8s.io/v1/PriorityClass": defaults_others.priority_class,
     "apps/v1/Deployment": defaults_workloads.deployment,

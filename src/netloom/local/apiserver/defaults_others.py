@@ -58,8 +58,14 @@ def admission_policy(document: Document) -> None:
     _constraints(spec, "matchConstraints")
 
 
+def mutating_admission_policy(document: Document) -> None:
+    """A MutatingAdmissionPolicy."""
+    admission_policy(document)
+    fill(object_at(document, "spec"), {"reinvocationPolicy": "Never"})
+
+
 def admission_policy_binding(document: Document) -> None:
-    """A ValidatingAdmissionPolicyBinding."""
+    """A ValidatingAdmissionPolicyBinding or MutatingAdmissionPolicyBinding."""
     _constraints(object_at(document, "spec"), "matchResources")
 
 
@@ -103,6 +109,11 @@ def csi_driver(document: Document) -> None:
         spec.setdefault(field, value)
     if not spec.get("volumeLifecycleModes"):
         spec["volumeLifecycleModes"] = ["Persistent"]
+
+
+def csi_node(document: Document) -> None:
+    """A storage.k8s.io/v1 CSINode: no driver is an empty list, which clients with types demand."""
+    object_at(document, "spec").setdefault("drivers", [])
 
 
 def priority_class(document: Document) -> None:

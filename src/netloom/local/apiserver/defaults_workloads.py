@@ -11,6 +11,7 @@ from typing import Any
 from netloom.local.apiserver.defaults_pods import Document, fill, member, object_at, objects, template
 
 _ALL_RETRIES = 2**31 - 1
+_CPU_SHARE = 80
 _SCALE_UP = (
     {"type": "Pods", "value": 4, "periodSeconds": 15},
     {"type": "Percent", "value": 100, "periodSeconds": 15},
@@ -129,12 +130,17 @@ def pod_template(document: Document) -> None:
     template(document)
 
 
+def horizontal_pod_autoscaler_v1(document: Document) -> None:
+    """An autoscaling/v1 HorizontalPodAutoscaler."""
+    _set(object_at(document, "spec"), {"minReplicas": 1, "targetCPUUtilizationPercentage": _CPU_SHARE})
+
+
 def horizontal_pod_autoscaler(document: Document) -> None:
     """An autoscaling/v2 HorizontalPodAutoscaler."""
     spec = object_at(document, "spec")
     spec.setdefault("minReplicas", 1)
     if not spec.get("metrics"):
-        target = {"type": "Utilization", "averageUtilization": 80}
+        target = {"type": "Utilization", "averageUtilization": _CPU_SHARE}
         spec["metrics"] = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
     if spec.get("behavior") is not None:
         behavior = object_at(spec, "behavior")

@@ -16,6 +16,7 @@ from netloom.local.apiserver.custom import names
 from netloom.local.apiserver.history import Record, record_of
 from netloom.local.apiserver.objects import Objects
 from netloom.local.apiserver.queries import DeleteOptions
+from netloom.local.apiserver.validate_limits import SYSTEM_PRIORITIES
 
 FOREGROUND = "foregroundDeletion"
 ORPHAN = "orphan"
@@ -40,10 +41,14 @@ class Deletions:
         """Delete one object, or note that it is to go.
 
         Raises:
-            ApiError: 403 for a namespace that must stay, 409 for a precondition that does not hold.
+            ApiError: 403 for a namespace or priority class that must stay, 409 for a precondition that does not hold.
             StorageError: it could not be written.
         """
         _check_preconditions(live, options)
+        if live.kind is kinds.PRIORITY_CLASSES and live.name in SYSTEM_PRIORITIES:
+            raise status.forbidden(
+                live.kind, live.name, "this is a system priority class and cannot be deleted"
+            )
         document = live.document()
         if live.kind is kinds.NAMESPACES:
             changed = self._mark_namespace(live, document)

@@ -77,6 +77,8 @@ def _value(document: Mapping[str, Any], field: str) -> str:
         source = document.get("source")
         component = source.get("component") if isinstance(source, dict) else None
         return str(component or document.get("reportingComponent") or "")
+    if field == "status.successful":  # of Jobs: how many pods
+        field = "status.succeeded"
     found: Any = document
     for step in field.split("."):
         found = found.get(step) if isinstance(found, dict) else None
@@ -93,4 +95,5 @@ def _value(document: Mapping[str, Any], field: str) -> str:
             return str(found)
 
 
-_UNSET = {"spec.hostNetwork": "false", "spec.unschedulable": "false", "status.replicas": "0"}
+_UNSET = {"spec.hostNetwork": "false", "spec.unschedulable": "false", "status.replicas": "0",
+          "status.succeeded": "0"}  # fmt: skip

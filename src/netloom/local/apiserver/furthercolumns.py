@@ -120,6 +120,11 @@ def _quota(d: Document, now: float) -> list[Any]:
     return [meta(d)["name"], ", ".join(shown[False]), ", ".join(shown[True]), born(d, now)]
 
 
+def _mutating_policy(d: Document, now: float) -> list[Any]:
+    name, _, *more = _policy(d, now)
+    return [name, len(some(d, "spec", "mutations")), *more]
+
+
 def _policy(d: Document, now: float) -> list[Any]:
     kind = mapping(part(d, "spec", "paramKind"))
     shown = f"{kind.get('apiVersion')}/{kind.get('kind')}" if kind else _UNSET
@@ -197,6 +202,12 @@ SHEETS = {
         columns("Name Validations:integer ParamKind Age"), _policy
     ),
     kinds.VALIDATING_ADMISSION_POLICY_BINDINGS.qualified: Sheet(
+        columns("Name PolicyName ParamRef Age"), _policy_binding
+    ),
+    kinds.MUTATING_ADMISSION_POLICIES.qualified: Sheet(
+        columns("Name Mutations:integer ParamKind Age"), _mutating_policy
+    ),
+    kinds.MUTATING_ADMISSION_POLICY_BINDINGS.qualified: Sheet(
         columns("Name PolicyName ParamRef Age"), _policy_binding
     ),
     kinds.RESOURCE_QUOTAS.qualified: Sheet(columns("Name Request Limit Age"), _quota),

@@ -147,6 +147,12 @@ HORIZONTAL_POD_AUTOSCALERS = Kind(
     "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", "horizontalpodautoscaler",
     short_names=("hpa",), categories=("all",), subresources=(status_of("HorizontalPodAutoscaler"),),
 )  # fmt: skip
+HORIZONTAL_POD_AUTOSCALERS_V1 = Face(
+    group="autoscaling", version="v1", kind="HorizontalPodAutoscaler", plural="horizontalpodautoscalers",
+    singular="horizontalpodautoscaler", short_names=("hpa",), categories=("all",),
+    subresources=(status_of("HorizontalPodAutoscaler"),), kept=HORIZONTAL_POD_AUTOSCALERS,
+)  # fmt: skip
+"""The same objects, as the first version knew them."""
 
 
 def _further(
@@ -196,6 +202,12 @@ VALIDATING_ADMISSION_POLICY_BINDINGS = _further(
     "validatingadmissionpolicybindings",
     counts=True,
 )
+MUTATING_ADMISSION_POLICIES = _further(
+    "admissionregistration", "MutatingAdmissionPolicy", "mutatingadmissionpolicies", counts=True
+)
+MUTATING_ADMISSION_POLICY_BINDINGS = _further(
+    "admissionregistration", "MutatingAdmissionPolicyBinding", "mutatingadmissionpolicybindings", counts=True
+)
 STORAGE_CLASSES = _further("storage", "StorageClass", "storageclasses", "sc")
 CSI_DRIVERS = _further("storage", "CSIDriver", "csidrivers", counts=True)
 CSI_NODES = _further("storage", "CSINode", "csinodes")
@@ -211,12 +223,12 @@ CUSTOM_RESOURCE_DEFINITIONS = _further(
 ALL: tuple[Kind, ...] = (
     CONFIG_MAPS, ENDPOINTS, EVENTS, LIMIT_RANGES, NAMESPACES, NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES,
     PODS, POD_TEMPLATES, REPLICATION_CONTROLLERS, RESOURCE_QUOTAS, SECRETS, SERVICE_ACCOUNTS, SERVICES,
-    CONTROLLER_REVISIONS, DAEMON_SETS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, HORIZONTAL_POD_AUTOSCALERS,
+    CONTROLLER_REVISIONS, DAEMON_SETS, DEPLOYMENTS, REPLICA_SETS, STATEFUL_SETS, HORIZONTAL_POD_AUTOSCALERS, HORIZONTAL_POD_AUTOSCALERS_V1,
     CRON_JOBS, JOBS, LEASES, ENDPOINT_SLICES, NEW_EVENTS,
     INGRESS_CLASSES, INGRESSES, IP_ADDRESSES, NETWORK_POLICIES, SERVICE_CIDRS, POD_DISRUPTION_BUDGETS,
     CLUSTER_ROLE_BINDINGS, CLUSTER_ROLES, ROLE_BINDINGS, ROLES, RUNTIME_CLASSES, PRIORITY_CLASSES,
     CSI_DRIVERS, CSI_NODES, CSI_STORAGE_CAPACITIES, STORAGE_CLASSES, VOLUME_ATTACHMENTS, VOLUME_ATTRIBUTES_CLASSES,
-    MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS,
+    MUTATING_ADMISSION_POLICIES, MUTATING_ADMISSION_POLICY_BINDINGS, MUTATING_WEBHOOK_CONFIGURATIONS, VALIDATING_ADMISSION_POLICIES, VALIDATING_ADMISSION_POLICY_BINDINGS,
     VALIDATING_WEBHOOK_CONFIGURATIONS, CUSTOM_RESOURCE_DEFINITIONS,
     *kinds_custom.ALL,
 )  # fmt: skip

@@ -124,6 +124,13 @@ _RULES: Mapping[str, Callable[[Document, Document | None], Errors]] = {
     "admissionregistration.k8s.io/v1/ValidatingAdmissionPolicyBinding": _alone(
         validate_webhooks.admission_policy_binding
     ),
+    "autoscaling/v1/HorizontalPodAutoscaler": _alone(validate_limits.horizontal_pod_autoscaler),
+    "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy": _alone(
+        validate_webhooks.mutating_admission_policy
+    ),
+    "admissionregistration.k8s.io/v1/MutatingAdmissionPolicyBinding": _alone(
+        validate_webhooks.mutating_admission_policy_binding
+    ),
     "autoscaling/v1/Scale": _alone(validate_workloads.scale),
     "networking.k8s.io/v1/Ingress": validate_ingresses.ingress,
     "networking.k8s.io/v1/IngressClass": validate_ingresses.ingress_class,

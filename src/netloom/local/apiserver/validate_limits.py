@@ -25,7 +25,7 @@ from netloom.local.apiserver.validate_objects import quantities
 from netloom.local.apiserver.validate_workloads import share
 
 HIGHEST_USER_PRIORITY = 1_000_000_000
-_SYSTEM = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
+SYSTEM_PRIORITIES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 _LIMIT_TYPES = ("Container", "PersistentVolumeClaim", "Pod")
 _SCOPES = (
     *("BestEffort", "CrossNamespacePodAffinity", "NotBestEffort", "NotTerminating"),
@@ -103,7 +103,7 @@ def priority_class(document: Document, old: Document | None) -> Errors:
     """A scheduling.k8s.io/v1 PriorityClass."""
     name, value = str(mapping(document.get("metadata")).get("name", "")), document.get("value")
     if name.startswith("system-"):
-        if _SYSTEM.get(name) != value:
+        if SYSTEM_PRIORITIES.get(name) != value:
             yield forbidden(
                 "metadata.name", "priority class names with 'system-' prefix are reserved for system use only"
             )

@@ -104,6 +104,31 @@ def admission_policy(document: Document) -> Errors:
     for number, item in enumerate(items(spec.get("validations"))):
         if not str(mapping(item).get("expression") or "").strip():
             yield required(f"spec.validations[{number}].expression", "expression is not specified")
+    yield from _match_constraints(spec)
+
+
+def mutating_admission_policy(document: Document) -> Errors:
+    """A MutatingAdmissionPolicy."""
+    spec = mapping(document.get("spec"))
+    yield from names.one_of("spec.failurePolicy", spec.get("failurePolicy"), _FAILURES)
+    policies = ("IfNeeded", "Never")
+    yield from names.one_of("spec.reinvocationPolicy", spec.get("reinvocationPolicy"), policies, needed=True)
+    if not spec.get("mutations"):
+        yield required("spec.mutations", "mutations must contain at least one item")
+    for number, item in enumerate(items(spec.get("mutations"))):
+        path, words = f"spec.mutations[{number}]", ("ApplyConfiguration", "JSONPatch")
+        yield from names.one_of(f"{path}.patchType", mapping(item).get("patchType"), words, needed=True)
+    yield from _match_constraints(spec)
+
+
+def mutating_admission_policy_binding(document: Document) -> Errors:
+    """A MutatingAdmissionPolicyBinding."""
+    spec = mapping(document.get("spec"))
+    yield from names.named("spec.policyName", spec.get("policyName"), names.subdomain_problem)
+    yield from _match_resources("spec.matchResources", mapping(spec.get("matchResources")))
+
+
+def _match_constraints(spec: Document) -> Errors:
     if spec.get("matchConstraints") is None:
         yield required("spec.matchConstraints")
     else:

@@ -142,6 +142,20 @@ kind: ValidatingAdmissionPolicyBinding
 metadata: {name: few}
 spec: {policyName: few, validationActions: [Deny]}
 ---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicy
+metadata: {name: label}
+spec:
+  reinvocationPolicy: Never
+  matchConstraints:
+    resourceRules: [{apiGroups: [apps], apiVersions: [v1], operations: [CREATE], resources: [deployments]}]
+  mutations: [{patchType: JSONPatch, jsonPatch: {expression: "[]"}}]
+---
+apiVersion: admissionregistration.k8s.io/v1
+kind: MutatingAdmissionPolicyBinding
+metadata: {name: label}
+spec: {policyName: label}
+---
 apiVersion: storage.k8s.io/v1
 kind: StorageClass
 metadata: {name: disk}

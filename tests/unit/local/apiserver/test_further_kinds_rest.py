@@ -112,3 +112,45 @@ async def test_a_new_event_says_who_saw_what(api: Api) -> None:
     body = {name: value for name, value in event().items() if name not in ("action", "eventTime")}
     status = (await api("POST", EVENTS, body)).refused(422, "Invalid")
     assert {cause["field"] for cause in status["details"]["causes"]} == {"action", "eventTime"}
+
+
+async def test_an_autoscaler_is_the_same_object_in_both_versions(api: Api) -> None:
+    old, new = (f"/apis/autoscaling/{v}/namespaces/shop/horizontalpodautoscalers" for v in ("v1", "v2"))
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    spec = {"scaleTargetRef": target, "maxReplicas": 3, "targetCPUUtilizationPercentage": 70}
+    made = (await api("POST", old, {"metadata": {"name": "web"}, "spec": spec})).ok()
+    assert made["apiVersion"] == "autoscaling/v1"
+    assert made["spec"]["targetCPUUtilizationPercentage"] == 70
+    found = (await api("GET", f"{new}/web")).ok()
+    metric = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+    assert found["spec"]["metrics"] == [{"type": "Resource", "resource": metric}]
+    found["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"] = 50
+    (await api("PUT", f"{new}/web", found)).ok()
+    listed = (await api("GET", old)).ok()
+    assert [one["spec"]["targetCPUUtilizationPercentage"] for one in listed["items"]] == [50]
+
+
+async def test_jobs_are_selected_by_how_many_pods_succeeded(api: Api) -> None:
+    path = path_of("batch/v1/Job")
+    (await api("POST", path, copy.deepcopy(DOCUMENTS["batch/v1/Job"]))).ok()
+    for number, wanted in ((0, ["once"]), (1, [])):
+        found = (await api("GET", f"{path}?fieldSelector=status.successful%3D{number}")).ok()
+        assert [one["metadata"]["name"] for one in found["items"]] == wanted
+
+
+async def test_the_time_of_an_old_event_is_the_time_of_the_new_one(api: Api) -> None:
+    old = {
+        "metadata": {"name": "old.1"},
+        "involvedObject": {"kind": "Pod", "name": "web", "namespace": "shop"},
+        "firstTimestamp": "2026-01-01T12:00:00Z",
+        "type": "Normal",
+        "reason": "Seen",
+    }
+    (await api("POST", "events", old)).ok()
+    assert (await api("GET", f"{EVENTS}/old.1")).ok()["eventTime"] == "2026-01-01T12:00:00.000000Z"
+
+
+async def test_priority_classes_of_the_system_stay(api: Api) -> None:
+    path = "/apis/scheduling.k8s.io/v1/priorityclasses/system-node-critical"
+    status = (await api("DELETE", path)).refused(403, "Forbidden")
+    assert "cannot be deleted" in status["message"]
