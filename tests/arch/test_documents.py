@@ -31,6 +31,7 @@ ROOM_READMES = (
     "fabric/vxlan",
     "fabric/wireguard",
     "local/apiserver",
+    "local/images",
     "local/runner",
 )
 SECTIONS = ["Name", "What it does", "Objects and fields", "What is in the kernel", "Examples"]

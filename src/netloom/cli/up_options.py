@@ -53,6 +53,11 @@ def add_nodes_and_families(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="pods leave a dead node after this, unless their tolerations say otherwise (default: %(default)s)",
     )
+    parser.add_argument(
+        "--no-stand-ins",
+        action="store_true",
+        help="a pod whose image is not loaded waits for it (ErrImagePull), and has no stand-in",
+    )
     add_families(parser)
 
 
@@ -181,6 +186,7 @@ def settings_from(options: argparse.Namespace) -> ClusterSettings:
             tunnel_port=options.tunnel_port,
             vni=options.vni,
             stretched=options.stretched,
+            stand_ins=not getattr(options, "no_stand_ins", False),
             segments=_segments(options),
             underlay_mtu=options.underlay_mtu,
             router_mtu=options.router_mtu,

@@ -222,6 +222,7 @@ def _runner_config(
         state_dir=str(files.root),
         shared_dir=str(paths.root / "volumes"),
         images_dir=str(images_home()),
+        stand_ins=settings.stand_ins,
         cni_shim=str(shim_path()),
         cni_socket=str(files.cni_socket),
         runner_socket=str(files.runner_socket),

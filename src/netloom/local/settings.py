@@ -59,6 +59,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     zones: int = 0
     """Zones that the nodes are spread over, in turn; 0: nodes are in no zone, until somebody labels them."""
 
+    stand_ins: bool = True
+    """Whether stand-ins play what no image is loaded for."""
     fabric: FabricKind = FabricKind.HOSTGW
     """What joins the nodes."""
     direct: bool = True

@@ -16,6 +16,22 @@ _SHOWN_S = 2.0
 """How long ErrImagePull shows before ImagePullBackOff takes its place."""
 
 
+_EVENTS = {
+    "ErrImagePull": ("Failed", 'Failed to pull image "{image}": {said}'),
+    "ErrImageNeverPull": ("ErrImageNeverPull", "{said}"),
+    "InvalidImageName": ("InspectFailed", "{said}"),
+}
+"""What kubelets tell of images before they tell that a container failed: reason and message."""
+
+
+def events_of(refused: Refused, image: str) -> list[tuple[str, str]]:
+    """Reason and message of each event that tells of a container that did not start."""
+    if refused.reason not in _EVENTS:
+        return [("Failed", f"Error: {refused.problem}")]
+    reason, words = _EVENTS[refused.reason]
+    return [(reason, words.format(image=image, said=refused)), ("Failed", f"Error: {refused.reason}")]
+
+
 def seconds(row: int) -> float:
     """The wait after so many lives in a row that did not last."""
     return BACKOFF_S[min(max(row, 0), len(BACKOFF_S) - 1)]

@@ -27,6 +27,8 @@ class RunnerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Where provisioned volumes lie, the same for all nodes."""
     images_dir: str = ""
     """Where images are (``local/images``); empty: there are none, and stand-ins play everything."""
+    stand_ins: bool = True
+    """Whether stand-ins play what no image is loaded for."""
     cni_shim: str
     """The CNI plugin's binary."""
     cni_socket: str

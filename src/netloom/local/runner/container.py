@@ -358,7 +358,8 @@ class ContainerLife:
         self._probe_ready = False
         self._set(running_since=None, waiting=refused.reason, message=str(refused))
         if refused.reason != "RunContainerError":  # ports of stand-ins: told in its status, and soon over
-            self._say("Failed", f"Error: {refused.problem}")
+            for reason, message in backoff.events_of(refused, self.container.image):
+                self._say(reason, message)
         self._row += 1
         self._nudged.clear()
         for reason, message, seconds in backoff.after_refusal(refused, self.container.image, self._row):

@@ -8,6 +8,7 @@ here: one container's life (``container``), its probes and hooks, and the sandbo
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Mapping
 
 from netloom.errors import NotFound
@@ -253,5 +254,9 @@ class Crew:
         target = self.lives.get(container.target_container_name)
         joined = target.running.spec.id if target is not None and target.running is not None else ""
         spec = await contents.specification(container, generation, joined)
+        note = functools.partial(self._tools.events.note, pod, container=container.name)
+        note("Pulled", f'Container image "{container.image}" already present on machine')
         running = await self._tools.runtime.start(spec, self._sandbox)
+        note("Created", f"Created container: {container.name}")
+        note("Started", f"Started container {container.name}")
         return Launched(running, found.image)

@@ -1,4 +1,4 @@
-"""Events about pods (core/v1 Event): what `kubectl describe` tells of failures. In: a pod, a reason; out: API objects.
+"""Events about pods (core/v1 Event): what `kubectl describe` tells of failures, and of programs that start. In: a pod, a reason; out: API objects.
 
 Sent in the background, repeats are counted and not repeated, and none of it may hold anything up.
 """
@@ -34,6 +34,14 @@ class Events:
 
     def warn(self, pod: Pod, reason: str, message: str, *, container: str = "") -> None:
         """Something went wrong with a pod, or with one of its containers. The same within a minute is not told again."""
+        self._tell(pod, "Warning", (reason, message), container)
+
+    def note(self, pod: Pod, reason: str, message: str, *, container: str) -> None:
+        """Something went as it should. The same within a minute is not told again."""
+        self._tell(pod, "Normal", (reason, message), container)
+
+    def _tell(self, pod: Pod, kind: str, words: tuple[str, str], container: str) -> None:
+        reason, message = words
         now = self._clock.wall()
         key = (pod.uid + container, reason, message)
         if now - self._last.get(key, 0.0) < _REPEAT_S or self._queue.full():
@@ -41,7 +49,8 @@ class Events:
         self._last[key] = now
         while len(self._last) > _REMEMBERED:
             self._last.popitem(last=False)
-        self._queue.put_nowait(self._event(pod, container, reason, message[:1000], rfc3339(now)))
+        event = self._event(pod, container, reason, message[:1000], rfc3339(now))
+        self._queue.put_nowait(event | {"type": kind})
 
     async def run(self) -> None:
         """Send until cancelled."""
@@ -67,7 +76,6 @@ class Events:
                 "uid": meta.uid,
                 **part,
             },
-            "type": "Warning",
             "reason": reason,
             "message": message,
             "source": {"component": "netloom-runner", "host": self._node},

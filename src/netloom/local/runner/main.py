@@ -61,7 +61,8 @@ class Runner:
         )
         runtime: Runtime = WithoutImages()
         if config.images_dir:
-            runtime = CrunRuntime(state=state, images=ImageStore(Path(config.images_dir)), clock=clock)
+            images = ImageStore(Path(config.images_dir))
+            runtime = CrunRuntime(state=state, images=images, clock=clock, standins=config.stand_ins)
         tools = Tools(
             config=config,
             client=client,
