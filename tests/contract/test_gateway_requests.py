@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import collections
 
+import msgspec
 import pytest
 from aiohttp import ClientSession
 from tests.contract.gateway_world import (
@@ -21,6 +22,7 @@ from tests.contract.gateway_world import (
     source,
 )
 
+from netloom.model.gateways.entrances import INGRESS
 from netloom.model.gateways.matching import Request, location_of
 from netloom.model.gateways.plan import (
     Cors,
@@ -162,22 +164,68 @@ async def test_headers_are_removed_set_and_added():
         assert (got.header("x-told"), got.header("x-share")) == ("100%", "yes")
 
 
-async def test_no_client_says_where_it_is_from():
+FORGED = (
+    "X-Real-IP", "x-forwarded-for", "X-Forwarded-Host", "x-forwarded-port", "X-Forwarded-Proto", "X-Forwarded-Prefix",
+    "X-Forwarded-Scheme", "X-Scheme", "X-Original-URI", "X-Original-Method", "Forwarded", "X_Forwarded_For", "x.real.ip",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gateway", "outside", "path", "more"),
+    [
+        (None, 80, "/", {}),
+        (None, 80, "/%41/../b", None),
+        (None, 8080, "/a%62//", {"x-forwarded-port": ["8080"]}),
+        (INGRESS, 80, "/", {"x-real-ip": ["127.0.0.1"], "x-forwarded-host": ["shop.example"], "x-forwarded-port": ["80"]}),
+    ],
+)  # fmt: skip
+async def test_no_client_says_where_it_is_from(gateway, outside, path, more):
     port = free_port()
-    names = (
-        "X-Real-IP", "x-forwarded-for", "X-Forwarded-Host", "x-forwarded-port", "X-Forwarded-Proto", "X-Forwarded-Prefix",
-        "X-Forwarded-Scheme", "X-Scheme", "X-Original-URI", "X-Original-Method", "Forwarded",
-    )  # fmt: skip
     async with backend("a") as a, engine() as made:
         of_route = rule("/", request=HeaderChange(set=(("x-forwarded-prefix", "/shop"),)))
-        door = http_door(port, Host("shop.example", (of_route,)), port=8080)
+        door = http_door(port, Host("shop.example", (of_route,)), port=outside)
+        if gateway is not None:
+            door = msgspec.structs.replace(door, gateway=gateway)
         await made.apply(plan([door], pool("shop/web/80", a.port)))
-        got = await ask(port, "/", *(word for name in names for word in ("-H", f"{name}: forged")))
+        got = await ask(
+            port, path, "--path-as-is", *(word for name in FORGED for word in ("-H", f"{name}: forged"))
+        )
+        if more is None:
+            assert got.status == 400
+            return
         told = {k: v for k, v in got.said["headers"].items() if k not in ("host", "user-agent", "accept")}
         assert told == {
-            "x-real-ip": ["127.0.0.1"], "x-forwarded-for": ["127.0.0.1"], "x-forwarded-host": ["shop.example"],
-            "x-forwarded-port": ["8080"], "x-forwarded-proto": ["http"], "x-forwarded-prefix": ["/shop"],
-        }  # fmt: skip
+            "x-forwarded-for": ["127.0.0.1"],
+            "x-forwarded-proto": ["http"],
+            "x-forwarded-prefix": ["/shop"],
+            **more,
+        }
+
+
+@pytest.mark.parametrize(
+    ("change", "seen"),
+    [
+        (HeaderChange(set=(("X-Forwarded-For", "192.0.2.1"),)), ["192.0.2.1"]),
+        (HeaderChange(add=(("x-forwarded-for", "192.0.2.1"),)), ["127.0.0.1", "192.0.2.1"]),
+        (HeaderChange(remove=("X-Forwarded-For",)), None),
+    ],
+)  # fmt: skip
+async def test_a_rule_has_the_last_word_on_the_clients_address(change, seen):
+    port = free_port()
+    async with backend("a") as a, engine() as made:
+        door = http_door(port, Host("shop.example", (rule("/", request=change),)))
+        await made.apply(plan([door], pool("shop/web/80", a.port)))
+        headers = (await ask(port, "/", "-H", "x-forwarded-for: 192.0.2.9")).said["headers"]
+        assert headers.get("x-forwarded-for") == seen
+
+
+async def test_a_rewrite_of_the_host_tells_which_was_asked():
+    port = free_port()
+    async with backend("a") as a, engine() as made:
+        door = http_door(port, Host("shop.example", (rule("/", rewrite=Rewrite("inner.example", None)),)))
+        await made.apply(plan([door], pool("shop/web/80", a.port)))
+        headers = (await ask(port, "/", "-H", "x-forwarded-host: forged")).said["headers"]
+        assert (headers["host"], headers["x-forwarded-host"]) == (["inner.example"], ["shop.example"])
 
 
 async def test_questions_of_browsers_are_answered_here():

@@ -19,6 +19,7 @@ local function headers_of(txn)
       found[name] = list
     end
   end
+  found["x-forwarded-for"] = found["x-forwarded-for"] or { txn.sf:src() }
   return found
 end
 

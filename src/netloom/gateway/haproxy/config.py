@@ -17,6 +17,7 @@ from netloom.gateway.haproxy.quote import word
 from netloom.gateway.haproxy.routes import HostTold, Shares
 from netloom.gateway.haproxy.streams import StreamDoor
 from netloom.gateway.haproxy.told import INNER, CertificateLine, Front, Lane, Settings, Told
+from netloom.model.gateways.entrances import INGRESS
 from netloom.model.gateways.plan import (
     Door,
     Host,
@@ -162,6 +163,7 @@ class _Making:
             crt_list=crt_list,
             hosts=hosts,
             listeners=tuple(one.hostname for one in listeners),
+            is_ingress=door.gateway == INGRESS,
             sources=(door.source,),
         )
         self._maps |= fronts.maps_of(made)
@@ -279,7 +281,6 @@ def _defaults(settings: Settings) -> Front:
             "option dontlognull",
             # with a soft stop no connection is closed on which a client may just be sending
             "option idle-close-on-response",
-            "option http-restrict-req-hdr-names delete",
         ),
     )
 

@@ -12,7 +12,8 @@ from netloom.gateway.haproxy.quote import header_value, is_token, literal, word
 from netloom.model.gateways.paths import normal
 from netloom.model.gateways.plan import Cors, HeaderChange, Mirror, PathChange, Redirect, Rewrite
 
-_PORTS = {"http": 80, "https": 443}
+PORTS = {"http": 80, "https": 443}
+"""Of a scheme, where none is said."""
 _EMPTY = "%[var(txn.nothing)]"
 """A format must not be empty; one of a variable that nobody sets gives nothing."""
 _CODES = (301, 302, 303, 307, 308)
@@ -34,9 +35,16 @@ def header_lines(way: str, change: HeaderChange) -> Iterator[str]:
                 yield f"{way} {verb} {word(name)} {word(literal(header_value(value))) if header_value(value) else _EMPTY}"
 
 
+def changes(change: HeaderChange, name: str) -> bool:
+    """A header, named in lower case, is among those that are set, added to or removed."""
+    told = (*change.remove, *(one for one, _ in (*change.set, *change.add)))
+    return any(one.lower() == name for one in told)
+
+
 def rewrite_lines(rewrite: Rewrite) -> Iterator[str]:
     """What the backend is asked in place of what the client asked. The query stays."""
     if header_value(rewrite.hostname):
+        yield "http-request set-header x-forwarded-host %[req.hdr(host)] if { req.hdr(host) -m found }"
         yield f"http-request set-header host {word(literal(header_value(rewrite.hostname)))}"
     if rewrite.path is not None:
         yield from _rest_lines(rewrite.path)
@@ -69,7 +77,7 @@ def redirect_lines(redirect: Redirect, scheme: str, port: int) -> Iterator[str]:
     """
     target = redirect.port if redirect.port is not None else (None if redirect.scheme else port)
     to_scheme = redirect.scheme or scheme
-    suffix = "" if target is None or target == _PORTS.get(to_scheme) else f":{target}"
+    suffix = "" if target is None or target == PORTS.get(to_scheme) else f":{target}"
     host = (
         literal(header_value(redirect.hostname)) if redirect.hostname else "%[req.hdr(host),host_only,lower]"
     )

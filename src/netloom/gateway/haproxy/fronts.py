@@ -2,8 +2,9 @@
 
 Comes in: a door and what its routes came to. Goes out: a ``Front`` with maps. Not here: doors that carry connections (``streams.py``).
 
-The usual request costs one look-up: host and path as they came are the key. Only what is not found so (a port or capitals in the host, a wildcard, a
-host that nobody has) takes the longer way, and only what stands behind conditions or weights is asked further.
+The usual request costs one look at its spelling and one look-up: host and path as they came are the key. Only what is not found so (a path to be
+decoded, a port or capitals in the host, a wildcard, a host that nobody has) takes the longer way, and only what stands behind conditions or weights
+is asked further.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import msgspec
 
 from netloom.gateway.haproxy.answers import answer
+from netloom.gateway.haproxy.filters import PORTS
 from netloom.gateway.haproxy.names import Names
 from netloom.gateway.haproxy.quote import word
 from netloom.gateway.haproxy.routes import HostTold
@@ -28,6 +30,14 @@ LOG = "%Ts.%ms %ci %f %ST %B %Ta/%Tr %tsc %hr %{+Q}r %si:%sp %[var(txn.to)]"
 then lane, listener and name of the route (HAProxy 2.6 configuration manual, 8.2.4)."""
 
 
+_NOT_BELIEVED = "^(x-(netloom-|forwarded-|original-|real-ip$|scheme$)|forwarded$)|[^a-z0-9-]"
+"""Headers that a client has not to tell, and names that some backends take for others (``x_real_ip``)."""
+_SEGMENT = "/[A-Za-z0-9_~!$&'()*+,;=:@-][A-Za-z0-9._~!$&'()*+,;=:@-]*"
+_AS_IT_IS = f"^[a-z0-9.-]*({_SEGMENT})*/?$"
+"""Host and path that are spelt as the keys of the map are: nothing to decode, no dots that lead elsewhere, no slash too many."""
+_NOT_YET = "!{ var(txn.to) -m found }"
+
+
 class HttpDoor(msgspec.Struct, frozen=True, kw_only=True):
     """What a front is made of."""
 
@@ -41,6 +51,8 @@ class HttpDoor(msgspec.Struct, frozen=True, kw_only=True):
     hosts: Mapping[str, HostTold]
     listeners: tuple[str, ...]
     """Host names of listeners, by number."""
+    is_ingress: bool = False
+    """Of Ingress objects: backends get all headers that the retired controller's got."""
     sources: tuple[Source, ...] = ()
 
     @property
@@ -107,14 +119,16 @@ def _lines(door: HttpDoor, settings: Settings, *, has_shares: bool) -> Iterator[
     if door.has_many:
         yield from _session_lines(door)
     # what we tell ourselves inside (``gateway.lua``) nobody else tells us
-    yield "http-request del-header x-netloom- -m beg"
+    yield f"http-request del-header {word(_NOT_BELIEVED)} -m reg"
     yield from _origin_lines(door)
-    yield from _path_lines()
     # what stands before the path in the key must be a host and nothing else
     yield answer(400, condition="if { req.hdr(host) -m sub / }")
-    yield f"http-request set-var(txn.to) base,concat(/?),map_beg({door.routes})"
+    looked_up = f"http-request set-var(txn.to) base,concat(/?),map_beg({door.routes})"
+    yield f"{looked_up} if {{ base -m reg -- {word(_AS_IT_IS)} }}"
     if not door.has_many:
         yield "http-request allow if { var(txn.to) -m beg b }"
+    yield from _path_lines()
+    yield f"{looked_up} if {_NOT_YET}"
     yield from _longer_way(door, names)
     if door.has_many:
         yield answer(
@@ -130,23 +144,25 @@ def _lines(door: HttpDoor, settings: Settings, *, has_shares: bool) -> Iterator[
 
 
 def _origin_lines(door: HttpDoor) -> Iterator[str]:
-    """Where a request is from and what it asked for; nothing of the kind is believed of a client, whoever else reads it."""
-    for name in ("forwarded", "x-forwarded- -m beg", "x-real-ip", "x-scheme", "x-original- -m beg"):
-        yield f"http-request del-header {name}"
-    yield "http-request set-header x-real-ip %[src]"
-    yield "http-request set-header x-forwarded-for %[src]"
-    yield "http-request set-header x-forwarded-host %[req.hdr(host)] if { req.hdr(host) -m found }"
-    yield f"http-request set-header x-forwarded-port {door.port}"
-    yield f"http-request set-header x-forwarded-proto {'https' if door.crt_list else 'http'}"
+    """Where a request is from and what it asked for, where the address that each lane tells (``told.py``) does not say it."""
+    scheme = "https" if door.crt_list else "http"
+    yield f"http-request set-header x-forwarded-proto {scheme}"
+    if door.is_ingress:
+        yield "http-request set-header x-real-ip %[src]"
+        yield "http-request set-header x-forwarded-host %[req.hdr(host)] if { req.hdr(host) -m found }"
+    if door.is_ingress or door.port != PORTS[scheme]:
+        yield f"http-request set-header x-forwarded-port {door.port}"
 
 
 def _path_lines() -> Iterator[str]:
     """One spelling of a path, for rules and backends alike (``model/gateways/paths.py``)."""
     for how in ("percent-decode-unreserved", "percent-to-uppercase", "path-merge-slashes"):
-        yield f"http-request normalize-uri {how}"
+        yield f"http-request normalize-uri {how}"  # with a condition behind it HAProxy 2.6 does nothing
     # the first condition is cheap, and rarely holds
     some = " ".join(word(text) for text in ("/.", "F.", "C.", "\\."))
-    yield answer(400, condition=f"if {{ path -m sub -- {some} }} {{ path -m reg -- {word(DOTS)} }}")
+    yield answer(
+        400, condition=f"if {_NOT_YET} {{ path -m sub -- {some} }} {{ path -m reg -- {word(DOTS)} }}"
+    )
 
 
 def _longer_way(door: HttpDoor, names: Names) -> Iterator[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from netloom.gateway.haproxy import access, filters
 from netloom.gateway.haproxy.answers import GRPC_TYPE, IS_GRPC, answer, grpc_files, grpc_lines
 from netloom.gateway.haproxy.quote import argument, digest, label, name, word
-from netloom.gateway.haproxy.told import NOTHING_THERE, Lane
+from netloom.gateway.haproxy.told import CLIENT_HEADER, NOTHING_THERE, Lane
 from netloom.model.gateways.plan import HeaderChange, Outliers, Pool, PoolProtocol, Rule, Share, Traffic
 from netloom.model.provenance import Source
 
@@ -152,6 +152,8 @@ class Lanes:
     def _passing_lines(self, rule: Rule, share: Share | None) -> Iterator[str]:
         """Of requests that go on to a pool."""
         changes = (rule,) if share is None else (rule, share)
+        if any(filters.changes(change.request, CLIENT_HEADER) for change in changes):
+            yield f"http-request set-header {CLIENT_HEADER} %[src]"
         for change in changes:
             yield from filters.header_lines("http-request", change.request)
         if rule.rewrite is not None:

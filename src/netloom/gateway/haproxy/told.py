@@ -18,6 +18,9 @@ NOTHING_THERE = "bnone"
 """The lane of requests that no rule takes."""
 CONFIG = "haproxy.cfg"
 INNER = "b_inner"
+CLIENT_HEADER = "x-forwarded-for"
+_CLIENT = "  option forwardfor if-none"
+"""The client's address: what a client says of it is gone by then; a copy of a request has it (``gateway.lua``)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +60,11 @@ class Lane(msgspec.Struct, frozen=True):
     def is_plain(self) -> bool:
         """Nothing but its servers sets it apart, so that a spare lane can take its place."""
         return bool(self.pool) and not self.server and not self.lines
+
+    @property
+    def tells_client(self) -> bool:
+        """HAProxy adds X-Forwarded-For on the way to a server; where a rule has its own mind about that header it is among the lines."""
+        return "mode tcp" not in self.lines and not any(CLIENT_HEADER in line for line in self.lines)
 
 
 class CertificateLine(msgspec.Struct, frozen=True):
@@ -164,10 +172,13 @@ def _lines(told: Told, slots: Slots) -> Iterator[str]:
         yield f"backend {lane.name}"
         yield from (f"  {line}" for line in lane.lines)
         if lane.pool:
+            if lane.tells_client:
+                yield _CLIENT
             yield from _servers(lane.server, slots[lane.name])
     for name, filled in slots.items():
         if name not in told.lanes:
             yield f"backend {name}"
+            yield _CLIENT
             yield from _servers("", filled)
 
 
