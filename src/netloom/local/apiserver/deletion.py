@@ -37,6 +37,14 @@ class Deletions:
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
 
+    def check(self, live: Record, options: DeleteOptions) -> None:
+        """Pass where the preconditions of a deletion hold.
+
+        Raises:
+            ApiError: 409.
+        """
+        _check_preconditions(live, options)
+
     def delete(self, live: Record, options: DeleteOptions) -> Deleted:
         """Delete one object, or note that it is to go.
 

@@ -17,6 +17,7 @@ from netloom.local.apiserver import bodies, kinds, negotiate, patching, queries,
 from netloom.local.apiserver.custom import scaling, versions
 from netloom.local.apiserver.custom.served import CustomKind
 from netloom.local.apiserver.deletion import Deleted, Deletions
+from netloom.local.apiserver.eviction import evict
 from netloom.local.apiserver.history import Record
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kind import Kind
@@ -294,7 +295,9 @@ class Rest:
             raise status.bad_request("Eviction: deleteOptions must be an object")
         options = queries.delete_options(request.query, asked)
         live = self._objects.get(target.kind, target.namespace, target.name)
-        self._deletions.delete(live, options)
+        if (eviction.get("metadata") or {}).get("name", live.name) != live.name:
+            raise status.bad_request("name in URL does not match name in Eviction object")
+        evict(self._objects, self._deletions, live, options)
         done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
         return answer(msgspec.json.encode(done), code=201)
 

@@ -19,6 +19,7 @@ from netloom.local.controllers.batch.cronjob import CronJobLoop
 from netloom.local.controllers.batch.job import JobLoop
 from netloom.local.controllers.daemon.loop import DaemonSetLoop
 from netloom.local.controllers.deployment import DeploymentLoop
+from netloom.local.controllers.disruption.loop import DisruptionLoop
 from netloom.local.controllers.endpoints import EndpointsLoop
 from netloom.local.controllers.endpointslice import EndpointSliceLoop
 from netloom.local.controllers.informers import Informers
@@ -100,6 +101,7 @@ class Loops:
             (self._node_lifecycle.queue, 4),
             (TaintEvictionLoop(self.informers, self._events("taint-eviction-controller"), clock).queue, 4),
             (PodGcLoop(self.informers, clock).queue, 1),
+            (DisruptionLoop(self.informers, self._events("controllermanager"), clock).queue, 2),
         ]
 
     def _events(self, component: str) -> EventRecorder:
