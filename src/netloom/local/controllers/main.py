@@ -64,6 +64,7 @@ class Loops:
         self._network_leases = NetworkLeaseKeeper(client, clock=clock)
         selected = Selected(self.informers)
         cidrs = [c for text in pod_cidrs if (c := parse_cidr(text)) is not None]
+        claims = ClaimLoop(self.informers, self._events("persistentvolume-controller"))
         jobs = JobLoop(self.informers, self._events("job-controller"), clock)
         node_events = self._events("node-controller")
         self._node_lifecycle = NodeLifecycleLoop(self.informers, node_events, clock, grace_s=node_grace_s)
@@ -92,7 +93,8 @@ class Loops:
             (jobs.queue, 4),
             (jobs.orphans, 1),
             (CronJobLoop(self.informers, self._events("cronjob-controller"), clock).queue, 2),
-            (ClaimLoop(self.informers, self._events("persistentvolume-controller")).queue, 2),
+            (claims.queue, 2),
+            (claims.pods, 1),
             (VolumeLoop(self.informers, self._events("persistentvolume-controller"), volumes).queue, 2),
             (SchedulerLoop(self.informers, self._events("default-scheduler"), clock).queue, 8),
             (NamespaceLoop(self.informers, ca_pem=ca_pem, clock=clock).queue, 2),

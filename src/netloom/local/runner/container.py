@@ -28,6 +28,8 @@ from netloom.local.runner.status import ContainerFacts
 SIGNAL_S = 0.1
 """Seconds from the wish that a container without a preStop hook should end until it hears of it: a container runtime takes as
 long, and the nodes take the pod out of Services meanwhile."""
+_TERMINATED = 143
+"""128 and SIGTERM."""
 LAST_S = 2.0
 """Seconds that a container gets to end in any case, even where its hook has used up the grace period (as with a kubelet)."""
 
@@ -310,7 +312,9 @@ class ContainerLife:
         if self._launched is None:
             in_time = await grace.wait(self._ended.wait(), at_least_s=LAST_S)
             now = self._clock.wall()
-            return ending_of.completed(now, 0) if in_time else ending_of.killed(now)
+            # what had something to finish has not: as a program that SIGTERM ends
+            code = 0 if self._completion is None else _TERMINATED
+            return ending_of.completed(now, code) if in_time else ending_of.killed(now)
         running = self._launched.running
         running.stop()
         if not await grace.wait(running.ended(), at_least_s=LAST_S):

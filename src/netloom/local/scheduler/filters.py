@@ -16,6 +16,7 @@ from netloom.local.scheduler.board import Board, Place, class_of
 from netloom.local.scheduler.wants import Spread, Term, Wants
 
 AFFINITY = "node(s) didn't match Pod's node affinity/selector"
+VOLUMES = "node(s) didn't match PersistentVolume's node affinity"
 PORTS = "node(s) didn't have free ports for the requested pod ports"
 TOO_MANY = "Too many pods"
 SPREAD = "node(s) didn't match pod topology spread constraints"
@@ -30,7 +31,9 @@ _HARD = frozenset({NO_SCHEDULE, NO_EXECUTE})
 
 def is_helped_by_room(objection: str) -> bool:
     """Fewer pods on the node could take the objection away."""
-    return not (objection in {AFFINITY, CORDONED, SPREAD_LABEL, NEAR} or objection.startswith(_TAINTED))
+    return not (
+        objection in {AFFINITY, VOLUMES, CORDONED, SPREAD_LABEL, NEAR} or objection.startswith(_TAINTED)
+    )
 
 
 def untolerated(wants: Wants, taints: Iterable[Taint], effects: frozenset[str] = _HARD) -> Taint | None:
@@ -72,6 +75,8 @@ class Check:
             return CORDONED if taint.key == UNSCHEDULABLE else f"{_TAINTED} {{{taint.key}: {taint.value}}}"
         if self._is_choosy and not wants.takes_node(place.name, place.labels):
             return AFFINITY
+        if wants.volumes and not wants.reaches_volumes(place.name, place.labels):
+            return VOLUMES
         if wants.ports and any(place.is_port_taken(p) for p in wants.ports):
             return PORTS
         if lack := _lack(wants, place):

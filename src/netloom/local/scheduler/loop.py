@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 
+import msgspec
+
 from netloom.api.selectors import from_selector
 from netloom.clock import Clock, rfc3339
 from netloom.errors import NotFound
@@ -19,17 +21,21 @@ from netloom.kube.status import Conflict
 from netloom.local.controllers.disruption.objects import PodDisruptionBudget
 from netloom.local.controllers.informers import Informers
 from netloom.local.controllers.objects import Namespace, Node, Pod
+from netloom.local.controllers.replicas import seconds_of
 from netloom.local.controllers.workqueue import WorkQueue
 from netloom.local.scheduler import words
 from netloom.local.scheduler.board import Board
 from netloom.local.scheduler.decide import Unschedulable, decide
 from netloom.local.scheduler.preemption import Budget, Room, make_room
+from netloom.local.scheduler.volumes import Volumes
 from netloom.local.scheduler.wants import Wants, wants_of
 from netloom.units import NodeName, ObjectKey
 
 NAME = "default-scheduler"
 _RETRY_S = 0.02
 """Pods without a node are looked at again so long after what might help them: what happens together is looked at once."""
+_MOMENT_S = 2.0
+"""A claim that is made together with its pod is bound by then."""
 _STRATEGIC = "application/strategic-merge-patch+json"
 _GATED = "Scheduling is blocked due to non-empty scheduling gates"
 
@@ -50,27 +56,30 @@ class SchedulerLoop:
         """Pods on the board that wait for others to leave."""
         self._stuck: set[ObjectKey] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._volumes = Volumes(informers, self._retry)
         self.queue: WorkQueue[ObjectKey] = WorkQueue("scheduler", self.sync, order=self._order)
         self._pods.on_change(self._pod_changed)
         informers.of(NODES, Node).on_change(self._node_changed)
         informers.of(NAMESPACES, Namespace).on_change(self._namespace_changed)
 
-    async def sync(self, key: ObjectKey) -> None:
-        """Place one pod."""
+    async def sync(self, key: ObjectKey) -> float | None:
+        """Place one pod; seconds until it is to be looked at again in any case."""
         pod = self._pods.get(key)
         if pod is None or not _wants_node(pod) or pod.uid in self._assumed:
             self._stuck.discard(key)
-            return
+            return None
         if pod.spec.scheduling_gates:
             await self._say(pod, _GATED, reason="SchedulingGated")
-            return
-        wants = wants_of(pod)
+            return None
+        if held := self._volumes.objection(pod):
+            return await self._hold(pod, held)
+        wants = msgspec.structs.replace(wants_of(pod), volumes=self._volumes.places(pod))
         nominated = self._withdraw(pod)
         choice = self._decide(wants, nominated)
         if isinstance(choice, Unschedulable):
             self._stuck.add(key)
             await self._explain(wants, choice, nominated)
-            return
+            return None
         self._stuck.discard(key)
         self._assumed.add(pod.uid)
         self.board.add(wants, choice)
@@ -79,7 +88,7 @@ class SchedulerLoop:
         except (NotFound, Conflict):
             # Deleted or bound meanwhile; the event that says so has come or will come.
             self._give_up(pod.uid)
-            return
+            return None
         except BaseException:
             self._give_up(pod.uid)
             raise
@@ -87,6 +96,17 @@ class SchedulerLoop:
         self._events.emit(PODS, key, pod.uid, reason="Scheduled", message=text)
         if (known := self._pods.get(key)) is not None and known.spec.node_name:
             self._assumed.discard(pod.uid)
+        return None
+
+    async def _hold(self, pod: Pod, why: str) -> float | None:
+        """The pod waits for its claims; what takes only a moment is not worth a word."""
+        self._stuck.add(pod.key)
+        age_s = self._clock.wall() - seconds_of(pod.metadata.creation_timestamp)
+        if age_s < _MOMENT_S:
+            return _MOMENT_S
+        nodes = sum(1 for _ in self.board.places)
+        await self._say(pod, f"0/{nodes} nodes are available: {why}.")
+        return None
 
     def _decide(self, wants: Wants, nominated: str) -> NodeName | Unschedulable:
         """Pods that wait for a cleared node count as being there, but not for those that matter more than they."""

@@ -16,6 +16,7 @@ from netloom.api.meta import LabelSelector
 from netloom.api.selectors import Requirement, Selector, from_selector
 from netloom.local.controllers.objects import Container, Pod
 from netloom.local.controllers.placement import (
+    NodeSelector,
     PodAffinityTerm,
     PodAntiAffinity,
     PreferredNode,
@@ -66,6 +67,8 @@ class Wants(msgspec.Struct, frozen=True):
     """Pods that it would like to be near to, or (below zero) far from."""
     spread: tuple[Spread, ...] = ()
     preferred_nodes: tuple[PreferredNode, ...] = ()
+    volumes: tuple[NodeSelector, ...] = ()
+    """Where its volumes are."""
 
     @property
     def priority(self) -> int:
@@ -91,6 +94,13 @@ class Wants(msgspec.Struct, frozen=True):
             return True
         terms = affinity.required.node_selector_terms
         return any(term_matches(term, name=name, labels=labels) for term in terms)
+
+    def reaches_volumes(self, name: str, labels: Mapping[str, str]) -> bool:
+        """All its volumes are on a node of this name and these labels."""
+        return all(
+            any(term_matches(term, name=name, labels=labels) for term in place.node_selector_terms)
+            for place in self.volumes
+        )
 
 
 def wants_of(pod: Pod) -> Wants:

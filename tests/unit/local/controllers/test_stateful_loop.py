@@ -10,7 +10,9 @@ from netloom.kube.resources import (
     PERSISTENT_VOLUME_CLAIMS,
     PODS,
     STATEFUL_SETS,
+    STORAGE_CLASSES,
 )
+from netloom.local.bootstrap import storage_class
 
 HASH = "controller-revision-hash"
 
@@ -59,6 +61,7 @@ async def pods_of(cluster) -> dict[str, dict[str, Any]]:
 
 
 async def test_pods_come_one_after_the_other_with_names_and_claims_of_their_own(cluster):
+    await cluster.client.create(STORAGE_CLASSES, storage_class())
     cluster.nodes.unready = {"db-1"}
     await cluster.create(
         STATEFUL_SETS,
@@ -134,6 +137,7 @@ async def test_a_rolling_update_goes_from_the_last_one_down_to_the_partition(clu
 
 
 async def test_scaling_down_goes_from_the_last_one_and_keeps_claims_unless_told_otherwise(cluster):
+    await cluster.client.create(STORAGE_CLASSES, storage_class())
     policy = {"whenScaled": "Delete", "whenDeleted": "Retain"}
     templates = {"volumeClaimTemplates": [claim()], "podManagementPolicy": "Parallel"}
     await cluster.create(

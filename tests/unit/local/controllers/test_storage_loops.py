@@ -116,3 +116,46 @@ async def test_a_class_may_wait_for_the_first_pod(standard):
     }
     await standard.create(PODS, "user", spec=spec)
     await bound(standard)
+
+
+def user(*volumes: dict[str, Any]) -> dict[str, Any]:
+    return {"containers": [{"name": "main", "image": "example.org/a:1"}], "volumes": list(volumes)}
+
+
+async def test_a_pod_goes_where_its_volume_is_and_nowhere_before_there_is_one(cluster):
+    uses = {"name": "d", "persistentVolumeClaim": {"claimName": "data"}}
+    await cluster.create(PERSISTENT_VOLUME_CLAIMS, "data", spec=claim(storageClassName="manual"))
+    await cluster.create(PODS, "user", spec=user(uses))
+    await cluster.settled()
+    assert "nodeName" not in (await cluster.get(PODS, "user"))["spec"]
+    expression = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["node-2"]}
+    here = {"required": {"nodeSelectorTerms": [{"matchExpressions": [expression]}]}}
+    await cluster.create(PERSISTENT_VOLUMES, "one", spec=volume("2Gi", nodeAffinity=here))
+
+    async def placed():
+        return (await cluster.get(PODS, "user"))["spec"].get("nodeName")
+
+    assert await cluster.until(placed) == "node-2"
+
+
+async def test_a_volume_of_a_pod_alone_is_made_for_it_and_goes_with_it(standard):
+    template = {"metadata": {"labels": {"of": "user"}}, "spec": claim()}
+    await standard.create(
+        PODS, "user", spec=user({"name": "scratch", "ephemeral": {"volumeClaimTemplate": template}})
+    )
+    found = await bound_when_there(standard, "user-scratch")
+    assert found["metadata"]["labels"] == {"of": "user"}
+    await standard.delete(PODS, "user")
+
+    async def gone():
+        return not await standard.list(PERSISTENT_VOLUME_CLAIMS)
+
+    await standard.until(gone)
+
+
+async def bound_when_there(cluster, name: str) -> dict[str, Any]:
+    async def there():
+        return [c for c in await cluster.list(PERSISTENT_VOLUME_CLAIMS) if c["metadata"]["name"] == name]
+
+    await cluster.until(there)
+    return await bound(cluster, name)

@@ -28,14 +28,16 @@ class ClaimLoop:
         self._client = informers.client
         self._events = events
         self.queue: WorkQueue[ObjectKey] = WorkQueue("claims", self.sync)
+        self.pods: WorkQueue[ObjectKey] = WorkQueue("ephemeral-claims", self.sync_pod)
         self._claims = informers.of(PERSISTENT_VOLUME_CLAIMS, Claim)
         self._volumes = informers.of(PERSISTENT_VOLUMES, Volume)
         self._classes = informers.of(STORAGE_CLASSES, StorageClass)
-        self._users = informers.of(PODS, Pod).index(claims_of)
+        self._pods = informers.of(PODS, Pod)
+        self._users = self._pods.index(claims_of)
         self._claims.on_change(self._claim_changed)
         self._volumes.on_change(self._volume_changed)
         self._classes.on_change(self._class_changed)
-        informers.of(PODS, Pod).on_change(self._pod_changed)
+        self._pods.on_change(self._pod_changed)
 
     async def sync(self, key: ObjectKey) -> None:
         """Bring one claim a step further."""
@@ -151,6 +153,26 @@ class ClaimLoop:
         with contextlib.suppress(NotFound):
             await self._client.patch(PERSISTENT_VOLUME_CLAIMS, claim.key, body)
 
+    async def sync_pod(self, key: ObjectKey) -> None:
+        """Make the claims of a pod's ephemeral volumes; they go with the pod (core/v1 EphemeralVolumeSource)."""
+        pod = self._pods.get(key)
+        if pod is None or not pod.is_active:
+            return
+        for volume in pod.spec.volumes:
+            if volume.ephemeral is None:
+                continue
+            name = f"{key.name}-{volume.name}"
+            there = self._claims.get(ObjectKey(key.namespace, name))
+            if there is None:
+                body = plan.ephemeral_claim(pod, name, volume.ephemeral)
+                with contextlib.suppress(AlreadyExists):
+                    await self._client.create(PERSISTENT_VOLUME_CLAIMS, body)
+            elif there.controller_uid != pod.uid:
+                text = f'PVC "{there.key}" was not created for pod "{key}" (pod is not owner)'
+                self._events.emit(
+                    PODS, key, pod.uid, reason="EphemeralVolumeConflict", message=text, warning=True
+                )
+
     def _all_classes(self) -> Iterable[StorageClass]:
         return self._classes.items.values()
 
@@ -187,6 +209,8 @@ class ClaimLoop:
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         pod = new or old
+        if new is not None and old is None and any(v.ephemeral is not None for v in new.spec.volumes):
+            self.pods.mark(new.key)
         if pod is not None and (old is None or new is None or old.is_finished != new.is_finished):
             for key in claims_of(pod):
                 self.queue.mark(key)

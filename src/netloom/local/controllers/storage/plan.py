@@ -12,7 +12,8 @@ from typing import Any
 
 from netloom.api.quantity import parse
 from netloom.api.selectors import from_selector
-from netloom.kube.resources import PERSISTENT_VOLUMES
+from netloom.kube.resources import PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES
+from netloom.local.controllers.objects import Pod, owner_reference
 from netloom.local.controllers.storage.objects import Claim, StorageClass, Volume
 
 PROVISIONER = "netloom.io/host-path"
@@ -89,6 +90,24 @@ def provisioned(claim: Claim, class_: StorageClass) -> dict[str, Any]:
             "storageClassName": class_.metadata.name,
             "volumeMode": claim.spec.volume_mode,
         },
+    }
+
+
+def ephemeral_claim(pod: Pod, name: str, source: dict[str, Any]) -> dict[str, Any]:
+    """The claim of a pod's ephemeral volume."""
+    template = source.get("volumeClaimTemplate") or {}
+    metadata = template.get("metadata") or {}
+    return {
+        "apiVersion": PERSISTENT_VOLUME_CLAIMS.api_version,
+        "kind": PERSISTENT_VOLUME_CLAIMS.kind,
+        "metadata": {
+            "namespace": pod.metadata.namespace,
+            "name": name,
+            "labels": metadata.get("labels") or {},
+            "annotations": metadata.get("annotations") or {},
+            "ownerReferences": [owner_reference("v1", "Pod", pod)],
+        },
+        "spec": template.get("spec") or {},
     }
 
 
