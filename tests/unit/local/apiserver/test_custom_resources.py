@@ -462,3 +462,31 @@ async def test_what_may_not_change_is_refused(tabs):
     names = {"plural": "crontabs", "kind": "Other"}
     refused = await tabs.patch(path, {"spec": {"names": names}})
     assert "field is immutable" in refused.refused(422, "Invalid")["message"]
+
+
+async def test_a_definition_of_a_kind_that_is_there_already_adds_versions_and_takes_nothing(api):
+    body = definition("gatewayclasses", "GatewayClass", group="gateway.networking.k8s.io", scope="Cluster")
+    body["metadata"]["annotations"] = {"api-approved.kubernetes.io": "unapproved, a test"}
+    spec = {"type": "object", "properties": {"controllerName": {"type": "string"}}}
+    schema = {"type": "object", "properties": {"spec": spec}}
+    versions = [
+        {"name": name, "served": True, "schema": {"openAPIV3Schema": schema}} for name in ("v1", "v1beta1")
+    ]
+    body["spec"]["versions"] = [{**version, "storage": version["name"] == "v1"} for version in versions]
+    await define(api, body)
+    seen = (await api("GET", "/apis/gateway.networking.k8s.io/v1beta1/gatewayclasses/netloom")).ok()
+    assert seen["apiVersion"] == "gateway.networking.k8s.io/v1beta1"
+    made = {
+        "apiVersion": "gateway.networking.k8s.io/v1beta1",
+        "kind": "GatewayClass",
+        "metadata": {"name": "other"},
+        "spec": {"controllerName": "example.com/x"},
+    }
+    await api.create("/apis/gateway.networking.k8s.io/v1beta1/gatewayclasses", made)
+    kept = (await api("GET", "/apis/gateway.networking.k8s.io/v1/gatewayclasses/other")).ok()
+    assert kept["apiVersion"] == "gateway.networking.k8s.io/v1"
+    path = f"{DEFINITIONS}/gatewayclasses.gateway.networking.k8s.io"
+    await api("DELETE", path)
+    await until(api, path, is_gone)
+    await until(api, "/apis/gateway.networking.k8s.io/v1beta1/gatewayclasses", is_gone)
+    (await api("GET", "/apis/gateway.networking.k8s.io/v1/gatewayclasses/other")).ok()

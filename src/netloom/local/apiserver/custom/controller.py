@@ -16,7 +16,7 @@ import msgspec
 from netloom.errors import StorageError
 from netloom.local.apiserver import apply, kinds
 from netloom.local.apiserver.custom import names, versions
-from netloom.local.apiserver.custom.served import CustomKind, is_served, kinds_of
+from netloom.local.apiserver.custom.served import CustomKind, is_served, kinds_of, more_versions
 from netloom.local.apiserver.deletion import Deletions
 from netloom.local.apiserver.gc import Collector
 from netloom.local.apiserver.history import Event, Record
@@ -45,6 +45,8 @@ class Definitions:
         self._collector = collector
         self._served: dict[str, tuple[bytes, CustomKind]] = {}
         """What is served by the name of its definition: the spec that it is served by, the version that is kept."""
+        self._more: dict[str, tuple[CustomKind, ...]] = {}
+        """Further versions of kinds that are there from the start, by the name of their definition."""
         self._going: set[str] = set()
         """Definitions that wait for their objects to go."""
         self._due: dict[str, None] = {}
@@ -139,8 +141,10 @@ class Definitions:
 
     def _serve(self, name: str, document: dict[str, Any]) -> None:
         """Serve what the definition says now, where that is not what is served already."""
-        if name in kinds.BY_QUALIFIED:
-            return  # every server of ours has this kind, and serves it itself
+        if kind := kinds.BY_QUALIFIED.get(name):
+            # every server of ours has this kind and serves it itself, in one version
+            self._serve_more(name, more_versions(document, kind))
+            return
         accepted = {**document["spec"]["names"], **(document["status"].get("acceptedNames") or {})}
         document = {**document, "spec": {**document["spec"], "names": accepted}}
         terminating = "deletionTimestamp" in document["metadata"]
@@ -160,6 +164,13 @@ class Definitions:
         self._collector.learn(records)
         self._hub.end(made[0])
 
+    def _serve_more(self, name: str, more: tuple[CustomKind, ...]) -> None:
+        said = [(kind.gvk, kind.version_data.schema) for kind in more]
+        served = [(kind.gvk, kind.version_data.schema) for kind in self._more.get(name, ())]
+        if said != served:
+            self._more[name] = more
+            self._registry.define(name, more)
+
     def _empty(self, name: str, document: dict[str, Any]) -> None:
         """Delete the objects of a definition that goes; when none is left, nothing holds it any more."""
         left = 0
@@ -177,6 +188,8 @@ class Definitions:
     def _withdraw(self, name: str) -> None:
         """The definition is gone, and its kind with it; names that it had are free for others."""
         self._going.discard(name)
+        if self._more.pop(name, None):
+            self._registry.define(name, ())
         served = self._served.pop(name, None)
         if served is not None:
             self._registry.define(name, ())

@@ -66,12 +66,12 @@ class CustomKind(Kind, frozen=True, kw_only=True):
     Attributes:
         version_data: what the definition says of it.
         terminating: the definition is being deleted, so nothing new is made.
-        stored: the version that documents are kept in; None where it is this one.
+        stored: the version that documents are kept in; None where it is this one. For a kind that every server of ours has, that one.
     """
 
     version_data: Version
     terminating: bool = False
-    stored: CustomKind | None = None
+    stored: Kind | None = None
 
 
 def kinds_of(definition: Mapping[str, Any]) -> tuple[CustomKind, ...]:
@@ -87,6 +87,16 @@ def kinds_of(definition: Mapping[str, Any]) -> tuple[CustomKind, ...]:
             for version in spec["versions"]
             if version is not stored
         ),
+    )
+
+
+def more_versions(definition: Mapping[str, Any], kind: Kind) -> tuple[CustomKind, ...]:
+    """Served versions of a definition of a kind that is there from the start in one version only: they show the same objects."""
+    spec = definition["spec"]
+    return tuple(
+        _kind(spec, version, terminating=False, stored=kind)
+        for version in spec["versions"]
+        if version["served"] and version["name"] != kind.version
     )
 
 
@@ -106,7 +116,7 @@ def is_served(definition: Mapping[str, Any], kind: CustomKind) -> bool:
 
 
 def _kind(
-    spec: Mapping[str, Any], version: Mapping[str, Any], *, terminating: bool, stored: CustomKind | None
+    spec: Mapping[str, Any], version: Mapping[str, Any], *, terminating: bool, stored: Kind | None
 ) -> CustomKind:
     names = spec["names"]
     parts = version.get("subresources") or {}

@@ -14,6 +14,7 @@ import msgspec
 from netloom.local.apiserver import status
 from netloom.local.apiserver.custom.filling import filled, pruned
 from netloom.local.apiserver.custom.served import CustomKind
+from netloom.local.apiserver.defaults import set_defaults
 from netloom.local.apiserver.faces import as_face, as_kept
 from netloom.local.apiserver.history import Record, record_of
 from netloom.local.apiserver.kind import Face, Kind
@@ -35,7 +36,9 @@ def to_store(kind: Kind, document: dict[str, Any]) -> tuple[Kind, dict[str, Any]
     if not isinstance(kind, CustomKind) or kind.stored is None:
         return kind, document
     _demand_none(kind, kind.stored)
-    return kind.stored, kept_as(kind.stored, document)
+    if isinstance(kind.stored, CustomKind):
+        return kind.stored, kept_as(kind.stored, document)
+    return kind.stored, set_defaults(kind.stored.gvk, {**document, "apiVersion": kind.stored.api_version})
 
 
 def seen_as(kind: Kind, record: Record) -> Record:
@@ -69,7 +72,7 @@ def read(kind: Kind, document: dict[str, Any]) -> dict[str, Any]:
     return filled(schema, pruned(schema, document))
 
 
-def _demand_none(kind: CustomKind, wanted: CustomKind) -> None:
+def _demand_none(kind: CustomKind, wanted: Kind) -> None:
     if kind.version_data.converts_by_webhook:
         stored = kind.stored or kind
         raise status.internal(
