@@ -45,6 +45,8 @@ class Cluster:
         self._node = config.node
         self._clock = clock
         self._on_change = on_change
+        self._addresses: dict[str, tuple[Addr, ...]] = {}
+        """Of each Node; read once for each change, not for each situation."""
         self._unready: dict[str, float] = {}
         """Nodes that say that they are not ready, and since when; no longer heard of by the API: since ever."""
         self._announcing = Announcing(
@@ -79,15 +81,13 @@ class Cluster:
 
     def speakers(self) -> dict[str, Addr]:
         """The other nodes' addresses, of the family of this one's first where they have one."""
-        own = self._nodes.items.get(ObjectKey("", self._node))
-        first = () if own is None else read_node(own).addresses
+        first = self._addresses.get(self._node, ())
         found = {}
-        for key, node in self._nodes.items.items():
-            addresses = read_node(node).addresses
-            if key.name == self._node or not addresses:
+        for name, addresses in self._addresses.items():
+            if name == self._node or not addresses:
                 continue
             same = [a for a in addresses if first and family_of(a) is family_of(first[0])]
-            found[key.name] = (same or addresses)[0]
+            found[name] = (same or addresses)[0]
         return found
 
     def unready(self, now: float) -> frozenset[str]:
@@ -98,6 +98,10 @@ class Cluster:
         return frozenset(name for name, since in self._unready.items() if now - since >= _UNREADY_S)
 
     def _node_changed(self, name: str, node: Node | None) -> None:
+        if node is None:
+            self._addresses.pop(name, None)
+        else:
+            self._addresses[name] = read_node(node).addresses
         if node is None or not is_unready(node):
             self._unready.pop(name, None)
         elif any(c.type == "Ready" and c.status == "Unknown" for c in node.status.conditions):

@@ -22,8 +22,10 @@ from netloom.local.apiserver.history import Record
 from netloom.local.apiserver.status import ApiError
 
 STREAMS = frozenset({"exec", "attach", "portforward", "log"})
-_HEAD_LIMIT = 64 << 10
-_ANSWER_S = 30.0
+HEAD_LIMIT = 64 << 10
+"""Bytes of a head of HTTP, and of what is read of a refusal."""
+ANSWER_S = 30.0
+"""Seconds in which what is behind a node must have begun to answer."""
 _PIECE = 64 << 10
 _DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 _KUBELET_WORDS = {"exec": "exec", "attach": "attach", "portforward": "portForward", "log": "containerLogs"}
@@ -78,31 +80,56 @@ class Proxy:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError
-        try:
-            reader, writer = await asyncio.open_unix_connection(socket_path, limit=_HEAD_LIMIT)
-        except OSError as error:
-            raise _unreachable(node, str(error)) from error
-        self._open.add(writer)
+        reader, writer = await self._connect(socket_path, node)
         try:
             writer.write(_head(request, path))
             try:
-                async with asyncio.timeout(_ANSWER_S):
+                async with asyncio.timeout(ANSWER_S):
                     answer = await reader.readuntil(b"\r\n\r\n")
             except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError) as error:
                 raise _unreachable(node, f"no answer: {str(error) or type(error).__name__}") from error
             code = _STATUS_LINE.match(answer)
             if code is None or code[1] != b"101":
                 raise await _refusal(reader, answer, int(code[1]) if code else 500)
-            client = _take_over(transport)
+            client = take_over(transport)
             try:
                 client.writer.write(answer)
-                await _splice(client.reader, client.writer, reader, writer)
+                await splice(client.reader, client.writer, reader, writer)
             finally:
                 client.release()
-            return _Handed()
+            return Handed()
         finally:
-            self._open.discard(writer)
-            writer.close()
+            self.done(writer)
+
+    def is_there(self, node: str) -> bool:
+        """Whether a node of this name runs here."""
+        return self._runner_socket(node) is not None
+
+    async def open(self, node: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection to a node's runner, to be ended by `done`.
+
+        Raises:
+            ApiError: 500, it does not answer.
+        """
+        socket_path = self._runner_socket(node)
+        if socket_path is None:
+            raise _unreachable(node, "no such node runs here")
+        return await self._connect(socket_path, node)
+
+    def done(self, writer: asyncio.StreamWriter) -> None:
+        """End a connection to a runner."""
+        self._open.discard(writer)
+        writer.close()
+
+    async def _connect(
+        self, socket_path: Path, node: str
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        try:
+            reader, writer = await asyncio.open_unix_connection(socket_path, limit=HEAD_LIMIT)
+        except OSError as error:
+            raise _unreachable(node, str(error)) from error
+        self._open.add(writer)
+        return reader, writer
 
 
 class _Taken(asyncio.StreamReaderProtocol):
@@ -146,11 +173,12 @@ class _Client:
         self._protocol.release()
 
 
-def _take_over(transport: asyncio.Transport) -> _Client:
+def take_over(transport: asyncio.Transport) -> _Client:
+    """Both directions of a client's connection, which is no longer the HTTP server's."""
     return _Client(transport, transport.get_protocol())
 
 
-class _Handed(web.StreamResponse):
+class Handed(web.StreamResponse):
     """What the HTTP server is told of a connection that is no longer HTTP: there is nothing to send."""
 
     def __init__(self) -> None:
@@ -164,7 +192,7 @@ class _Handed(web.StreamResponse):
         """Nothing follows."""
 
 
-async def _splice(
+async def splice(
     client_reader: asyncio.StreamReader,
     client_writer: asyncio.StreamWriter,
     runner_reader: asyncio.StreamReader,
@@ -190,7 +218,7 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def _pass(request: web.Request, socket_path: Path, node: str, path: str) -> web.StreamResponse:
     """An answer without upgrade: logs, for as long as they come."""
-    timeout = aiohttp.ClientTimeout(total=None, sock_connect=_ANSWER_S)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=ANSWER_S)
     async with aiohttp.ClientSession(
         connector=aiohttp.UnixConnector(str(socket_path)), timeout=timeout
     ) as session:
@@ -200,7 +228,7 @@ async def _pass(request: web.Request, socket_path: Path, node: str, path: str) -
             raise _unreachable(node, str(error)) from error
         async with answer:
             if answer.status >= 400:
-                raise _translated(answer.status, await answer.content.read(_HEAD_LIMIT))
+                raise _translated(answer.status, await answer.content.read(HEAD_LIMIT))
             content_type = answer.headers.get("Content-Type", "text/plain")
             response = web.StreamResponse(status=answer.status, headers={"Content-Type": content_type})
             await response.prepare(request)
@@ -236,9 +264,9 @@ async def _refusal(reader: asyncio.StreamReader, head: bytes, code: int) -> ApiE
     length = _CONTENT_LENGTH.search(head)
     body = b""
     try:
-        async with asyncio.timeout(_ANSWER_S):
-            wanted = min(int(length[1]), _HEAD_LIMIT) if length else 0
-            body = await reader.readexactly(wanted) if length else await reader.read(_HEAD_LIMIT)
+        async with asyncio.timeout(ANSWER_S):
+            wanted = min(int(length[1]), HEAD_LIMIT) if length else 0
+            body = await reader.readexactly(wanted) if length else await reader.read(HEAD_LIMIT)
     except (OSError, EOFError, TimeoutError):
         pass  # the code alone says enough
     return _translated(code, body)

@@ -25,6 +25,7 @@ from netloom.local.apiserver import (
     bodies,
     bootstrap,
     discovery,
+    forward,
     negotiate,
     openapi,
     openapi_protobuf,
@@ -36,6 +37,7 @@ from netloom.local.apiserver.bootstrap import Advertised
 from netloom.local.apiserver.custom.controller import Definitions
 from netloom.local.apiserver.deletion import Deletions
 from netloom.local.apiserver.discovery import Served
+from netloom.local.apiserver.forward import Forwarding
 from netloom.local.apiserver.gc import Collector
 from netloom.local.apiserver.kinds import PODS
 from netloom.local.apiserver.objects import Objects
@@ -98,6 +100,7 @@ class ApiServer:
         self._collector = Collector(objects=self._objects, deletions=deletions)
         self._hub = Hub(store)
         self._proxy = Proxy(runner_socket)
+        self._forwarding = Forwarding(self._objects, self._proxy)
         watches = Watches(store=store, hub=self._hub, clock=clock, bookmark_s=bookmark_s)
         self._rest = Rest(
             objects=self._objects, deletions=deletions, watches=watches, proxy=self._proxy, clock=clock
@@ -159,9 +162,11 @@ class ApiServer:
         path = request.rel_url.raw_path
         identity = auth.identify(request.transport)
         auth.admit(identity, path)
+        parts = [unquote(part) for part in path.strip("/").split("/")]
+        if (proxied := forward.read_path(path, parts)) is not None:
+            return await self._forwarding.serve(request, proxied)
         if (request.content_length or 0) > bodies.LIMIT:
             raise status.too_big(bodies.LIMIT)
-        parts = [unquote(part) for part in path.strip("/").split("/")]
         match parts:
             case ["api", version, *rest] if rest:
                 api_version = version

@@ -134,8 +134,10 @@ def _merge(offers: Iterable[Offer], view: AnnounceView, *, everywhere: bool) -> 
         if key not in view.gone and EXCLUDED_LABEL not in node.metadata.labels
     }
     everyone = tuple(sorted(able))
-    networks = _Networks(able, everywhere=everywhere)
-    own = {address: name.name for name, node in view.nodes.items() for address in read_node(node).addresses}
+    networks = _Networks(able if by_address else {}, everywhere=everywhere)
+    # what a hundred Nodes say of themselves is read where there is anything to announce
+    nodes = view.nodes.items() if by_address else ()
+    own = {address: name.name for name, node in nodes for address in read_node(node).addresses}
     pools, _ = read_pools(view.load_balancer_pools.values(), {})
     means = {name: view.load_balancer_pools[ObjectKey("", name)].spec.announce for name in pools}
     duties: dict[Addr, Duty] = {}

@@ -16,7 +16,7 @@ from netloom.errors import NetloomError, NotFound
 from netloom.local.runner import http1
 from netloom.local.runner.http1 import BadRequest, Request, response_head
 from netloom.local.runner.standins.feed import ReadLog
-from netloom.local.runner.streams import channels, logs, portforward, spdy_remote
+from netloom.local.runner.streams import channels, dial, logs, portforward, spdy_remote
 from netloom.local.runner.streams import websocket as ws
 from netloom.local.runner.streams.channels import ChannelRemote
 from netloom.local.runner.streams.exec import serve_exec
@@ -90,6 +90,8 @@ class StreamServer:
             case ("containerLogs", namespace, pod, container_name):
                 target = self._targets.find(namespace, pod, container_name)
                 await self._logs(request, target, reader, writer)
+            case ("dial", address, port):
+                await dial.serve_dial(address, port, reader, writer)
             case ("healthz",):
                 await _send(writer, 200, b"ok\n")
             case _:
