@@ -121,6 +121,9 @@ class Crew:
 
     async def end(self, grace: Grace) -> None:
         """End them all within the grace period; :meth:`run` must go on meanwhile."""
+        for life in self.lives.values():
+            if life.running is not None and not life.is_over:
+                self._note(life.container, "Killing", f"Stopping container {life.container.name}")
         await end_containers(tuple(self.lives.values()), grace)
 
     def nudge(self) -> None:
@@ -230,7 +233,7 @@ class Crew:
             ),
             announce=self._announce,
             on_change=self._on_change,
-            on_failure=lambda kind, detail: warn("Unhealthy", f"{kind} probe of {name} failed: {detail}"),
+            on_failure=lambda kind, detail: warn("Unhealthy", f"{kind.capitalize()} probe failed: {detail}"),
             say=warn,
             former=former,
             launched=launched,
@@ -260,3 +263,6 @@ class Crew:
         note("Created", f"Created container: {container.name}")
         note("Started", f"Started container {container.name}")
         return Launched(running, found.image)
+
+    def _note(self, container: Container, reason: str, message: str) -> None:
+        self._tools.events.note(self._pod(), reason, message, container=container.name)

@@ -133,10 +133,11 @@ class Housing:
         except NetloomError as error:
             if isinstance(error, MountFailed):
                 reason = "FailedMount"
+            level = logging.DEBUG if self.problem == str(error) else logging.WARNING
+            log.log(level, "sandbox of pod %s: %s", self._pod().key, error)
             self.problem = str(error)
             self._on_change()
             self._tools.events.warn(self._pod(), reason, str(error))
-            log.warning("sandbox of pod %s: %s", self._pod().key, error)
             return False
         finally:
             slow.cancel()

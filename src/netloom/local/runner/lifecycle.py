@@ -239,6 +239,7 @@ class PodLife:
         whole = self.housing.adopt()
         self._found = await self._tools.runtime.adopt(self.pod.uid)
         if whole:
+            self.housing.contents.volumes.take_up()
             facts = {old.name: adopted(old) for old in self.pod.status.of_containers}
             self._former_facts = {name: fact for name, fact in facts.items() if fact is not None}
             return True

@@ -94,6 +94,13 @@ class PodVolumes:
             if volume.name not in self._made and not (source is not None and payload.needed_tokens(source)):
                 await self._make(volume)
 
+    def take_up(self) -> None:
+        """Go on with what a runner before us wrote: it may be out of date by now."""
+        for volume in self._wanted():
+            if volume.projection is not None and (directory := self._directory(volume)).is_dir():
+                self._made[volume.name] = _Made(directory, read_only=True)
+        self.mark()
+
     async def mounts_of(self, container: Container, env: Mapping[str, str]) -> tuple[Mount, ...]:
         """Where its volumes lie, and where it wants them.
 
@@ -202,12 +209,16 @@ class PodVolumes:
             host_ips=host_ips,
             allocatable=self._tools.allocatable,
         )
-        directory = self._tools.places.volume(pod.uid, volume.name, in_memory=volume.config_map is None)
+        directory = self._directory(volume)
         self._tools.places.make(directory)
         atomic.write(
             directory, payload.files_of(pod, source, values), group=pod.spec.security_context.fs_group
         )
         return directory
+
+    def _directory(self, volume: Volume) -> Path:
+        """Where the files of a volume are that is made of values: in memory, unless all of it is a ConfigMap's."""
+        return self._tools.places.volume(self._pod().uid, volume.name, in_memory=volume.config_map is None)
 
     def _empty(self, name: str, source: EmptyDir) -> Path:
         pod, in_memory = self._pod(), source.medium == "Memory"
