@@ -123,7 +123,8 @@ class Crew:
         """End them all within the grace period; :meth:`run` must go on meanwhile."""
         for life in self.lives.values():
             if life.running is not None and not life.is_over:
-                self._note(life.container, "Killing", f"Stopping container {life.container.name}")
+                name = life.container.name
+                self._tools.events.note(self._pod(), "Killing", f"Stopping container {name}", container=name)
         await end_containers(tuple(self.lives.values()), grace)
 
     def nudge(self) -> None:
@@ -263,6 +264,3 @@ class Crew:
         note("Created", f"Created container: {container.name}")
         note("Started", f"Started container {container.name}")
         return Launched(running, found.image)
-
-    def _note(self, container: Container, reason: str, message: str) -> None:
-        self._tools.events.note(self._pod(), reason, message, container=container.name)
