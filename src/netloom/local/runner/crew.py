@@ -11,6 +11,8 @@ import asyncio
 import functools
 from collections.abc import Callable, Mapping
 
+import msgspec
+
 from netloom.errors import NotFound
 from netloom.linux import process
 from netloom.linux.process import Command, Completed
@@ -239,6 +241,8 @@ class Crew:
             former=former,
             launched=launched,
         )
+        if former is None and self._pod().spec.init_containers:
+            life.facts = msgspec.structs.replace(life.facts, waiting="PodInitializing")
         return life
 
     async def _launch(self, container: Container, generation: int) -> Launched | None:
