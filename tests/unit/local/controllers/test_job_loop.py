@@ -178,3 +178,22 @@ async def test_a_job_that_takes_too_long_fails_and_goes_when_its_time_to_live_is
         return False
 
     await cluster.until(gone)
+
+
+async def test_counts_go_on_where_a_controller_died(bare):
+    async with bare.running():
+        await bare.create(JOBS, "pi", spec=job(completions=3, parallelism=3))
+        pods = await until_running(bare, 3)
+    for pod in pods[:2]:
+        await end(bare, pod)
+    async with bare.running():
+
+        async def two():
+            return (await bare.get(JOBS, "pi"))["status"].get("succeeded") == 2
+
+        await bare.until(two)
+    await end(bare, pods[2])
+    await bare.client.delete(PODS, bare.key(PODS, pods[2]["metadata"]["name"]))  # what is not counted stays
+    async with bare.running():
+        done = await ended(bare, "Complete")
+    assert done["status"]["succeeded"] == 3

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-_MOST = 100_000
+MOST = 100_000
 """More completions than any Indexed Job may have; text that names more is cut."""
 
 
-def read(text: str | None, limit: int = _MOST) -> frozenset[int]:
+def read(text: str | None, limit: int = MOST) -> frozenset[int]:
     """The indexes below ``limit`` that the text names; what cannot be read names none."""
     found: set[int] = set()
     for part in (text or "").split(","):

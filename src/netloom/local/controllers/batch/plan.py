@@ -297,6 +297,9 @@ def status_body(status: JobStatus) -> dict[str, Any]:
         for c in body["conditions"]
     ]
     body["completedIndexes"] = body["completedIndexes"] or None
+    body["uncountedTerminatedPods"] = {
+        k: v or None for k, v in (body["uncountedTerminatedPods"] or {}).items()
+    }
     return {"status": body}
 
 

@@ -55,7 +55,8 @@ def tally(job: Job, pods: Sequence[Pod], *, is_ending: bool) -> Tally:
     known = job.status.uncounted_terminated_pods or Uncounted()
     succeeded = [u for u in known.succeeded if u in tracked]
     failed = [u for u in known.failed if u in tracked]
-    completed = set(indexes.read(job.status.completed_indexes))
+    # indexes that a smaller spec.completions has taken away do not count any more
+    completed = set(indexes.read(job.status.completed_indexes, job.spec.completions or indexes.MOST))
     lost = set(indexes.read(job.status.failed_indexes))
     fatal, over = "", {*succeeded, *failed}
     for pod in sorted(tracked.values(), key=endings.ended_at):
