@@ -74,7 +74,7 @@ def _uuid(version: int | None) -> Callable[[str], bool]:
 _FORMATS: Mapping[str, Callable[[str], bool]] = {
     "bsonobjectid": lambda text: re.fullmatch("[0-9a-fA-F]{24}", text) is not None,
     "byte": _is(lambda text: base64.b64decode(text, validate=True)),
-    "cidr": _is(lambda text: "/" in text and ipaddress.ip_interface(text)),
+    "cidr": lambda text: "/" in text and _is(ipaddress.ip_interface)(text),
     "creditcard": _matches(_CARD),
     "date": _is(dt.date.fromisoformat),
     "datetime": _matches(_DATE_TIME),

@@ -17,6 +17,7 @@ _CLASSES = {
 _LETTERS = {"L": r"[^\W\d_]", "Lu": "[A-Z]", "Ll": "[a-z]", "N": r"\d", "Nd": r"\d"}
 """The few classes of Unicode letters that expressions of definitions use, as far as ASCII goes."""
 _FLAGS = re.compile(r"\(\?([ims]+)\)")
+_GROUP = re.compile(r"\(\?(:|P<\w+>|[imsU]*(-[imsU]+)?[:)])")
 _LONGEST = 10_000
 
 
@@ -56,12 +57,9 @@ def _translated(text: str) -> str:
             found.append(word)
             continue
         if in_class and text.startswith("[:", index):
-            end = text.find(":]", index)
-            name = text[index + 2 : end]
-            if end < 0 or name not in _CLASSES:
-                raise BadPattern(f"no such class of characters: {text[index : index + 12]}")
-            found.append(_CLASSES[name])
-            index = end + 2
+            step, word = _posix(text, index)
+            index += step
+            found.append(word)
             continue
         if letter == "[" and not in_class:
             in_class = True
@@ -76,10 +74,21 @@ def _translated(text: str) -> str:
             scoped.append(0)
         elif not in_class and letter == ")" and len(scoped) > 1:
             found.append(")" * scoped.pop())
+        if not in_class and text.startswith("(?", index) and not _GROUP.match(text, index):
+            raise BadPattern(f"invalid or unsupported Perl syntax: {text[index : index + 4]}")
         in_class = in_class and letter != "]"
         found.append(_plain(letter, in_class=in_class))
         index += 1
     return "".join(found) + ")" * scoped[0]
+
+
+def _posix(text: str, index: int) -> tuple[int, str]:
+    """Length of a POSIX class, and its characters in Python."""
+    end = text.find(":]", index)
+    name = text[index + 2 : end]
+    if end < 0 or name not in _CLASSES:
+        raise BadPattern(f"invalid character class range: {text[index : index + 12]}")
+    return end + 2 - index, _CLASSES[name]
 
 
 def _plain(letter: str, *, in_class: bool) -> str:
@@ -93,7 +102,9 @@ def _escape(text: str, index: int) -> tuple[int, str]:
     following = text[index + 1 : index + 2]
     match following:
         case "":
-            raise BadPattern("ends with a backslash")
+            raise BadPattern("trailing backslash at end of expression")
+        case _ if following in "123456789":
+            raise BadPattern(f"invalid escape sequence: {text[index : index + 2]}")
         case "z":
             return 2, r"\Z"
         case "Q":

@@ -83,7 +83,7 @@ def _of(schema: Schema, path: str, depth: int) -> Errors:
     yield from _of_words(schema, path)
     yield from _of_extensions(schema, path)
     free = schema.get("x-kubernetes-int-or-string") or schema.get("x-kubernetes-preserve-unknown-fields")
-    if not schema.get("type") and not free:
+    if depth and not schema.get("type") and not free:
         yield required(f"{path}.type", "must not be empty for specified object fields and array items")
     yield from _of_junctors(schema, path, depth)
     yield from celrules.problems(schema, path)
