@@ -159,12 +159,13 @@ def _body(service: Service, labels: dict[str, str], content: SliceContent) -> di
             "ownerReferences": [owner_reference(SERVICES.api_version, SERVICES.kind, service)],
         },
         "addressType": content.address_type,
-        "endpoints": [_endpoint_body(e) for e in content.endpoints],
+        "endpoints": [endpoint_body(e) for e in content.endpoints],
         "ports": [{k: v for k, v in msgspec.to_builtins(p).items() if v is not None} for p in content.ports],
     }
 
 
-def _endpoint_body(endpoint: Endpoint) -> dict[str, Any]:
+def endpoint_body(endpoint: Endpoint) -> dict[str, Any]:
+    """An endpoint as it is sent; what is not said is left away."""
     body: dict[str, Any] = msgspec.to_builtins(endpoint)
     if endpoint.hints is not None:
         body["hints"] = {k: v for k, v in body["hints"].items() if v}

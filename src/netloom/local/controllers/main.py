@@ -23,6 +23,7 @@ from netloom.local.controllers.disruption.loop import DisruptionLoop
 from netloom.local.controllers.endpoints import EndpointsLoop
 from netloom.local.controllers.endpointslice import EndpointSliceLoop
 from netloom.local.controllers.informers import Informers
+from netloom.local.controllers.mirroring import MirroringLoop
 from netloom.local.controllers.namespace import NamespaceLoop
 from netloom.local.controllers.node_ipam import NodeIpamLoop
 from netloom.local.controllers.node_lifecycle import NodeLifecycleLoop
@@ -71,6 +72,7 @@ class Loops:
         self.queues: list[tuple[WorkQueue[ObjectKey], int]] = [
             (EndpointSliceLoop(self.informers, selected).queue, 4),
             (EndpointsLoop(self.informers, selected).queue, 2),
+            (MirroringLoop(self.informers, selected).queue, 2),
             (DeploymentLoop(self.informers, self._events("deployment-controller"), clock).queue, 4),
             (
                 ReplicasLoop(
