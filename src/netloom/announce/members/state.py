@@ -20,6 +20,8 @@ from netloom.announce.members.beats import Heartbeat, read_claims, read_heard, s
 from netloom.units import Addr
 
 _NEVER = -math.inf
+_MOMENT_S = 0.02
+"""In a crowd, whom a node hears is written anew after so long."""
 _FORGOTTEN_S = 60.0
 """So long a recorded heartbeat of a former process is refused."""
 
@@ -97,6 +99,8 @@ class Members:
         self._ready_at: float | None = None
         self._last_turn: float | None = None
         self._fenced_at = _NEVER
+        self._heard = b""
+        self._heard_at = _NEVER
         self._slow: list[str] = []
         self._slow_at = _NEVER
 
@@ -209,8 +213,13 @@ class Members:
         return bool(direct) and now - max(p.hears_us for p in direct) > self.rhythm.fence_s
 
     def hears(self, now: float) -> bytes:
-        """Whom this node hears itself, for a heartbeat."""
-        return write_heard((p.id, now - p.direct) for p in self.peers.values())
+        """Whom this node hears itself, for a heartbeat. Heartbeats of one moment share it: it is told a little too old, never too young."""
+        if not self.is_crowd:
+            return write_heard((p.id, now - p.direct) for p in self.peers.values())
+        if not 0.0 <= now - self._heard_at < _MOMENT_S:
+            self._heard_at = now
+            self._heard = write_heard((p.id, now + _MOMENT_S - p.direct) for p in self.peers.values())
+        return self._heard
 
     # --- whom to speak to
 

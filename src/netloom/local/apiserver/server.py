@@ -40,6 +40,7 @@ from netloom.local.apiserver.discovery import Served
 from netloom.local.apiserver.forward import Forwarding
 from netloom.local.apiserver.gc import Collector
 from netloom.local.apiserver.kinds import PODS
+from netloom.local.apiserver.measures import Measures
 from netloom.local.apiserver.objects import Objects
 from netloom.local.apiserver.proxy import Proxy
 from netloom.local.apiserver.registry import Registry
@@ -48,6 +49,7 @@ from netloom.local.apiserver.status import ApiError
 from netloom.local.apiserver.store import Store
 from netloom.local.apiserver.watches import Hub
 from netloom.local.apiserver.watchstream import BOOKMARK_S, Watches
+from netloom.metrics import CONTENT_TYPE, render
 from netloom.units import Cidr
 
 _LOG = logging.getLogger(__name__)
@@ -113,6 +115,7 @@ class ApiServer:
             hub=self._hub,
             collector=self._collector,
         )
+        self._measures = Measures(registry=self._registry, store=store, hub=self._hub, clock=clock)
         self._cidrs = tuple(service_cidrs)
         self._advertised = advertised
 
@@ -151,18 +154,29 @@ class ApiServer:
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
         """The boundary: whatever goes wrong below becomes a Status here."""
+        began, code = self._measures.begin(), 499
         try:
-            return await self._route(request)
+            response = await self._route(request)
+            code = response.status
         except ConnectionError:
             raise  # the client is gone; there is nobody to tell
         except Exception as error:  # noqa: BLE001 - the request boundary: one bad request must not end the server
-            return _refusal(_translated(request, error))
+            refused = _translated(request, error)
+            code = refused.code
+            return _refusal(refused)
+        else:
+            return response
+        finally:
+            self._measures.end(request, code, began)
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
         identity = auth.identify(request.transport)
         auth.admit(identity, path)
         parts = [unquote(part) for part in path.strip("/").split("/")]
+        if parts == ["metrics"] and request.method == "GET":
+            page = render(self._measures.samples()).encode()
+            return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
         if (proxied := forward.read_path(path, parts)) is not None:
             return await self._forwarding.serve(request, proxied)
         if (request.content_length or 0) > bodies.LIMIT:
@@ -297,6 +311,7 @@ def _paths(served: Served) -> list[str]:
         "/apis",
         "/healthz",
         "/livez",
+        "/metrics",
         "/openapi/v2",
         "/openapi/v3",
         "/readyz",
