@@ -163,5 +163,4 @@ def test_questions_of_rights_and_refusals(kubectl):
     assert missing in kubectl.refused("create", "job", "once", "--image=example.org/once")
     assert missing in kubectl.refused("create", "quota", "few", "--hard=pods=1")
     assert "Metrics API not available" in kubectl.refused("top", "nodes")
-    assert "ephemeral containers are disabled" in kubectl.refused("debug", "tool", "--image=example.org/x")
     assert "AlreadyExists" in kubectl.refused("create", "namespace", kubectl.namespace)

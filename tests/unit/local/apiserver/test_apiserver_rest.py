@@ -393,8 +393,8 @@ async def test_reviews_of_oneself_are_answered_whatever_the_format(api: Api) -> 
 
 
 async def test_what_is_not_there_is_told_with_details(api: Api) -> None:
-    # kubectl debug follows the pointer to the details of a 404 without looking
-    told = (await api("GET", "pods/a/ephemeralcontainers")).refused(404, "NotFound")
+    # kubectl follows the pointer to the details of a 404 without looking
+    told = (await api("GET", "pods/a/resize")).refused(404, "NotFound")
     assert told["details"] == {}
 
 
