@@ -3,7 +3,7 @@
     .venv/bin/python tools/generate_schema.py
 
 Comes in: the model classes of the PyPI package ``kubernetes`` (names, types, required fields) and the tables of
-schema_facts.py, schema_words.py, schema_custom.py, schema_networks.py, schema_pools.py, schema_bgp.py,
+schema_facts.py, schema_words.py, schema_words_further.py, schema_custom.py, schema_networks.py, schema_pools.py, schema_bgp.py,
 schema_load_balancers.py, schema_egress.py and schema_definitions.py. Goes out: src/netloom/local/apiserver/schema.json. No text of
 the package is copied.
 """
@@ -23,9 +23,12 @@ import schema_facts as facts
 import schema_load_balancers as load_balancers
 import schema_networks as networks
 import schema_pools as pools
-import schema_words as words
+import schema_words
+import schema_words_further
 from kubernetes import client
 
+TYPE_WORDS = {**schema_words_further.TYPES, **schema_words.TYPES}
+FIELD_WORDS = {**schema_words_further.FIELDS, **schema_words.FIELDS}
 CUSTOM = (custom, pools, networks, bgp, load_balancers, egress, definitions)
 """Kinds that the package does not have, in the order in which they are written."""
 PREFIX = re.compile(r"^([A-Z][a-z]+)?V\d((alpha|beta)\d)?(?=[A-Z])")
@@ -119,7 +122,7 @@ class Generator:
             found["retain_keys"] = True
         if self.note(facts.ATOMIC_MAPS, key):
             found["atomic"] = True
-        if description := words.FIELDS.get(key) or words.FIELDS.get(name if name in words.FIELDS else "", ""):
+        if description := FIELD_WORDS.get(key) or FIELD_WORDS.get(name, ""):
             self.used.add(key)
             found["text"] = description
         return found
@@ -135,9 +138,9 @@ class Generator:
         self.types[key] = entry
         if self.note(facts.ATOMIC_TYPES, name):
             entry["atomic"] = True
-        if name in words.TYPES:
+        if name in TYPE_WORDS:
             self.used.add(name)
-            entry["text"] = words.TYPES[name]
+            entry["text"] = TYPE_WORDS[name]
         attributes = sorted(cls.openapi_types, key=lambda a: cls.attribute_map[a])
         entry["fields"] = {cls.attribute_map[a]: self.field(cls, a, name, package) for a in attributes}
         return key
@@ -158,7 +161,7 @@ def main() -> None:
     tables = (
         *(facts.INT64, facts.QUANTITY, facts.BYTES, facts.INT_OR_STRING, facts.MICROTIME, facts.LIST_MAPS),
         *(facts.LIST_SETS, facts.KEY_DEFAULTS, facts.MERGE_KEYS, facts.RETAIN_KEYS, facts.ATOMIC_MAPS),
-        *(facts.ATOMIC_TYPES, words.TYPES, [key for key in words.FIELDS if "." in key]),
+        *(facts.ATOMIC_TYPES, TYPE_WORDS, [key for key in FIELD_WORDS if "." in key]),
     )
     unknown = sorted({key for table in tables for key in table} - generator.used)
     if unknown:

@@ -72,6 +72,8 @@ def _autoscaler_seen(document: Mapping[str, Any]) -> dict[str, Any]:
     for parts, field, value in ((spec, _WANTED, share), (status, _NOW, is_now)):
         if value is not None:
             parts[field] = value
+    for field in ("currentReplicas", "desiredReplicas"):
+        status.setdefault(field, 0)
     spec.pop("behavior", None)
     status.pop("conditions", None)
     return _with_parts(document, spec, status)

@@ -6,7 +6,7 @@ import copy
 
 import pytest
 from tests.unit.local.apiserver.conftest import Api
-from tests.unit.local.apiserver.test_further_kinds import DOCUMENTS
+from tests.unit.local.apiserver.every_kind import DOCUMENTS
 
 from netloom.local.apiserver import kinds
 
