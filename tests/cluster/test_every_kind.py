@@ -19,7 +19,7 @@ IDLE = {
     "CronJob": ("suspend", True),
 }
 KNOWN = {
-    "statefulset.spec.updateStrategy": "partition",
+    "statefulset.spec.updateStrategy.rollingUpdate": "partition",
     "cronjob.spec.jobTemplate.spec": "backoffLimit",
     "poddisruptionbudget.spec": "minAvailable",
     "clusterrole.rules": "verbs",

@@ -20,6 +20,7 @@ from netloom.local.apiserver.fielderrors import (
     too_many,
 )
 from netloom.local.apiserver.jsonvalue import Json
+from netloom.local.apiserver.validate_affinity import affinity
 from netloom.local.apiserver.validate_containers import PodFacts, container, host_ports
 from netloom.local.apiserver.validate_ephemeral import ephemeral_containers
 from netloom.local.apiserver.validate_names import Errors
@@ -171,6 +172,7 @@ def _search_problem(text: str) -> str:
 
 
 def _placement(path: str, spec: Document) -> Errors:
+    yield from affinity(f"{path}.affinity", mapping(spec.get("affinity")))
     for number, item in enumerate(items(spec.get("tolerations"))):
         toleration, here = mapping(item), f"{path}.tolerations[{number}]"
         yield from names.optional(f"{here}.key", toleration.get("key"), names.qualified_name_problem)

@@ -12,6 +12,9 @@ from netloom.local.apiserver import columns, defaults, kinds, schema
 from netloom.local.apiserver.schedules import schedule_problem
 from netloom.local.apiserver.validate import validate
 
+NEEDED = "requiredDuringSchedulingIgnoredDuringExecution"
+WANTED = "preferredDuringSchedulingIgnoredDuringExecution"
+
 
 def filled(gvk: str, **changes: Any) -> dict[str, Any]:
     """The good document with values at paths such as ``spec__replicas``, and its defaults."""
@@ -74,6 +77,13 @@ def test_what_is_left_out_is_filled_in(gvk, path, value):
         ("apps/v1/StatefulSet", {"spec__selector": {"matchLabels": {"app": "x"}}}, "does not match template"),
         ("apps/v1/StatefulSet", {"spec__template__spec__restartPolicy": "Never"}, 'supported values: "Always"'),
         ("apps/v1/StatefulSet", {"spec__ordinals": {"start": -1}}, "spec.ordinals.start"),
+        ("apps/v1/DaemonSet", {"spec__template__spec__affinity": {"podAntiAffinity": {NEEDED: [{"labelSelector": {}}]}}},
+         f"spec.template.spec.affinity.podAntiAffinity.{NEEDED}[0].topologyKey: Required value"),
+        ("apps/v1/DaemonSet", {"spec__template__spec__affinity": {"nodeAffinity": {NEEDED: {"nodeSelectorTerms": []}}}},
+         "must have at least one node selector term"),
+        ("apps/v1/DaemonSet", {"spec__template__spec__affinity": {"nodeAffinity": {WANTED: [
+            {"weight": 101, "preference": {"matchExpressions": [{"key": "a", "operator": "Gt", "values": []}]}}]}}},
+         "must be in the range 1-100"),
         ("apps/v1/DaemonSet", {"spec__updateStrategy": {"rollingUpdate": {"maxSurge": 1}}}, "may not be set when"),
         ("apps/v1/DaemonSet", {"spec__updateStrategy": {"rollingUpdate": {"maxUnavailable": 0}}}, "cannot be 0"),
         ("v1/ReplicationController", {"spec__selector": {"a": "b"}}, "does not match template"),
