@@ -126,7 +126,7 @@ class Contents:
             pod, addresses=self._addresses(), node_name=config.node_name, domain=config.cluster_domain
         )
         return {
-            "hostname": podfiles.hostname(pod, config.node_name),
+            "hostname": podfiles.kernel_hostname(pod, config.node_name, config.cluster_domain),
             "resolv.conf": podfiles.resolv_conf(pod, self._tools.dns),
             "hosts": hosts,
         }

@@ -147,7 +147,7 @@ class Housing:
         config, pod = self._tools.config, self._pod()
         known = self._tools.addresses.now if pod.spec.host_network else ()
         view = PodView(
-            podfiles.hostname(pod, config.node_name),
+            podfiles.kernel_hostname(pod, config.node_name, config.cluster_domain),
             podfiles.resolv_conf(pod, self._tools.dns),
             self._hosts(known),
             config.hidden_dirs,

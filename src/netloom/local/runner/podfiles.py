@@ -9,12 +9,14 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from netloom.errors import InvalidObject
 from netloom.local.runner.spec import DnsOption, Pod
 
 MAX_NAMESERVERS = 3
 """What glibc reads (resolv.conf(5)); the API refuses more."""
 MAX_HOSTNAME = 63
 """sethostname(2) takes 64; DNS labels end at 63 (RFC 1123)."""
+_KERNEL_HOSTNAME = 64
 
 
 class Dns(msgspec.Struct, frozen=True):
@@ -32,6 +34,26 @@ def hostname(pod: Pod, node_name: str) -> str:
     if pod.spec.host_network:
         return node_name
     return (pod.spec.hostname or pod.metadata.name)[:MAX_HOSTNAME].rstrip("-.")
+
+
+def kernel_hostname(pod: Pod, node_name: str, domain: str) -> str:
+    """What the pod's kernel calls it: its hostname, or with ``setHostnameAsFQDN`` its whole name in DNS.
+
+    Raises:
+        InvalidObject: the whole name is longer than the kernel takes.
+    """
+    name = hostname(pod, node_name)
+    if not pod.spec.set_hostname_as_fqdn or not pod.spec.subdomain or pod.spec.host_network:
+        return name
+    whole = f"{name}.{pod.spec.subdomain}.{pod.metadata.namespace}.svc.{domain}"
+    if len(whole) > _KERNEL_HOSTNAME:
+        raise InvalidObject(
+            f"Pod {pod.key}",
+            "spec.setHostnameAsFQDN",
+            f"{whole} has more than {_KERNEL_HOSTNAME} characters",
+            "choose shorter names",
+        )
+    return whole
 
 
 def resolv_conf(pod: Pod, dns: Dns) -> str:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from netloom.errors import InvalidObject
 from netloom.local.runner import podfiles
 from netloom.local.runner.podfiles import Dns
 
@@ -50,3 +51,11 @@ def test_hostnames(pod):
     assert podfiles.hostname(pod("{hostname: other}"), "node-1") == "other"
     assert podfiles.hostname(pod("{hostNetwork: true}"), "node-1") == "node-1"
     assert podfiles.hostname(pod("{hostname: " + "a" * 62 + "-bc}"), "node-1") == "a" * 62
+
+
+def test_the_kernel_may_know_the_whole_name(pod):
+    asked = "{hostname: db-0, subdomain: db, setHostnameAsFQDN: true}"
+    assert podfiles.kernel_hostname(pod(asked), "n", "cluster.local") == "db-0.db.shop.svc.cluster.local"
+    assert podfiles.kernel_hostname(pod("{hostname: db-0, subdomain: db}"), "n", "cluster.local") == "db-0"
+    with pytest.raises(InvalidObject, match="more than 64 characters"):
+        podfiles.kernel_hostname(pod(asked), "n", "a" * 60)
