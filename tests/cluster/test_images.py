@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import shutil
 import subprocess
 import time
@@ -208,6 +209,27 @@ def test_commands_and_streams(loaded):
     following = loaded.start("logs", "-f", "p")
     attached.say("and one more\n")
     following.until("got and one more")
+
+
+def test_a_command_has_a_terminal(loaded):
+    loaded.apply(pod("p", "sleep 1000"))
+    wait(loaded, "p", ".status.phase", "Running")
+    words = ("exec", "-it", "p", "--", "sh", "-c", "test -t 0 && echo terminal; exit 5")
+    ours, theirs = pty.openpty()
+    try:
+        done = subprocess.Popen(
+            loaded.command.kubectl_words(loaded.cluster, "-n", loaded.namespace, *words),
+            stdin=theirs,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=loaded.command.environment,
+        )
+        said, _ = done.communicate(timeout=60)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert done.returncode == 5, said
+    assert b"terminal" in said
 
 
 def test_a_signal_and_a_grace_period(loaded):

@@ -77,6 +77,8 @@ class Process:
         self._pidfd = pidfd
         self._ended: asyncio.Event | None = None
         self.namespaces = namespaces
+        self.terminal = -1
+        """Our end of a terminal that was made for it; none is: what it has came with its command."""
 
     @property
     def pid(self) -> int:
@@ -195,8 +197,15 @@ async def spawn(
     new: int = 0,
     prepare: Callable[[], None] | None = None,
 ) -> Process:
-    """As :func:`spawn_now`, without blocking the loop."""
-    return await netns.run_in_async(None, lambda: _start(command, ns, new, prepare))
+    """As :func:`spawn_now`, without blocking the loop. Whoever is cancelled meanwhile leaves no process."""
+    started: list[Process] = []
+    try:
+        await netns.run_in_async(None, lambda: started.append(_start(command, ns, new, prepare)))
+    except asyncio.CancelledError:
+        for process in started:
+            process.close()
+        raise
+    return started[0]
 
 
 async def run(

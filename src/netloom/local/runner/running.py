@@ -160,6 +160,9 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 class Executed(Protocol):
     """A command that runs in a container beside its program; ``netloom.linux.process.Process`` is one."""
 
+    terminal: int
+    """Our end of a terminal that was made for it, and is ours to close; -1: it has the one of the command."""
+
     @property
     def stdin(self) -> IO[bytes] | None:
         """Our end of its standard input, if that is a pipe."""
@@ -208,7 +211,7 @@ class Running(Protocol):
         """
 
     async def spawn(self, command: Command) -> Executed:
-        """Start a command inside; of its ``env`` only what comes to the container's own variables, for ``exec``.
+        """Start a command inside. With a ``terminal`` it gets one of the container (:attr:`Executed.terminal`). Of its ``env`` only what comes to the container's own variables, for ``exec``.
 
         Raises:
             NotFound: the container has no such program.

@@ -84,19 +84,19 @@ async def create(
         )
         prepare = functools.partial(layers.prepare, bundle, image, cwd)
         made = await process.spawn(command, new=NEW_MNT, prepare=prepare)
-    except BaseException:
-        os.close(reading)
-        raise
-    finally:
+    except BaseException as error:
         os.close(writing)
+        if isinstance(error, asyncio.CancelledError):
+            await _word(
+                reading
+            )  # conmon may have begun, and goes on: what it makes is removed when it is there
+        else:
+            os.close(reading)
+        raise
+    os.close(writing)
     try:
-        async with asyncio.timeout(START_S):
-            await made.wait()
-            word = await _word(reading)
-    except TimeoutError as error:
-        raise Refused(
-            "CreateContainerError", f"crun did not create the container within {START_S:g} s"
-        ) from error
+        word = await _word(reading)
+        await made.wait()
     finally:
         made.close()
     if word.data <= 0:
@@ -151,9 +151,20 @@ def alone() -> None:
     layers.hide_cgroups()
 
 
-def exec_argv(places: Places, process_fd: int, pid_file: Path, container: str) -> tuple[str, ...]:
+def exec_argv(
+    places: Places, process_fd: int, pid_file: Path, container: str, console: str = ""
+) -> tuple[str, ...]:
     """How crun starts a command beside a container; ``process_fd`` holds the process section of its document."""
-    words = ("exec", "--process", f"/proc/self/fd/{process_fd}", "--pid-file", str(pid_file), container)
+    terminal = ("--console-socket", console) if console else ()
+    words = (
+        "exec",
+        "--process",
+        f"/proc/self/fd/{process_fd}",
+        "--pid-file",
+        str(pid_file),
+        *terminal,
+        container,
+    )
     return (program("crun"), *_options(places), *words)
 
 
@@ -185,15 +196,22 @@ def _argv(spec: ContainerSpec, places: Places, bundle: Bundle) -> tuple[str, ...
 
 
 async def _word(fd: int) -> _Word:
-    """The one line that conmon says."""
+    """The one line that conmon says. It cannot be stopped midway: whoever is cancelled hears it all the same, and then cleans up."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit=_MOST)
     transport, _ = await loop.connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb", buffering=0)
     )
     try:
-        line = await reader.readline()
+        async with asyncio.timeout(START_S):
+            try:
+                line = await reader.readline()
+            except asyncio.CancelledError:
+                await reader.readline()
+                raise
         return msgspec.json.decode(line, type=_Word) if line else _Word(-1, "conmon ended without a word")
+    except TimeoutError:
+        return _Word(-1, f"crun did not create the container within {START_S:g} s")
     except (msgspec.DecodeError, ValueError) as error:
         return _Word(-1, f"conmon: {error}")
     finally:

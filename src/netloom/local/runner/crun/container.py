@@ -21,6 +21,7 @@ from netloom.linux.process import Command, Completed, Process
 from netloom.local.images.archive import RunConfig
 from netloom.local.images.tree import Tree
 from netloom.local.runner.crun import attach, conmon, document, logfile
+from netloom.local.runner.crun.console import Console
 from netloom.local.runner.crun.document import Around
 from netloom.local.runner.crun.places import Bundle, Places, Record
 from netloom.local.runner.running import ContainerSpec, End
@@ -37,9 +38,10 @@ _COLLECT_S = 2.0
 class Beside:
     """A command beside a container's program (``crun exec``); killing crun alone would let it live."""
 
-    def __init__(self, crun: Process, pid_file: Path) -> None:
+    def __init__(self, crun: Process, pid_file: Path, terminal: int = -1) -> None:
         self._crun = crun
         self._pid_file = pid_file
+        self.terminal = terminal
 
     @property
     def stdin(self) -> IO[bytes] | None:
@@ -171,15 +173,35 @@ class CrunContainer:
         told = os.memfd_create("process")
         try:
             _write(told, msgspec.json.encode(wanted))
-            argv = conmon.exec_argv(self._places, told, pid_file, self.spec.id)
-            made = await process.spawn(
-                msgspec.structs.replace(command, argv=argv, env=conmon.ENV, cwd="/", pass_fds=(told,)),
-                new=process.NEW_MNT,
-                prepare=conmon.alone,
-            )
+            if command.terminal:
+                return await self._spawn_with_terminal(told, pid_file)
+            return Beside(await self._crun_exec(command, told, pid_file), pid_file)
         finally:
             os.close(told)
-        return Beside(made, pid_file)
+
+    async def _spawn_with_terminal(self, told: int, pid_file: Path) -> Beside:
+        with Console(self.bundle.path, f"console-{self._beside}") as console:
+            nothing = Command(argv=(), pass_fds=(console.directory,))
+            made = await self._crun_exec(nothing, told, pid_file, console.path)
+            try:
+                return Beside(made, pid_file, await console.terminal(made))
+            except BaseException:
+                Beside(made, pid_file).close()
+                raise
+
+    async def _crun_exec(self, command: Command, told: int, pid_file: Path, console: str = "") -> Process:
+        """Start crun with the streams of ``command``; ``told`` holds what it is to run."""
+        return await process.spawn(
+            msgspec.structs.replace(
+                command,
+                argv=conmon.exec_argv(self._places, told, pid_file, self.spec.id, console),
+                env=conmon.ENV,
+                cwd="/",
+                pass_fds=(told, *command.pass_fds),
+            ),
+            new=process.NEW_MNT,
+            prepare=conmon.alone,
+        )
 
     async def attach(self, remote: Remote, wish: Wish) -> None:
         """Join its standard streams until it ends or the client leaves."""

@@ -57,14 +57,16 @@ async def read(
         follow: go on until it is over.
     """
     parser = _Parser()
-    with DirectoryWatch(path.parent) as watch:
-        is_last = not follow or over.is_set()
+    is_last = not follow or over.is_set()
+    # readers who do not wait take none of the watches, of which a user has few
+    with contextlib.nullcontext() if is_last else DirectoryWatch(path.parent) as watch:
         lines, position, mark = _more(path, parser, 0, None)
         lines = [x for x in lines if since is None or x.wall >= since]
         for piece in _pieces(lines if tail is None else lines[len(lines) - min(tail, len(lines)) :]):
             yield piece
         while not is_last:
-            await _either(watch, over)
+            if watch is not None:
+                await _either(watch, over)
             is_last = over.is_set()
             lines, position, mark = _more(path, parser, position, mark)
             for piece in _pieces(lines):

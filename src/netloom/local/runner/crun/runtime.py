@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from netloom.clock import Clock
-from netloom.errors import InvalidObject, KernelError, NetloomError, NotFound, StorageError
+from netloom.errors import InvalidObject, NetloomError, NotFound
 from netloom.linux import sysctl
 from netloom.linux.namespaces import has_one_user
 from netloom.local.images import references
@@ -101,7 +101,9 @@ class CrunRuntime:
         try:
             made = await self._start(spec, sandbox, image, bundle)
             started = True
-        except (KernelError, NotFound, StorageError) as error:
+        except Refused:
+            raise
+        except NetloomError as error:
             raise Refused("CreateContainerError", str(error)) from error
         except OSError as error:
             raise Refused("CreateContainerError", f"{bundle.path.name}: {error.strerror}") from error

@@ -86,6 +86,9 @@ async def _with_terminal(remote: Remote, spawn: Spawn, wish: Wish, env: Mapping[
         raise
     finally:
         os.close(theirs)
+    if process.terminal >= 0:  # a container has terminals of its own
+        os.close(ours)
+        ours = process.terminal
     screen = ReadEnd(ours)
     entry = WriteEnd(os.dup(ours)) if wish.stdin else None
     async with asyncio.TaskGroup() as group:
