@@ -83,9 +83,11 @@ class Collector:
         for record in [r for r in self._store.scan(kinds.EVENTS) if _written_at(r) < oldest]:
             self._deletions.delete(record, DeleteOptions())
 
-    def learn(self, records: Iterable[Record]) -> None:
-        """Objects that were there before their kind was served."""
-        for record in records:
+    def learn(self, old: Iterable[Record], new: Iterable[Record]) -> None:
+        """Objects that were there before their kind was served as it is served now; ``old``: the same ones, as they were known."""
+        for record in old:
+            self._drop(record)
+        for record in new:
             self._add(record)
 
     def _follow(self, event: Event) -> None:

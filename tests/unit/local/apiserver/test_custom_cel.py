@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from netloom.local.apiserver.custom import celrules
 from netloom.local.apiserver.custom.cel import times
 from netloom.local.apiserver.custom.cel.evaluate import Evaluator
+from netloom.local.apiserver.custom.cel.functions import FUNCTIONS, METHODS
+from netloom.local.apiserver.custom.cel.operators import OPERATORS
 from netloom.local.apiserver.custom.cel.parser import parse
 from netloom.local.apiserver.custom.cel.syntax import CelError
 from netloom.local.apiserver.custom.cel.types import NONE, Optional, UInt
@@ -24,6 +26,14 @@ SELF = {
     "map": {"a": 1, "b": 2},
     "items": [{"name": "a", "port": 1}, {"name": "b"}],
 }
+
+
+WORTH = [
+    None, True, 0, -1, 1 << 62, 1.5, float("inf"), float("nan"), "", "a", "(", "192.0.2.1", "1h", "1.2.3", b"\xff", [], [1, 2], ["a"], [[1]], {}, {"a": 1},
+    UInt(3), NONE, Optional(has=True, value=1), times.duration("1h"), times.timestamp("2026-01-02T15:04:05Z"), FUNCTIONS["ip"]("::1"),
+    FUNCTIONS["cidr"]("192.0.2.0/24"), FUNCTIONS["quantity"]("1"), FUNCTIONS["semver"]("1.2.3"), FUNCTIONS["url"]("http://a/b?c"),
+    FUNCTIONS["format.dns1123Label"](),
+]  # fmt: skip
 
 
 def worth(text, **names):
@@ -154,6 +164,43 @@ def test_a_rule_cannot_take_the_servers_time():
 def test_any_text_is_an_expression_or_an_error_of_its_own(text):
     with contextlib.suppress(CelError):
         Evaluator(1000).value(parse(text), {"self": SELF})
+
+
+PIECES = [
+    "self .name .list .items .map [0] ['a'] {'a': 1} {self: 1} [1, 2] ( ) + - * / % < == in && || ! ? : , .?x [?1] 'a' 1 1.5 1u null",
+    "    has(self.name) .all(x, x) .map(x, x) .exists(i, x, i) size( int( string( duration('1h') timestamp('2026-01-02T15:04:05Z') ip('::1')",
+    "    cidr('192.0.2.0/24') quantity('1') .add( .matches( .split( .format( .substring( .orValue( .sum() .max() .family() optional.of( math.greatest(",
+    "    .containsIP( .getHours() sets.contains( .isGreaterThan( type( b'x' -9223372036854775808",
+]
+WORDS = [word for line in PIECES for word in line.split(" ") if word]
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=12))
+def test_any_words_are_an_expression_or_an_error_of_its_own(words):
+    with contextlib.suppress(CelError):
+        Evaluator(5000).value(parse(" ".join(words)), {"self": SELF})
+
+
+@given(st.sampled_from(sorted(FUNCTIONS)), st.lists(st.sampled_from(WORTH), max_size=3))
+def test_any_function_of_anything_has_a_value_or_an_error_of_its_own(name, values):
+    arguments = ", ".join(f"v{number}" for number in range(len(values)))
+    names = {f"v{number}": value for number, value in enumerate(values)}
+    with contextlib.suppress(CelError):
+        Evaluator(5000).value(parse(f"{name}({arguments})"), names)
+
+
+@given(st.sampled_from(sorted(METHODS)), st.lists(st.sampled_from(WORTH), min_size=1, max_size=4))
+def test_any_method_of_anything_has_a_value_or_an_error_of_its_own(name, values):
+    arguments = ", ".join(f"v{number}" for number in range(1, len(values)))
+    names = {f"v{number}": value for number, value in enumerate(values)}
+    with contextlib.suppress(CelError):
+        Evaluator(5000).value(parse(f"v0.{name}({arguments})"), names)
+
+
+@given(st.sampled_from(sorted(set(OPERATORS) - {"neg", "!"})), st.sampled_from(WORTH), st.sampled_from(WORTH))
+def test_any_operator_of_anything_has_a_value_or_an_error_of_its_own(sign, left, right):
+    with contextlib.suppress(CelError):
+        Evaluator(5000).value(parse(f"a {sign} b"), {"a": left, "b": right})
 
 
 @given(st.integers(min_value=-(1 << 62), max_value=1 << 62), st.integers(min_value=1, max_value=1 << 30))

@@ -473,7 +473,9 @@ async def test_a_definition_of_a_kind_that_is_there_already_adds_versions_and_ta
         {"name": name, "served": True, "schema": {"openAPIV3Schema": schema}} for name in ("v1", "v1beta1")
     ]
     body["spec"]["versions"] = [{**version, "storage": version["name"] == "v1"} for version in versions]
-    await define(api, body)
+    made = await define(api, body)
+    (told,) = [c for c in made["status"]["conditions"] if c["type"].startswith("KubernetesAPIApproval")]
+    assert (told["status"], told["reason"]) == ("False", "UnapprovedAnnotation")
     seen = (await api("GET", "/apis/gateway.networking.k8s.io/v1beta1/gatewayclasses/netloom")).ok()
     assert seen["apiVersion"] == "gateway.networking.k8s.io/v1beta1"
     made = {
@@ -490,3 +492,50 @@ async def test_a_definition_of_a_kind_that_is_there_already_adds_versions_and_ta
     await until(api, path, is_gone)
     await until(api, "/apis/gateway.networking.k8s.io/v1beta1/gatewayclasses", is_gone)
     (await api("GET", "/apis/gateway.networking.k8s.io/v1/gatewayclasses/other")).ok()
+
+
+async def test_a_version_that_objects_may_be_kept_in_stays(tabs):
+    path = f"{DEFINITIONS}/crontabs.stable.example.com"
+    version = {"name": "v2", "served": True, "storage": True, "schema": {"openAPIV3Schema": SCHEMA}}
+    await tabs.create(TABS, tab())
+    refused = await tabs.patch(path, {"spec": {"versions": [version]}})
+    assert "status.storedVersions[0]" in refused.refused(422, "Invalid")["message"]
+    both = [version, {**version, "name": "v1", "storage": False}]
+    (await tabs.patch(path, {"spec": {"versions": both}})).ok()
+    found = await until(tabs, path, lambda reply: len(reply.ok()["status"]["storedVersions"]) == 2)
+    assert found.json["status"]["storedVersions"] == ["v1", "v2"]
+    seen = (await tabs("GET", f"{TABS.replace('/v1/', '/v2/')}/daily")).ok()
+    assert seen["apiVersion"] == "stable.example.com/v2"
+    assert (await tabs("GET", f"{TABS}/daily")).ok()["apiVersion"] == "stable.example.com/v1"
+
+
+async def test_objects_without_a_schema_of_their_own_are_applied_whole(api):
+    free = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    await define(api, definition(schema={"openAPIV3Schema": free}))
+    body = {**tab(), "spec": {"any": {"thing": [1, {"a": None}]}}, "status": {"also": 1}}
+    made = await api.patch(f"{TABS}/daily?fieldManager=me", body, "apply-patch+yaml")
+    assert made.ok()["spec"]["any"]["thing"][0] == 1
+    assert made.json["status"] == {"also": 1}
+    less = {**tab(), "spec": {"other": 1}}
+    after = (await api.patch(f"{TABS}/daily?fieldManager=me", less, "apply-patch+yaml")).ok()
+    assert (after["spec"], "status" in after) == ({"other": 1}, False)
+
+
+async def test_a_conversion_that_only_a_webhook_could_do_is_refused_and_says_so(api):
+    body = definition()
+    body["spec"]["versions"].append({**body["spec"]["versions"][0], "name": "v2", "storage": False})
+    body["spec"]["conversion"] = {
+        "strategy": "Webhook",
+        "webhook": {
+            "conversionReviewVersions": ["v1"],
+            "clientConfig": {"url": "https://example.org/convert"},
+        },
+    }
+    await define(api, body)
+    await api.create(TABS, tab())
+    refused = await api("GET", f"{TABS.replace('/v1/', '/v2/')}/daily")
+    assert (
+        "use stable.example.com/v1, the version that is stored"
+        in refused.refused(500, "InternalError")["message"]
+    )
+    (await api("GET", f"{TABS}/daily")).ok()

@@ -124,7 +124,7 @@ class Definitions:
         )
         conditions = list(status.get("conditions") or ())
         before = names.find(conditions, names.ESTABLISHED)
-        for new in (wanted, names.established(wanted, before)):
+        for new in filter(None, (wanted, names.established(wanted, before), names.approved(document))):
             conditions = names.with_condition(conditions, new, self._objects.now())
         status["conditions"] = conditions
         kept = next(v["name"] for v in spec["versions"] if v.get("storage"))
@@ -160,8 +160,9 @@ class Definitions:
             self._going.add(name)
         if same:
             return
+        old = list(self._store.scan(served[1])) if served is not None else []
         records = self._store.open(made[0], lambda kept: versions.kept_as(made[0], kept))
-        self._collector.learn(records)
+        self._collector.learn(old, records)
         self._hub.end(made[0])
 
     def _serve_more(self, name: str, more: tuple[CustomKind, ...]) -> None:

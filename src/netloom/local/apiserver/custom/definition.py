@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from netloom.local.apiserver.custom import paths, structure
+from netloom.local.apiserver.custom.names import APPROVAL, is_protected
 from netloom.local.apiserver.fielderrors import (
     FieldError,
     duplicate,
@@ -25,8 +26,6 @@ from netloom.local.apiserver.validate_names import label_1035_problem, named, su
 
 Errors = Iterator[FieldError]
 Document = Mapping[str, Any]
-_APPROVAL = "api-approved.kubernetes.io"
-_PROTECTED = ("k8s.io", "kubernetes.io")
 _SCOPES = ("Cluster", "Namespaced")
 _STRATEGIES = ("None", "Webhook")
 _COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
@@ -80,7 +79,7 @@ def _of_names(document: Document, spec: Mapping[str, Any]) -> Errors:
         yield required("spec.scope")
     elif spec["scope"] not in _SCOPES:
         yield not_supported("spec.scope", spec["scope"], _SCOPES)
-    if _is_protected(group):
+    if is_protected(group):
         yield from _of_approval(mapping(document["metadata"].get("annotations")))
     yield from named("spec.names.plural", names.get("plural"), label_1035_problem)
     yield from named("spec.names.singular", names.get("singular"), label_1035_problem)
@@ -110,12 +109,8 @@ def _of_type(path: str, value: str) -> Errors:
         yield invalid(path, value, f"may have mixed case, but should otherwise match: {problem}")
 
 
-def _is_protected(group: str) -> bool:
-    return any(group == end or group.endswith(f".{end}") for end in _PROTECTED)
-
-
 def _of_approval(annotations: Mapping[str, Any]) -> Errors:
-    said, path = str(annotations.get(_APPROVAL) or ""), f"metadata.annotations[{_APPROVAL}]"
+    said, path = str(annotations.get(APPROVAL) or ""), f"metadata.annotations[{APPROVAL}]"
     if not said:
         why = "protected groups must have approval annotation, see https://github.com/kubernetes/enhancements/pull/1111"
         yield required(path, why)

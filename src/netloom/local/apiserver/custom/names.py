@@ -17,6 +17,9 @@ Condition = dict[str, Any]
 NAMES_ACCEPTED = "NamesAccepted"
 ESTABLISHED = "Established"
 TERMINATING = "Terminating"
+CONFORMANT = "KubernetesAPIApprovalPolicyConformant"
+APPROVAL = "api-approved.kubernetes.io"
+_PROTECTED = ("k8s.io", "kubernetes.io")
 FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 
 
@@ -86,6 +89,22 @@ def established(names: Condition, before: Condition | None) -> Condition:
     if names["status"] == "True":
         return _condition(ESTABLISHED, "True", "InitialNamesAccepted", "the initial names have been accepted")
     return _condition(ESTABLISHED, "False", "NotAccepted", "not all names are accepted")
+
+
+def approved(definition: Mapping[str, Any]) -> Condition | None:
+    """Whether a definition in a group of Kubernetes' own was approved; None in other groups."""
+    group = str(definition["spec"]["group"])
+    if not is_protected(group):
+        return None
+    said = (definition["metadata"].get("annotations") or {}).get(APPROVAL, "")
+    if said.startswith("unapproved"):
+        return _condition(CONFORMANT, "False", "UnapprovedAnnotation", f'not approved: "{said}"')
+    return _condition(CONFORMANT, "True", "ApprovedAnnotation", f"approved in {said}")
+
+
+def is_protected(group: str) -> bool:
+    """The group is one of Kubernetes' own, in which definitions say who approved them."""
+    return any(group == end or group.endswith(f".{end}") for end in _PROTECTED)
 
 
 def hold(definition: dict[str, Any], now: str) -> None:

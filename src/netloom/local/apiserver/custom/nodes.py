@@ -26,8 +26,9 @@ def metadata_node() -> Node:
 def root_node(schema: Mapping[str, Any]) -> Node:
     """The node of a whole object: its own schema, and apiVersion, kind and metadata as everywhere."""
     node = node_of(schema)
-    if node.shape != "object":
+    if node.shape != "object":  # a schema that says nothing of the fields, but that there may be some
         node = Node("object")
+        node.is_open = True
     node.fields = {**node.fields, **_type_meta(), "metadata": metadata_node()}
     return node
 

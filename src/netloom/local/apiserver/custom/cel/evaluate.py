@@ -26,8 +26,8 @@ from netloom.local.apiserver.custom.cel.syntax import (
 )
 from netloom.local.apiserver.custom.cel.types import NONE, Optional, TypeValue, Value, no_overload
 
-BUDGET = 2_000_000
-"""Steps that the rules of one request may take together: some seconds."""
+BUDGET = 500_000
+"""Steps that the rules of one request may take together: about a second. The largest Gateway that there can be takes an eighth."""
 _TYPES = {
     name: TypeValue(name)
     for name in ("bool", "bytes", "double", "int", "list", "map", "null_type", "string", "type", "uint")
@@ -85,32 +85,36 @@ class Evaluator:
     def _index(self, expr: Index, names: Names) -> Value:
         operand, index = self.value(expr.operand, names), self.value(expr.index, names)
         if expr.optional or isinstance(operand, Optional):
-            return _maybe(operand, lambda value: item_of(value, index))
-        return item_of(operand, index)
+            return _maybe(operand, lambda value: self._apply("_[?_]", item_of, (value, index)))
+        return self._apply("_[_]", item_of, (operand, index))
 
     def _items(self, expr: ListOf, names: Names) -> Iterator[Value]:
         for item, optional in expr.items:
             value = self.value(item, names)
             if not optional:
                 yield value
+            elif not isinstance(value, Optional):
+                raise no_overload("[?_]", value)
             elif value.has:
                 yield value.value
 
     def _entries(self, expr: MapOf, names: Names) -> dict[Any, Value]:
         found = {}
-        for key, item, optional in expr.entries:
-            value = self.value(item, names)
+        for entry, item, optional in expr.entries:
+            key, value = self.value(entry, names), self.value(item, names)
+            if not isinstance(key, str | int | bool) or (optional and not isinstance(value, Optional)):
+                raise no_overload("{_: _}", key, value)
             if not optional:
-                found[self.value(key, names)] = value
+                found[key] = value
             elif value.has:
-                found[self.value(key, names)] = value.value
+                found[key] = value.value
         return found
 
     def _call(self, expr: Call, names: Names) -> Value:
         if lazy := LAZY.get((expr.function, expr.target is not None, len(expr.arguments))):
             return lazy(self, expr, names)
         if operator := OPERATORS.get(expr.function):
-            return operator(*self._values(expr, names))
+            return self._apply(f"_{expr.function}_", operator, self._values(expr, names))
         space = expr.target.name if isinstance(expr.target, Name) and expr.target.name not in names else ""
         if expr.target is None or space in _NAMESPACES:
             return self._function(f"{space}.{expr.function}" if space else expr.function, expr, names)
