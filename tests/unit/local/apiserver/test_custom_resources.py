@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 from tests.unit.local.apiserver.conftest import SERVICE_CIDR, Api, listening, serving
 
+from netloom.local.apiserver import kinds
 from netloom.local.apiserver.server import ApiServer, Listener
 from netloom.local.apiserver.store import Store
 
@@ -394,6 +395,12 @@ async def test_definitions_and_objects_outlive_the_server(short_dir, clock, tmp_
 
     async def make(api):
         await define(api, definition(scope="Cluster"))
+        broken = {
+            **definition("odd", "Odd"),
+            "spec": {"versions": "none"},
+            "status": {"conditions": [{"type": "Established", "status": "True"}]},
+        }
+        api.store.put(kinds.CUSTOM_RESOURCE_DEFINITIONS, broken)
         await api.create("/apis/stable.example.com/v1/crontabs", tab())
 
     async def look(api):

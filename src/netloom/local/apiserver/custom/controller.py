@@ -7,8 +7,9 @@ that whenever something changes. Not here: whether a definition is in order (def
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -52,8 +53,7 @@ class Definitions:
         self._due: dict[str, None] = {}
         self._wake = asyncio.Event()
         for record in self._store.scan(kinds.CUSTOM_RESOURCE_DEFINITIONS):
-            if names.is_established(document := record.document()):
-                self._serve(record.name, document)
+            self._take(record.name, functools.partial(self._serve_again, record))
             self._mark(record.name)
         self._store.listen(self._follow)
 
@@ -82,15 +82,33 @@ class Definitions:
         while self._due:
             name = next(iter(self._due))
             del self._due[name]
-            record = self._store.get(kinds.CUSTOM_RESOURCE_DEFINITIONS, "", name)
             try:
-                if record is None:
-                    self._withdraw(name)
-                else:
-                    self._settle(record)
+                self._take(name, functools.partial(self._look_at, name))
             except StorageError:
                 self._due[name] = None
                 raise
+
+    @staticmethod
+    def _take(name: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except StorageError:
+            raise
+        except Exception:  # noqa: BLE001 - the boundary of one definition
+            # one that was kept by another version of this server, and is in no order, must not end the server
+            _LOG.exception("definition %s is not served", name)
+
+    def _look_at(self, name: str) -> None:
+        record = self._store.get(kinds.CUSTOM_RESOURCE_DEFINITIONS, "", name)
+        if record is None:
+            self._withdraw(name)
+        else:
+            self._settle(record)
+
+    def _serve_again(self, record: Record) -> None:
+        """What was served when the server stopped is served when it accepts requests."""
+        if names.is_established(document := record.document()):
+            self._serve(record.name, document)
 
     def _follow(self, event: Event) -> None:
         record = event.record
