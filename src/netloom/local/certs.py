@@ -133,6 +133,13 @@ def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     )
 
 
+def accounts_key(path: Path) -> bytes:
+    """The key that signs the tokens of service accounts, PEM; made where there is none."""
+    if not path.exists():
+        write_private(path, _pem(ec.generate_private_key(ec.SECP256R1())))
+    return path.read_bytes()
+
+
 def server_context(directory: Path) -> ssl.SSLContext:
     """TLS for the API server: its own certificate, client certificates asked for and checked against the CA."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,9 @@ from netloom.clock import Clock, rfc3339
 from netloom.kube.kubeconfig import ClientConfig
 from netloom.kube.tls import spare_memory
 from netloom.linux.signals import until_signal
+from netloom.local.apiserver.access import ours
+from netloom.local.apiserver.access.front import Trust
+from netloom.local.apiserver.access.tokens import Keys
 from netloom.local.apiserver.bootstrap import Advertised
 from netloom.local.apiserver.server import ApiServer, Listener
 from netloom.local.apiserver.stopped import forget_what_ran
@@ -35,7 +39,9 @@ class Listeners(msgspec.Struct, frozen=True):
     underlay: tuple[socket.socket, ...]
     """On the underlay's gateways, one a family, for nodes and pods."""
     local: socket.socket
-    """A unix socket with full rights, for the controllers."""
+    """A unix socket with full rights, for the administrator."""
+    parts: Sequence[socket.socket] = ()
+    """Unix sockets of parts of the control plane, each with its own rights."""
 
 
 def take_up(paths: ClusterPaths, clock: Clock) -> None:
@@ -55,7 +61,7 @@ def take_up(paths: ClusterPaths, clock: Clock) -> None:
 
 
 def serve_api(paths: ClusterPaths, settings: ClusterSettings, listeners: Listeners, clock: Clock) -> None:
-    """The API server, until SIGTERM: on TLS for people, nodes and pods, on a unix socket for the controllers."""
+    """The API server, until SIGTERM: on TLS for people, nodes and pods, on unix sockets for the control plane."""
     gc.set_threshold(2_000, 20, 1_000)  # short pauses: a watcher waits for each
     spare_memory()
     store = Store(paths.store)
@@ -85,6 +91,7 @@ async def _serve_api(
         node_ports=settings.node_port_range,
         toleration_s=settings.eviction_after_s,
         advertised=Advertised(settings.advertised, listeners.underlay[0].getsockname()[1]),
+        trust=trust_of(paths, settings),
     )
     context = server_context(paths.pki)
     await server.serve(
@@ -92,7 +99,22 @@ async def _serve_api(
             Listener(listeners.host, context),
             *(Listener(listener, context) for listener in listeners.underlay),
             Listener(listeners.local),
+            *(Listener(listener) for listener in listeners.parts),
         ]
+    )
+
+
+def trust_of(paths: ClusterPaths, settings: ClusterSettings) -> Trust:
+    """Whom the API server of a cluster knows.
+
+    Raises:
+        BadToken: the key of the service accounts cannot be read.
+    """
+    issuer = f"https://kubernetes.default.svc.{settings.cluster_domain}"
+    return Trust(
+        Keys.load(paths.accounts_key.read_bytes(), issuer),
+        ca=(paths.pki / "ca.crt").read_text(),
+        sockets=ours.sockets({part: str(path) for part, path in paths.part_sockets.items()}),
     )
 
 
@@ -100,6 +122,10 @@ def serve_controllers(paths: ClusterPaths, settings: ClusterSettings) -> None:
     """Controllers and scheduler, until SIGTERM."""
     gc.set_threshold(2_000, 20, 1_000)
     config = ClientConfig(
-        server="", unix_socket=str(paths.api_socket), ca_data=(paths.pki / "ca.crt").read_bytes()
+        server="",
+        unix_socket=str(paths.part_sockets["controllers"]),
+        ca_data=(paths.pki / "ca.crt").read_bytes(),
     )
-    asyncio.run(until_signal(controllers.run(config, settings, volumes=paths.root / "volumes")))
+    keys = trust_of(paths, settings).keys
+    loops = controllers.run(config, settings, keys=keys, volumes=paths.root / "volumes")
+    asyncio.run(until_signal(loops))

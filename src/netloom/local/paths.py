@@ -23,6 +23,7 @@ class NodePaths:
         self.runner_config = root / "runner.json"
         self.dns_config = root / "dns.json"
         self.kubeconfig = root / "kubeconfig"
+        """The runner's: that of the node itself."""
         self.cni_socket = root / "cni.sock"
         self.dns_socket = root / "dns.sock"
         self.udp_config = root / "udp.json"
@@ -37,6 +38,10 @@ class NodePaths:
         self.standin_socket = root / "standin.sock"
         self.ipam = root / "ipam.db"
 
+    def credentials(self, part: str) -> Path:
+        """The kubeconfig of another process of the node: ``agent``, ``speaker`` or ``gateway``."""
+        return self.root / f"{part}.kubeconfig"
+
 
 class ClusterPaths:
     """Files of one cluster."""
@@ -49,10 +54,17 @@ class ClusterPaths:
         self.log = root / "log"
         self.store = root / "store.db"
         self.api_socket = root / "api.sock"
+        """The administrator's."""
+        self.part_sockets = {
+            part: root / f"api-{part}.sock" for part in ("controllers", "scheduler", "client")
+        }
+        """Of parts of the control plane: whoever opens one is that part, and may what it needs."""
         self.outside_config = root / "client.json"
         self.outside_socket = root / "client.sock"
         self.failures_socket = root / "failures.sock"
         self.pki = root / "pki"
+        self.accounts_key = self.pki / "sa.key"
+        """Signs the tokens of service accounts; kept from start to start, as tokens in Secrets are."""
         self.kubeconfig = root / "kubeconfig"
         self.switch = root / "switch"
 

@@ -108,7 +108,7 @@ def machine_of(paths: ClusterPaths, settings: ClusterSettings, room: NodeRoom) -
 def _client(paths: ClusterPaths, settings: ClusterSettings, room: OutsideRoom) -> Child:
     config = OutsideConfig(
         socket=str(paths.outside_socket),
-        api_socket=str(paths.api_socket),
+        api_socket=str(paths.part_sockets["client"]),
         resolvers=tuple(map(str, settings.gateways)),
         hidden_dirs=(str(paths.root.parent),),
     )
@@ -156,7 +156,7 @@ def _exit_code(run: object, *arguments: object) -> None:
 def _agent_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -> AgentConfig:
     return AgentConfig(
         node=room.name,
-        kubeconfig=str(files.kubeconfig),
+        kubeconfig=str(files.credentials("agent")),
         cluster_cidrs=settings.pod_cidrs,
         service_cidrs=settings.service_cidrs,
         dns_addresses=tuple(map(str, settings.dns_addresses)),
@@ -182,7 +182,7 @@ def _agent_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -
 def _speaker_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom) -> SpeakerConfig:
     return SpeakerConfig(
         node=room.name,
-        kubeconfig=str(files.kubeconfig),
+        kubeconfig=str(files.credentials("speaker")),
         socket=str(files.speaker_socket),
         cluster_cidrs=settings.pod_cidrs,
         service_cidrs=settings.service_cidrs,
@@ -194,7 +194,7 @@ def _speaker_config(files: NodePaths, settings: ClusterSettings, room: NodeRoom)
 def _gateway_config(files: NodePaths, room: NodeRoom) -> GatewayConfig:
     return GatewayConfig(
         node=room.name,
-        kubeconfig=str(files.kubeconfig),
+        kubeconfig=str(files.credentials("gateway")),
         addresses=tuple(map(str, room.place.addresses)),
         directory=str(files.gateway_directory),
         socket=str(files.gateway_socket),

@@ -24,13 +24,13 @@ from netloom.clock import Clock, rfc3339
 from netloom.errors import KernelError, NetloomError, StorageError, UsageError
 from netloom.linux import libc, namespaces
 from netloom.linux.mounts import make_private, mount
-from netloom.local import certs
 from netloom.local.control_plane import Listeners, take_up
+from netloom.local.credentials import API_HOST, pki
 from netloom.local.fabric_needs import check_fabric
 from netloom.local.failures.cables import Cables
 from netloom.local.failures.power import Power
 from netloom.local.init import Init, log_to
-from netloom.local.listeners import BACKLOG, UNDERLAY_API_PORT, bind_underlay, hand_over, unix_listener
+from netloom.local.listeners import BACKLOG, bind_underlay, hand_over, unix_listener
 from netloom.local.lock import Lock
 from netloom.local.outside.listeners import opened
 from netloom.local.outside.main import Opened
@@ -39,11 +39,9 @@ from netloom.local.relay import DnsRelay, Upstream, host_resolvers
 from netloom.local.roles import OutsideRoom, children_of, machine_of
 from netloom.local.settings import ClusterSettings, parse_upstream
 from netloom.local.underlay import lay, lay_outside
-from netloom.units import Addr, Family
+from netloom.units import Family
 
 log = logging.getLogger(__name__)
-
-API_HOST = "127.0.0.1"
 
 
 class Told(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -121,45 +119,6 @@ def _listen(port: int) -> socket.socket:
     return listener
 
 
-def pki(paths: ClusterPaths, settings: ClusterSettings, *, port: int, now: float) -> None:
-    """Certificates and kubeconfigs: one authority for each start of the cluster, so that no old key opens it."""
-    authority = certs.Authority.create(settings.name, now=now)
-    addresses = (*settings.gateways, *settings.kubernetes_addresses)
-    hosts = [API_HOST, "::1", "localhost", *map(str, addresses)]
-    service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-    server = authority.server(
-        "kube-apiserver", [*hosts, *service, f"{service[-1]}.{settings.cluster_domain}"]
-    )
-    paths.pki.mkdir(mode=0o700, exist_ok=True)
-    certs.write_private(paths.pki / "ca.crt", authority.pem)
-    certs.write_private(paths.pki / "apiserver.crt", server.certificate)
-    certs.write_private(paths.pki / "apiserver.key", server.key)
-    admin = authority.client("kubernetes-admin", ("system:masters",))
-    url = f"https://{API_HOST}:{port}"
-    certs.write_private(
-        paths.kubeconfig,
-        certs.kubeconfig(
-            cluster=settings.name,
-            server=url,
-            ca=authority.pem,
-            user=f"netloom-{settings.name}-admin",
-            pair=admin,
-        ),
-    )
-    for name in settings.node_names:
-        node = paths.node(name)
-        node.root.mkdir(parents=True, mode=0o700, exist_ok=True)
-        user = f"system:node:{name}"
-        pair = authority.client(user, ("system:nodes",))
-        url = f"https://{_in_url(settings.gateway)}:{UNDERLAY_API_PORT}"
-        text = certs.kubeconfig(cluster=settings.name, server=url, ca=authority.pem, user=user, pair=pair)
-        certs.write_private(node.kubeconfig, text)
-
-
-def _in_url(address: Addr) -> str:
-    return f"[{address}]" if address.version == 6 else str(address)
-
-
 class _Inside(msgspec.Struct, frozen=True, kw_only=True):
     """What process 1 is given."""
 
@@ -224,7 +183,7 @@ def _first(inside: _Inside) -> None:
         mount("proc", "/proc", "proc")
         check_fabric(inside.settings.fabric)
         take_up(paths, inside.clock)
-        settings = inside.settings
+        settings, parts = inside.settings, paths.part_sockets.values()
         rooms, outside = lay(settings), lay_outside(settings)
         tell(Told("network"))
         underlay = bind_underlay(settings)
@@ -235,7 +194,9 @@ def _first(inside: _Inside) -> None:
             paths=paths,
             settings=settings,
             machines=machines,
-            listeners=Listeners(inside.api, underlay.api, unix_listener(paths.api_socket)),
+            listeners=Listeners(
+                inside.api, underlay.api, unix_listener(paths.api_socket), [*map(unix_listener, parts)]
+            ),
             clock=inside.clock,
             outside=OutsideRoom(outside, inside.published),
         )

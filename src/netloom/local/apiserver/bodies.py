@@ -16,7 +16,7 @@ from netloom.kube.yaml_loader import Loader
 from netloom.local.apiserver import protobuf
 from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kind import Kind
-from netloom.local.apiserver.status import bad_request, unsupported_media
+from netloom.local.apiserver.status import ApiError, bad_request, unsupported_media
 
 JSON = "application/json"
 YAML = "application/yaml"
@@ -122,3 +122,31 @@ def check_metadata(kind: Kind, metadata: Json) -> None:
         raise bad_request(
             f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: metadata: {text}'
         ) from error
+
+
+def check_namespace(document: dict[str, Any], namespace: str) -> None:
+    """Refuse a document of another namespace than the path's.
+
+    Raises:
+        ApiError: 400.
+    """
+    named = document["metadata"].get("namespace", "")
+    if named and named != namespace:
+        raise ApiError(
+            400,
+            "BadRequest",
+            f"the namespace of the provided object does not match the namespace sent on the request "
+            f"({named} is not {namespace or 'none, the kind has no namespace'})",
+        )
+
+
+def check_name(document: dict[str, Any], name: str) -> None:
+    """Refuse a document of another name than the path's; give it that name where it has none.
+
+    Raises:
+        ApiError: 400.
+    """
+    named = document["metadata"].get("name", "")
+    if named and named != name:
+        raise bad_request(f"the name of the object ({named}) does not match the name on the URL ({name})")
+    document["metadata"]["name"] = name

@@ -30,16 +30,35 @@ VERSION = {
     "platform": "linux/amd64",
 }
 AGGREGATED_TYPE = "application/json;g=apidiscovery.k8s.io;v={};as=APIGroupDiscoveryList"
-_REVIEWS = (
-    Subresource("selfsubjectreviews", "SelfSubjectReview", ("create",), "authentication.k8s.io", "v1"),
-    Subresource(
-        "selfsubjectaccessreviews", "SelfSubjectAccessReview", ("create",), "authorization.k8s.io", "v1"
-    ),
-    Subresource(
-        "selfsubjectrulesreviews", "SelfSubjectRulesReview", ("create",), "authorization.k8s.io", "v1"
-    ),
+
+
+class Review(msgspec.Struct, frozen=True):
+    """A question about users, in version v1 of its group: answered, never stored."""
+
+    group: str
+    kind: str
+    namespaced: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its plural."""
+        return f"{self.kind.lower()}s"
+
+    @property
+    def api_version(self) -> str:
+        """Group and version."""
+        return f"{self.group}/v1"
+
+
+REVIEWS = (
+    Review("authentication.k8s.io", "SelfSubjectReview"),
+    Review("authentication.k8s.io", "TokenReview"),
+    Review("authorization.k8s.io", "LocalSubjectAccessReview", namespaced=True),
+    Review("authorization.k8s.io", "SelfSubjectAccessReview"),
+    Review("authorization.k8s.io", "SelfSubjectRulesReview"),
+    Review("authorization.k8s.io", "SubjectAccessReview"),
 )
-"""Questions about oneself: answered, never stored."""
+"""In the order in which discovery lists them."""
 
 
 Served = tuple[Kind, ...]
@@ -103,9 +122,7 @@ def resources(api_version: str, served: Served = kinds.ALL) -> Page | None:
         if kind.api_version == api_version:
             found.append(_resource(kind))
             found += [_subresource(kind, s) for s in sorted(kind.subresources, key=lambda s: s.name)]
-    for review in _REVIEWS:
-        if f"{review.group}/{review.version}" == api_version:
-            found.append(_review(review))
+    found += [_review(review) for review in REVIEWS if review.api_version == api_version]
     if not found:
         return None
     return _page(
@@ -119,8 +136,8 @@ def aggregated(root: str, version_: str, served: Served = kinds.ALL) -> Page:
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for kind in served:
         found.setdefault(kind.group, {}).setdefault(kind.version, []).append(_discovered_kind(kind))
-    for review in _REVIEWS:
-        found.setdefault(review.group, {}).setdefault(review.version, []).append(_discovered_review(review))
+    for review in REVIEWS:
+        found.setdefault(review.group, {}).setdefault("v1", []).append(_discovered_review(review))
     items = [
         _discovered(name, versions) for name, versions in found.items() if bool(name) == (root == "apis")
     ]
@@ -145,7 +162,7 @@ def priority(version_: str) -> tuple[int, int, int, str]:
 def _named(served: Served) -> dict[str, list[str]]:
     """Groups but core with their versions, the best first."""
     found: dict[str, set[str]] = {}
-    for name, version_ in [(k.group, k.version) for k in served] + [(r.group, r.version) for r in _REVIEWS]:
+    for name, version_ in [(k.group, k.version) for k in served] + [(r.group, "v1") for r in REVIEWS]:
         if name:
             found.setdefault(name, set()).add(version_)
     return {name: sorted(versions, key=priority) for name, versions in found.items()}
@@ -182,13 +199,13 @@ def _subresource(kind: Kind, subresource: Subresource) -> dict[str, Any]:
     return resource | {"kind": subresource.kind, "verbs": list(subresource.verbs)}
 
 
-def _review(review: Subresource) -> dict[str, Any]:
+def _review(review: Review) -> dict[str, Any]:
     return {
         "name": review.name,
         "singularName": review.kind.lower(),
-        "namespaced": False,
+        "namespaced": review.namespaced,
         "kind": review.kind,
-        "verbs": list(review.verbs),
+        "verbs": ["create"],
     }
 
 
@@ -230,11 +247,11 @@ def _discovered_kind(kind: Kind) -> dict[str, Any]:
     return resource
 
 
-def _discovered_review(review: Subresource) -> dict[str, Any]:
+def _discovered_review(review: Review) -> dict[str, Any]:
     return {
         "resource": review.name,
-        "responseKind": {"group": review.group, "version": review.version, "kind": review.kind},
-        "scope": "Cluster",
+        "responseKind": {"group": review.group, "version": "v1", "kind": review.kind},
+        "scope": "Namespaced" if review.namespaced else "Cluster",
         "singularResource": review.kind.lower(),
-        "verbs": list(review.verbs),
+        "verbs": ["create"],
     }

@@ -1,7 +1,7 @@
 """The ``proxy`` subresource of pods, services and nodes: a request of any method, passed on to a port in the cluster.
 
 Comes in: a path under ``.../proxy`` with query, headers and body. Goes out: what answers there, byte by byte, upgrades included. The way leads
-through the runner of a node (``runner/streams/dial.py``): this server is on no network that knows pods. Not here: who may ask (auth.py), the
+through the runner of a node (``runner/streams/dial.py``): this server is on no network that knows pods. Not here: who may ask (access), the
 streams of pods (proxy.py), links in HTML, which stay as they are.
 Source: core/v1 ``connect*Proxy`` operations; ``[scheme:]name[:port]`` is read as kube-apiserver does.
 """

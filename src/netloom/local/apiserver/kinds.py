@@ -46,7 +46,10 @@ SERVICES = Kind(
 ENDPOINTS = Kind("", "v1", "Endpoints", "endpoints", "endpoints", short_names=("ep",))
 CONFIG_MAPS = Kind("", "v1", "ConfigMap", "configmaps", "configmap", short_names=("cm",))
 SECRETS = Kind("", "v1", "Secret", "secrets", "secret", selectable=("type",))
-SERVICE_ACCOUNTS = Kind("", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", short_names=("sa",))
+SERVICE_ACCOUNTS = Kind(
+    "", "v1", "ServiceAccount", "serviceaccounts", "serviceaccount", short_names=("sa",),
+    subresources=(Subresource("token", "TokenRequest", ("create",), "authentication.k8s.io", "v1"),),
+)  # fmt: skip
 EVENTS = Kind(
     "", "v1", "Event", "events", "event", short_names=("ev",),
     selectable=(

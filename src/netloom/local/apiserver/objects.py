@@ -22,6 +22,7 @@ from netloom.local.apiserver import (
     status,
     strategy,
 )
+from netloom.local.apiserver.admission.chain import Admission
 from netloom.local.apiserver.allocate import ServiceAddresses
 from netloom.local.apiserver.custom import versions
 from netloom.local.apiserver.history import Record, record_of
@@ -36,6 +37,7 @@ _SUFFIX_LETTERS = "bcdfghjklmnpqrstvwxz2456789"
 _SUFFIX_LENGTH = 5
 _GENERATE_ATTEMPTS = 8
 _NAME_LIMIT = 63
+_SERVER = WriteOptions(manager="kube-apiserver", validation="Ignore")
 _DELETION_FINALIZERS = frozenset({"foregroundDeletion", "orphan"})
 
 
@@ -66,16 +68,16 @@ class Objects:
         store: Store,
         clock: Clock,
         services: ServiceAddresses,
+        admission: Admission | None = None,
         new_uid: Callable[[], str] = random_uid,
         new_suffix: Callable[[], str] = random_suffix,
-        toleration_s: int | None = None,
     ) -> None:
         self.store = store
         self.clock = clock
         self._services = services
+        self._admission = admission
         self._new_uid = new_uid
         self._new_suffix = new_suffix
-        self._toleration_s = toleration_s
 
     def now(self) -> str:
         """The time as objects carry it."""
@@ -127,8 +129,6 @@ class Objects:
         if kind is kinds.INGRESSES:
             classes = (record.document() for record in self.store.scan(kinds.INGRESS_CLASSES))
             strategy.fill_ingress_class(document, classes)
-        elif kind is kinds.PODS and self._toleration_s is not None:
-            strategy.fill_tolerations(document, self._toleration_s)
         self._validate(kind, name, document, None)
         if self.store.get(kind, namespace, name) is not None:
             raise status.already_exists(kind, name)
@@ -137,13 +137,26 @@ class Objects:
             document = apply.track_update(
                 kind.gvk, None, document, options.manager, "Update", "", now, node=rules.node_of(kind)
             )
+        if self._admission is not None:
+            self._admission.creating(kind, document, options.user, by_apply=tracked)
         document["metadata"]["uid"] = self._new_uid()
         document["metadata"]["creationTimestamp"] = now
         strategy.fill_for_create(kind, document)
         self._allocate(kind, name, document, None)
         if options.dry_run:
             return Written(record_of(kind, document, self.store.revision), warnings, created=True)
-        return Written(self._keep(kind, document), warnings, created=True)
+        written = Written(self._keep(kind, document), warnings, created=True)
+        if kind is kinds.NAMESPACES:
+            self._furnish(name)
+        return written
+
+    def _furnish(self, namespace: str) -> None:
+        """What every namespace has, before anybody can use it; a controller sees to it that it stays."""
+        for kind, body in self._admission.furniture if self._admission is not None else ():
+            if self.store.get(kind, namespace, body["metadata"]["name"]) is None:
+                document = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
+                document["metadata"] = dict(body["metadata"])
+                self.create(kind, namespace, document, _SERVER)
 
     def update(
         self,
@@ -251,6 +264,8 @@ class Objects:
         new = rules.complete(kind, new)
         self._check_metadata(live, old, new)
         self._validate(kind, live.name, new, old)
+        if self._admission is not None:
+            self._admission.updating(kind, new, old, options.user)
         if not tracked:
             new = apply.track_update(
                 kind.gvk,

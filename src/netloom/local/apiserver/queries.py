@@ -16,6 +16,7 @@ import msgspec
 from netloom.api import selectors
 from netloom.errors import UsageError
 from netloom.local.apiserver import fields
+from netloom.local.apiserver.access.identity import Identity
 from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.status import ApiError, Cause, bad_request, invalid
 from netloom.local.apiserver.watches import Interest
@@ -48,6 +49,8 @@ class WriteOptions(msgspec.Struct, frozen=True):
     dry_run: bool = False
     force: bool = False
     validation: Validation = "Warn"
+    user: Identity | None = None
+    """Who writes; None: the server itself."""
 
 
 class DeleteOptions(msgspec.Struct, frozen=True):
@@ -144,7 +147,7 @@ def _unsupported(field: str, value: str, *supported: str) -> Cause:
     return Cause("FieldValueNotSupported", f'Unsupported value: "{value}": supported values: {words}', field)
 
 
-def write_options(query: Mapping[str, str], user_agent: str) -> WriteOptions:
+def write_options(query: Mapping[str, str], user_agent: str, user: Identity | None = None) -> WriteOptions:
     """Options of create, update and patch. Without ``fieldManager`` the first word of the user agent is the manager.
 
     Raises:
@@ -163,6 +166,7 @@ def write_options(query: Mapping[str, str], user_agent: str) -> WriteOptions:
         dry_run=_dry_run(query.get("dryRun")),
         force=flag(query, "force"),
         validation=validation,  # type: ignore[arg-type] # narrowed by the set above
+        user=user,
     )
 
 

@@ -14,6 +14,8 @@ from aiohttp import web
 from netloom.api.nulls import without_nulls
 from netloom.clock import Clock
 from netloom.local.apiserver import bodies, kinds, negotiate, patching, queries, status, subresources
+from netloom.local.apiserver.access.identity import Identity
+from netloom.local.apiserver.access.token_requests import TokenRequests
 from netloom.local.apiserver.custom import scaling, versions
 from netloom.local.apiserver.custom.served import CustomKind
 from netloom.local.apiserver.deletion import Deleted, Deletions
@@ -23,14 +25,22 @@ from netloom.local.apiserver.jsonvalue import Json
 from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.objects import Objects, Written
 from netloom.local.apiserver.proxy import STREAMS, Proxy
-from netloom.local.apiserver.queries import DeleteOptions, ListOptions
+from netloom.local.apiserver.queries import DeleteOptions, ListOptions, WriteOptions
 from netloom.local.apiserver.registry import Registry
 from netloom.local.apiserver.status import ApiError
 from netloom.local.apiserver.tables import Renderer, include_object
 from netloom.local.apiserver.watchstream import Watches
 
 _JSON = "application/json"
-_WITHOUT_STORE_VERBS = {"binding": "POST", "eviction": "POST", "scale": "GET PUT PATCH", "finalize": "PUT"}
+USER = web.RequestKey("user", Identity)
+"""Where a request carries who asks."""
+_WITHOUT_STORE_VERBS = {
+    "binding": "POST",
+    "eviction": "POST",
+    "scale": "GET PUT PATCH",
+    "finalize": "PUT",
+    "token": "POST",
+}
 _RETURNS_OBJECT = (kinds.PODS, kinds.SERVICES, kinds.NAMESPACES)
 """Kinds whose complete deletion answers with the object; the others answer with a Status."""
 
@@ -68,12 +78,20 @@ class Rest:
     """The verbs of the API on one store."""
 
     def __init__(
-        self, *, objects: Objects, deletions: Deletions, watches: Watches, proxy: Proxy, clock: Clock
+        self,
+        *,
+        objects: Objects,
+        deletions: Deletions,
+        watches: Watches,
+        proxy: Proxy,
+        tokens: TokenRequests,
+        clock: Clock,
     ) -> None:
         self._objects = objects
         self._deletions = deletions
         self._watches = watches
         self._proxy = proxy
+        self._tokens = tokens
         self._clock = clock
         self._store = objects.store
 
@@ -176,27 +194,27 @@ class Rest:
 
     async def _create(self, request: web.Request, target: Target) -> web.Response:
         renderer = self._renderer(request)
-        options = queries.write_options(request.query, request.headers.get("User-Agent", ""))
+        options = _write_options(request)
         if target.kind.namespaced and not target.namespace:
             raise status.method_not_allowed()
         document = bodies.document(target.kind, await read(request))
-        _check_namespace(target, document)
+        bodies.check_namespace(document, target.namespace)
         written = self._objects.create(target.kind, target.namespace, document, options)
         return _written(renderer, written)
 
     async def _update(self, request: web.Request, target: Target) -> web.Response:
         renderer = self._renderer(request)
-        options = queries.write_options(request.query, request.headers.get("User-Agent", ""))
+        options = _write_options(request)
         document = bodies.document(target.kind, await read(request))
-        _check_namespace(target, document)
-        _check_name(target, document)
+        bodies.check_namespace(document, target.namespace)
+        bodies.check_name(document, target.name)
         live = self._objects.get(target.kind, target.namespace, target.name)
         written = self._objects.update(live, document, options, subresource=target.subresource)
         return _written(renderer, written)
 
     async def _patch(self, request: web.Request, target: Target) -> web.Response:
         renderer = self._renderer(request)
-        options = queries.write_options(request.query, request.headers.get("User-Agent", ""))
+        options = _write_options(request)
         media = patching.media_for(target.kind, request.headers.get("Content-Type", ""))
         body = await request.read()
         kind, subresource = target.kind, target.subresource
@@ -209,8 +227,8 @@ class Rest:
             document = bodies.document(kind, bodies.decode(body, media))
             if document["metadata"].get("managedFields"):
                 raise status.bad_request("metadata.managedFields must be nil")
-            _check_namespace(target, document)
-            _check_name(target, document)
+            bodies.check_namespace(document, target.namespace)
+            bodies.check_name(document, target.name)
             written = self._objects.apply(
                 kind, target.namespace, target.name, document, options, subresource=subresource
             )
@@ -224,8 +242,8 @@ class Rest:
         document = bodies.document(
             kind, patching.patched(kind, live.name, live.document(), media, body, gvk=kind.gvk)
         )
-        _check_namespace(target, document)
-        _check_name(target, document)
+        bodies.check_namespace(document, target.namespace)
+        bodies.check_name(document, target.name)
         return _written(renderer, self._objects.update(live, document, options, subresource=subresource))
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
@@ -264,6 +282,8 @@ class Rest:
                 return await self._scale(request, target)
             case "eviction":
                 return await self._evict(request, target)
+            case "token":
+                return await self._token(request, target)
             case _:
                 return await self.bind(request, target)
 
@@ -274,7 +294,7 @@ class Rest:
         scale = parts.scale_of(live)
         if request.method == "GET":
             return answer(msgspec.json.encode(scale))
-        options = queries.write_options(request.query, request.headers.get("User-Agent", ""))
+        options = _write_options(request)
         content_type = request.headers.get("Content-Type", "")
         if request.method == "PUT":
             asked = bodies.decode(body, content_type)
@@ -286,6 +306,12 @@ class Rest:
             raise status.bad_request("the body of the request must be an object of kind Scale")
         written = parts.rescale(self._objects, live, without_nulls(asked), options)
         return answer(msgspec.json.encode(parts.scale_of(written.record)), warnings=written.warnings)
+
+    async def _token(self, request: web.Request, target: Target) -> web.Response:
+        body = await read(request)
+        asked = body if isinstance(body, dict) else {}
+        account = self._objects.get(target.kind, target.namespace, target.name)
+        return answer(msgspec.json.encode(self._tokens.answer(account, asked, request[USER])), code=201)
 
     async def _evict(self, request: web.Request, target: Target) -> web.Response:
         body = await read(request)
@@ -306,7 +332,7 @@ class Rest:
         body = await read(request)
         binding: dict[str, Any] = body if isinstance(body, dict) else {}
         name = target.name or (binding.get("metadata") or {}).get("name", "")
-        options = queries.write_options(request.query, request.headers.get("User-Agent", ""))
+        options = _write_options(request)
         live = self._objects.get(kinds.PODS, target.namespace, name)
         subresources.bind(self._objects, live, binding, options)
         done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
@@ -346,29 +372,13 @@ def _written(renderer: Renderer, written: Written) -> web.Response:
     )
 
 
+def _write_options(request: web.Request) -> WriteOptions:
+    return queries.write_options(request.query, request.headers.get("User-Agent", ""), request[USER])
+
+
 async def _delete_options(request: web.Request) -> DeleteOptions:
     body = await request.read()
     asked = bodies.decode(body, request.headers.get("Content-Type", "")) if body else {}
     if not isinstance(asked, dict):
         raise status.bad_request("the body of a deletion must be an object of kind DeleteOptions")
     return queries.delete_options(request.query, asked)
-
-
-def _check_namespace(target: Target, document: dict[str, Any]) -> None:
-    named = document["metadata"].get("namespace", "")
-    if named and named != target.namespace:
-        raise ApiError(
-            400,
-            "BadRequest",
-            f"the namespace of the provided object does not match the namespace sent on the request "
-            f"({named} is not {target.namespace or 'none, the kind has no namespace'})",
-        )
-
-
-def _check_name(target: Target, document: dict[str, Any]) -> None:
-    named = document["metadata"].get("name", "")
-    if named and named != target.name:
-        raise status.bad_request(
-            f"the name of the object ({named}) does not match the name on the URL ({target.name})"
-        )
-    document["metadata"]["name"] = target.name

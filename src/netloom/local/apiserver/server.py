@@ -21,7 +21,6 @@ from aiohttp import web
 from netloom.clock import Clock
 from netloom.errors import NetloomError, StorageError
 from netloom.local.apiserver import (
-    auth,
     bodies,
     bootstrap,
     discovery,
@@ -30,8 +29,10 @@ from netloom.local.apiserver import (
     openapi,
     openapi_protobuf,
     status,
-    subresources,
 )
+from netloom.local.apiserver.access import reconcile
+from netloom.local.apiserver.access.front import JWKS_PATH, Front, Trust, alone
+from netloom.local.apiserver.admission.chain import Admission
 from netloom.local.apiserver.allocate import NODE_PORTS, ServiceAddresses
 from netloom.local.apiserver.bootstrap import Advertised
 from netloom.local.apiserver.custom.controller import Definitions
@@ -41,10 +42,10 @@ from netloom.local.apiserver.forward import Forwarding
 from netloom.local.apiserver.gc import Collector
 from netloom.local.apiserver.kinds import PODS
 from netloom.local.apiserver.measures import Measures
-from netloom.local.apiserver.objects import Objects
+from netloom.local.apiserver.objects import Objects, random_suffix
 from netloom.local.apiserver.proxy import Proxy
 from netloom.local.apiserver.registry import Registry
-from netloom.local.apiserver.rest import Rest, Target, answer, target_of
+from netloom.local.apiserver.rest import USER, Rest, Target, answer, read, target_of
 from netloom.local.apiserver.status import ApiError
 from netloom.local.apiserver.store import Store
 from netloom.local.apiserver.watches import Hub
@@ -54,11 +55,7 @@ from netloom.units import Cidr
 
 _LOG = logging.getLogger(__name__)
 _SHUTDOWN_S = 2.0
-_REVIEWS = {
-    ("authentication.k8s.io", "selfsubjectreviews"): "SelfSubjectReview",
-    ("authorization.k8s.io", "selfsubjectaccessreviews"): "SelfSubjectAccessReview",
-    ("authorization.k8s.io", "selfsubjectrulesreviews"): "SelfSubjectRulesReview",
-}
+_REVIEWS = {(r.group, r.name): r for r in discovery.REVIEWS}
 
 
 class Listener(NamedTuple):
@@ -77,6 +74,7 @@ class ApiServer:
         service_cidrs: ranges of ClusterIPs, the default family first.
         node_ports: first and last port of NodePort Services.
         runner_socket: the unix socket of a node's runner (logs, exec ...), or None where there is no such node.
+        trust: whom it knows; None: the administrator on unix sockets, members of the authority's certificates, and its own tokens.
         advertised: where the ``kubernetes`` Service leads; None makes no such Service.
         bookmark_s: seconds between bookmarks of watches.
         toleration_s: for how long pods that say nothing else stay on nodes that are not ready or not heard; None: it is not said for them.
@@ -90,6 +88,7 @@ class ApiServer:
         service_cidrs: Sequence[Cidr],
         runner_socket: Callable[[str], Path | None],
         node_ports: tuple[int, int] = NODE_PORTS,
+        trust: Trust | None = None,
         advertised: Advertised | None = None,
         bookmark_s: float = BOOKMARK_S,
         toleration_s: int | None = None,
@@ -97,7 +96,20 @@ class ApiServer:
         self.started = asyncio.Event()
         """Set once requests are accepted."""
         services = ServiceAddresses(store=store, cidrs=service_cidrs, node_ports=node_ports)
-        self._objects = Objects(store=store, clock=clock, services=services, toleration_s=toleration_s)
+        trust = trust or alone()
+        self._front = Front(store=store, clock=clock, trust=trust)
+        self._objects = Objects(
+            store=store,
+            clock=clock,
+            services=services,
+            admission=Admission(
+                store=store,
+                authorizer=self._front.authorizer,
+                ca=trust.ca,
+                new_suffix=random_suffix,
+                toleration_s=toleration_s,
+            ),
+        )
         deletions = Deletions(self._objects)
         self._collector = Collector(objects=self._objects, deletions=deletions)
         self._hub = Hub(store)
@@ -105,7 +117,12 @@ class ApiServer:
         self._forwarding = Forwarding(self._objects, self._proxy)
         watches = Watches(store=store, hub=self._hub, clock=clock, bookmark_s=bookmark_s)
         self._rest = Rest(
-            objects=self._objects, deletions=deletions, watches=watches, proxy=self._proxy, clock=clock
+            objects=self._objects,
+            deletions=deletions,
+            watches=watches,
+            proxy=self._proxy,
+            tokens=self._front.tokens,
+            clock=clock,
         )
         self._registry = Registry()
         self._definitions = Definitions(
@@ -132,6 +149,7 @@ class ApiServer:
             StorageError: the store cannot be written at the start.
         """
         bootstrap.ensure(self._objects, cidrs=self._cidrs, advertised=self._advertised)
+        reconcile.ensure(self._objects)
         runner = web.AppRunner(
             self.app(),
             handle_signals=False,
@@ -171,9 +189,9 @@ class ApiServer:
 
     async def _route(self, request: web.Request) -> web.StreamResponse:
         path = request.rel_url.raw_path
-        identity = auth.identify(request.transport)
-        auth.admit(identity, path)
         parts = [unquote(part) for part in path.strip("/").split("/")]
+        identity = self._front.admit(request, path, parts)
+        request[USER] = identity
         if parts == ["metrics"] and request.method == "GET":
             page = render(self._measures.samples()).encode()
             return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
@@ -186,16 +204,39 @@ class ApiServer:
                 api_version = version
             case ["apis", group, version, *rest] if rest:
                 api_version = f"{group}/{version}"
-                kind = _REVIEWS.get((group, rest[0]))
-                if kind and version == "v1" and len(rest) == 1 and identity is not None:
-                    return _review(request, identity, kind)
+                review = _REVIEWS.get((group, rest[-1]))
+                if review is not None and version == "v1":
+                    return await self._review(request, review, rest[:-1])
             case _:
-                return _fixed(request, parts, self._registry.all)
+                return self._published(path) or _fixed(request, parts, self._registry.all)
         if api_version == "v1" and rest[0] == "namespaces" and rest[2:] == ["bindings"]:
             if request.method != "POST":
                 raise status.method_not_allowed()
             return await self._rest.bind(request, Target(PODS, rest[1]))
         return await self._rest.handle(request, target_of(self._registry, api_version, rest))
+
+    async def _review(self, request: web.Request, review: discovery.Review, place: list[str]) -> web.Response:
+        match place:
+            case [] if not review.namespaced:
+                namespace = ""
+            case ["namespaces", namespace] if review.namespaced:
+                pass
+            case _:
+                raise status.unknown_path()
+        if request.method != "POST":
+            raise status.method_not_allowed()
+        body = await read(request)
+        if not isinstance(body, dict):
+            raise status.bad_request(f"the body of the request must be an object of kind {review.kind}")
+        answered = self._front.reviews.answer(review.kind, body, request[USER], namespace)
+        return answer(msgspec.json.encode(answered), code=201)
+
+    def _published(self, path: str) -> web.Response | None:
+        document = self._front.published(path)
+        if document is None:
+            return None
+        media_type = "application/jwk-set+json" if path == JWKS_PATH else "application/json"
+        return answer(msgspec.json.encode(document), media_type=media_type)
 
 
 def _translated(request: web.Request, error: Exception) -> ApiError:
@@ -222,14 +263,6 @@ def _refusal(error: ApiError) -> web.Response:
     if "retryAfterSeconds" in error.details:
         response.headers["Retry-After"] = str(error.details["retryAfterSeconds"])
     return response
-
-
-def _review(request: web.Request, identity: auth.Identity, kind: str) -> web.Response:
-    if request.method != "POST":
-        raise status.method_not_allowed()
-    # the answer is the same whatever is asked, so a body in protobuf (kubectl auth sends that) need not be read
-    review = subresources.self_review(identity, kind)
-    return answer(msgspec.json.encode(review), code=201)
 
 
 def _fixed(  # noqa: PLR0911 - one for each path

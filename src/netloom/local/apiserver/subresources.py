@@ -1,7 +1,6 @@
-"""Subresources that are documents of another kind than their object: scale, binding, eviction; and reviews of oneself.
+"""Subresources that are documents of another kind than their object: scale, binding, eviction.
 
-Comes in: records and small documents. Goes out: documents. Source: autoscaling/v1 Scale, core/v1 Binding,
-policy/v1 Eviction, authentication.k8s.io/v1, authorization.k8s.io/v1.
+Comes in: records and small documents. Goes out: documents. Source: autoscaling/v1 Scale, core/v1 Binding, policy/v1 Eviction.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import msgspec
 from netloom.api.meta import LabelSelector
 from netloom.api.selectors import Requirement, from_selector
 from netloom.local.apiserver import status
-from netloom.local.apiserver.auth import Identity
 from netloom.local.apiserver.history import Record
 from netloom.local.apiserver.objects import Objects, Written
 from netloom.local.apiserver.queries import WriteOptions
@@ -92,39 +90,6 @@ def bind(objects: Objects, live: Record, binding: dict[str, Any], options: Write
     conditions.append({"type": "PodScheduled", "status": "True", "lastTransitionTime": objects.now()})
     if not options.dry_run:
         objects.rewrite(live, document)
-
-
-def self_review(identity: Identity, kind: str) -> dict[str, Any]:
-    """The answer to ``kubectl auth whoami`` and ``kubectl auth can-i`` (``--list``): everyone let in may do everything."""
-    if kind == "SelfSubjectReview":
-        user = {"username": identity.user, "groups": list(identity.groups)}
-        return {
-            "kind": kind,
-            "apiVersion": "authentication.k8s.io/v1",
-            "metadata": {},
-            "status": {"userInfo": user},
-        }
-    if kind == "SelfSubjectRulesReview":
-        every = ["*"] if identity.is_trusted else []
-        rules = {
-            "resourceRules": [{"verbs": every, "apiGroups": every, "resources": every}] if every else [],
-            "nonResourceRules": [{"verbs": every, "nonResourceURLs": every}] if every else [],
-            "incomplete": False,
-        }
-        return {
-            "kind": kind,
-            "apiVersion": "authorization.k8s.io/v1",
-            "metadata": {},
-            "spec": {},
-            "status": rules,
-        }
-    return {
-        "kind": kind,
-        "apiVersion": "authorization.k8s.io/v1",
-        "metadata": {},
-        "spec": {},
-        "status": {"allowed": identity.is_trusted, "reason": "administrators and nodes may do everything"},
-    }
 
 
 def _selector_text(selector: dict[str, Any]) -> str:

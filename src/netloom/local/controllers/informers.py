@@ -23,12 +23,16 @@ Handler = Callable[[T | None, T | None], None]
 class Informer(Generic[T]):
     """The objects of one kind, indexes over them, and who wants to hear of changes."""
 
-    def __init__(self, client: KubeClient, resource: Resource, type_: type[T]) -> None:
+    def __init__(
+        self, client: KubeClient, resource: Resource, type_: type[T], *, field_selector: str = ""
+    ) -> None:
         self.resource = resource
         self.items: dict[ObjectKey, T] = {}
         self._handlers: list[Handler[T]] = []
         self._indexes: list[tuple[Callable[[T], Iterable[Hashable]], dict[Hashable, dict[ObjectKey, T]]]] = []
-        self._reflector: Reflector[T] = Reflector(client, resource, type_, on_change=self._changed)
+        self._reflector: Reflector[T] = Reflector(
+            client, resource, type_, on_change=self._changed, field_selector=field_selector
+        )
 
     @property
     def synced(self) -> asyncio.Event:
@@ -91,26 +95,30 @@ class Informers:
     def __init__(self, client: KubeClient) -> None:
         self.client = client
         self._by_resource: dict[Resource, Informer[Any]] = {}
+        self._selected: dict[tuple[Resource, str], Informer[Any]] = {}
 
-    def of(self, resource: Resource, type_: type[T]) -> Informer[T]:
-        """The informer of this kind."""
-        found = self._by_resource.get(resource)
+    def of(self, resource: Resource, type_: type[T], *, field_selector: str = "") -> Informer[T]:
+        """The informer of this kind, or of those of its objects that a field selector selects."""
+        found = self._selected.get((resource, field_selector))
         if found is None:
-            found = self._by_resource[resource] = Informer(self.client, resource, type_)
+            found = Informer(self.client, resource, type_, field_selector=field_selector)
+            self._selected[resource, field_selector] = found
+            if not field_selector:
+                self._by_resource[resource] = found
         return found
 
     async def run(self) -> None:
         """Follow all kinds until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for resource, informer in self._by_resource.items():
+            for (resource, _), informer in self._selected.items():
                 group.create_task(informer.run(), name=f"informer-{resource.plural}")
 
     async def synced(self) -> None:
         """Wait until every kind has been listed once."""
-        for informer in self._by_resource.values():
+        for informer in self._selected.values():
             await informer.synced.wait()
 
     async def reached(self, version: int) -> None:
         """Wait until every cache reflects this resourceVersion."""
-        for informer in self._by_resource.values():
+        for informer in self._selected.values():
             await informer.reached(version)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from netloom.clock import Clock, SystemClock
@@ -14,7 +14,10 @@ from netloom.kube.events import EventRecorder
 from netloom.kube.kubeconfig import ClientConfig
 from netloom.kube.resources import REPLICA_SETS, REPLICATION_CONTROLLERS
 from netloom.local import switch
+from netloom.local.apiserver.access.tokens import Keys
 from netloom.local.bootstrap import bootstrap
+from netloom.local.controllers.accounts import FurnishLoop, TokensLoop
+from netloom.local.controllers.aggregation import AggregationLoop
 from netloom.local.controllers.batch.cronjob import CronJobLoop
 from netloom.local.controllers.batch.job import JobLoop
 from netloom.local.controllers.daemon.loop import DaemonSetLoop
@@ -48,12 +51,13 @@ IDENTITY = "netloom-up"
 class Loops:
     """Every loop over one set of caches; tests look into the queues."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what all loops are told
         self,
         client: KubeClient,
         pod_cidrs: Sequence[str],
         *,
         ca_pem: bytes,
+        keys: Keys | None = None,
         clock: Clock | None = None,
         node_grace_s: float = NODE_GRACE_S,
         volumes: Path | None = None,
@@ -99,7 +103,8 @@ class Loops:
             (claims.pods, 1),
             (VolumeLoop(self.informers, self._events("persistentvolume-controller"), volumes).queue, 2),
             (SchedulerLoop(self.informers, self._events("default-scheduler"), clock).queue, 8),
-            (NamespaceLoop(self.informers, ca_pem=ca_pem, clock=clock).queue, 2),
+            (NamespaceLoop(self.informers, clock=clock).queue, 2),
+            *self._accounts(ca_pem, keys),
             # One worker: two at once could give the same range to two nodes.
             (NodeIpamLoop(self.informers, cidrs, self._events("node-ipam")).queue, 1),
             (self._node_lifecycle.queue, 4),
@@ -112,6 +117,12 @@ class Loops:
         return self._recorders.setdefault(
             component, EventRecorder(self._client, component, clock=self._clock)
         )
+
+    def _accounts(self, ca_pem: bytes, keys: Keys | None) -> Iterator[tuple[WorkQueue[ObjectKey], int]]:
+        yield FurnishLoop(self.informers, ca_pem=ca_pem).queue, 2
+        yield AggregationLoop(self.informers).queue, 1
+        if keys is not None:
+            yield TokensLoop(self.informers, keys=keys, ca_pem=ca_pem).queue, 1
 
     async def run(self) -> None:
         """Run until cancelled. No loop acts before every cache is full: half a view would lead to wrong deletions."""
@@ -127,12 +138,15 @@ class Loops:
                 group.create_task(queue.run(workers=workers), name=queue.name)
 
 
-async def run(client_config: ClientConfig, settings: ClusterSettings, *, volumes: Path | None = None) -> None:
+async def run(
+    client_config: ClientConfig, settings: ClusterSettings, *, keys: Keys, volumes: Path | None = None
+) -> None:
     """Make what a fresh cluster has, then run all loops until cancelled.
 
     Args:
         client_config: an administrator's; its ``ca_data`` becomes the ConfigMap kube-root-ca.crt of each namespace.
         settings: the cluster's.
+        keys: sign the tokens that stand in Secrets.
         volumes: where the directories of provisioned volumes are.
 
     Raises:
@@ -147,6 +161,7 @@ async def run(client_config: ClientConfig, settings: ClusterSettings, *, volumes
             settings.pod_cidrs,
             ca_pem=client_config.ca_data,
             node_grace_s=settings.node_grace_s,
+            keys=keys,
             volumes=volumes,
         )
         await loops.run()

@@ -1,6 +1,6 @@
-"""Namespaces: what each new one has, and how one that is being deleted empties. In: Namespaces; out: deletions, finalize.
+"""Namespaces: how one that is being deleted empties. In: Namespaces; out: deletions, finalize. What each new one has: accounts.py.
 
-A live namespace gets its ServiceAccount `default` and the ConfigMap `kube-root-ca.crt`. One with a deletionTimestamp loses all
+One with a deletionTimestamp loses all
 objects of all kinds, then its finalizer `kubernetes` (core/v1 NamespaceSpec.finalizers). Garbage collection is the API server's.
 """
 
@@ -15,16 +15,8 @@ from typing import Any
 import msgspec
 
 from netloom.clock import Clock, rfc3339
-from netloom.errors import AlreadyExists, NotFound
-from netloom.kube.resources import (
-    ALL,
-    CONFIG_MAPS,
-    CUSTOM_RESOURCE_DEFINITIONS,
-    NAMESPACES,
-    PODS,
-    SERVICE_ACCOUNTS,
-    Resource,
-)
+from netloom.errors import NotFound
+from netloom.kube.resources import ALL, CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES, PODS, Resource
 from netloom.kube.status import Conflict
 from netloom.local.controllers.informers import Informers
 from netloom.local.controllers.objects import Namespace, Pod
@@ -38,14 +30,12 @@ _LOOK_AGAIN_S = 1.0
 
 
 class NamespaceLoop:
-    """Furnishes and empties namespaces; one turn is :meth:`sync`."""
+    """Empties namespaces; one turn is :meth:`sync`."""
 
-    def __init__(self, informers: Informers, *, ca_pem: bytes, clock: Clock) -> None:
+    def __init__(self, informers: Informers, *, clock: Clock) -> None:
         self._client = informers.client
-        self._ca = ca_pem.decode("ascii")
         self._clock = clock
         self._namespaces = informers.of(NAMESPACES, Namespace)
-        self._furnished: set[str] = set()
         self.queue: WorkQueue[ObjectKey] = WorkQueue("namespace", self.sync)
         self._namespaces.on_change(self._changed)
         informers.of(PODS, Pod).on_change(self._pod_changed)
@@ -56,7 +46,6 @@ class NamespaceLoop:
         if namespace is None:
             return None
         if not namespace.is_terminating:
-            await self._furnish(namespace)
             return None
         kinds = await asyncio.gather(
             *(self._empty(key.name, r) for r in await self._resources()), return_exceptions=True
@@ -82,21 +71,6 @@ class NamespaceLoop:
             if defined is not None and (defined.group, defined.plural) not in have:
                 found.append(defined)
         return found
-
-    async def _furnish(self, namespace: Namespace) -> None:
-        if namespace.uid in self._furnished:
-            return
-        bodies: list[tuple[Resource, dict[str, Any]]] = [(SERVICE_ACCOUNTS, _named("default", namespace))]
-        if self._ca:
-            bodies.append(
-                (CONFIG_MAPS, _named("kube-root-ca.crt", namespace) | {"data": {"ca.crt": self._ca}})
-            )
-        for resource, body in bodies:
-            with contextlib.suppress(AlreadyExists):
-                await self._client.create(
-                    resource, body | {"apiVersion": resource.api_version, "kind": resource.kind}
-                )
-        self._furnished.add(namespace.uid)
 
     async def _empty(self, namespace: str, resource: Resource) -> tuple[Resource, list[dict[str, Any]]]:
         """Delete all objects of a kind; what is still there afterwards. A kind that is not served has none."""
@@ -169,11 +143,8 @@ class NamespaceLoop:
             await self._client.update(NAMESPACES, body, subresource="finalize")
 
     def _changed(self, old: Namespace | None, new: Namespace | None) -> None:
-        if new is None:
-            if old is not None:
-                self._furnished.discard(old.uid)
-            return
-        self.queue.mark(new.key)
+        if new is not None:
+            self.queue.mark(new.key)
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         if old is not None and new is None:
@@ -189,7 +160,3 @@ def _defined(spec: dict[str, Any]) -> Resource | None:
         return None
     names = spec["names"]
     return Resource(spec["group"], served[0], names["plural"], names["kind"], namespaced=True)
-
-
-def _named(name: str, namespace: Namespace) -> dict[str, Any]:
-    return {"metadata": {"name": name, "namespace": namespace.metadata.name}}

@@ -62,10 +62,10 @@ async def code_of(url: str, context: ssl.SSLContext) -> tuple[int, str]:
     ("who", "code"),
     [
         (("admin", "system:masters"), 200),
-        (("system:node:node-1", "system:nodes"), 200),
+        (("system:node:node-1", "system:nodes"), 403),  # may read itself and its pods, and no namespaces
         (("mallory", "users"), 403),
         (("nobody",), 403),
-        ((), 401),
+        ((), 403),  # nobody in particular: system:anonymous
     ],
 )
 async def test_certificates_decide(short_dir: Path, store, clock, who, code) -> None:

@@ -185,7 +185,9 @@ async def test_stopping_ends_every_watch(short_dir, store, clock) -> None:
     connector = aiohttp.UnixConnector(str(short_dir / "s"))
     async with aiohttp.ClientSession(connector=connector) as session:
         async with serving(server, [Listener(listening(short_dir / "s"))]):
-            response = await session.get("http://api/api/v1/namespaces?watch=1&resourceVersion=5")
+            response = await session.get(
+                f"http://api/api/v1/namespaces?watch=1&resourceVersion={store.revision}"
+            )
             assert response.status == 200
         assert await response.content.read() == b""
         response.close()

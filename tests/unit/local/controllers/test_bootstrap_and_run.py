@@ -7,6 +7,7 @@ import pytest
 
 from netloom.errors import InvalidObject
 from netloom.kube.resources import NODES, SERVICES
+from netloom.local.apiserver.access.tokens import Keys
 from netloom.local.bootstrap import DNS, bootstrap
 from netloom.local.controllers import main
 from netloom.local.settings import ClusterSettings
@@ -42,7 +43,9 @@ async def test_an_address_outside_the_service_range_is_named(bare):
 
 async def test_run_makes_the_cluster_whole(bare):
     async with asyncio.TaskGroup() as group:
-        running = group.create_task(main.run(bare.client.config, ClusterSettings()))
+        running = group.create_task(
+            main.run(bare.client.config, ClusterSettings(), keys=Keys.fresh("https://issuer.example.org"))
+        )
         # A second set of loops only to be told of changes; all loops may run twice without harm.
         async with bare.running():
 
