@@ -96,6 +96,8 @@ class Contents:
         Raises:
             Refused: it has not.
         """
+        if not env.needed_maps(container):
+            return  # most name nothing, and a namespace may have thousands of Services to make variables of
         try:
             env.variables(self._pod(), container, self._around(), await self._maps(container))
         except Missing as error:

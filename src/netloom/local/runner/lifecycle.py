@@ -47,6 +47,7 @@ class PodLife:
         self._tools = tools
         self._ending = asyncio.Event()
         self._gone = asyncio.Event()
+        self._limited = asyncio.Event()
         self._restarts = {c.name: c.restart_count for c in pod.status.of_containers}
         self._former_facts: dict[str, ContainerFacts] = {}
         self._found: Mapping[str, Running] = {}
@@ -89,6 +90,8 @@ class PodLife:
         changed |= pod.metadata.annotations != self.pod.metadata.annotations
         added = pod.spec.ephemeral_containers != self.pod.spec.ephemeral_containers
         self.pod = pod
+        if pod.spec.active_deadline_seconds is not None:
+            self._limited.set()
         if pod.is_terminating:
             self._ending.set()
             if self._grace is not None:
@@ -153,6 +156,8 @@ class PodLife:
         """Live until the pod is gone from the API and nothing of it is left here."""
         if self.pod.is_terminating:
             self._ending.set()
+        if self.pod.spec.active_deadline_seconds is not None:
+            self._limited.set()
         async with asyncio.TaskGroup() as group:
             reporting = group.create_task(self._reporter.run(), name=f"status {self.pod.key}")
             while not self._ending.is_set() or self.housing.has_former:
@@ -213,10 +218,8 @@ class PodLife:
 
     async def _deadline(self) -> None:
         """Wait until the pod has been active for too long (``activeDeadlineSeconds``)."""
-        limit = self.pod.spec.active_deadline_seconds
-        if limit is None:
-            await asyncio.get_running_loop().create_future()
-            return
+        await self._limited.wait()
+        limit = self.pod.spec.active_deadline_seconds or 0
         began = dt.datetime.fromisoformat(self._start_time).timestamp()
         await asyncio.sleep(max(0.0, began + limit - self._tools.clock.wall()))
         self._failed = _DEADLINE
