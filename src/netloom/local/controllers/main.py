@@ -78,22 +78,7 @@ class Loops:
             (EndpointsLoop(self.informers, selected).queue, 2),
             (MirroringLoop(self.informers, selected).queue, 2),
             (DeploymentLoop(self.informers, self._events("deployment-controller"), clock).queue, 4),
-            (
-                ReplicasLoop(
-                    self.informers, REPLICA_SETS, ReplicaSet, self._events("replicaset-controller"), clock
-                ).queue,
-                4,
-            ),
-            (
-                ReplicasLoop(
-                    self.informers,
-                    REPLICATION_CONTROLLERS,
-                    ReplicationController,
-                    self._events("replication-controller"),
-                    clock,
-                ).queue,
-                2,
-            ),
+            *self._replicas(clock),
             (StatefulSetLoop(self.informers, self._events("statefulset-controller"), clock).queue, 4),
             (DaemonSetLoop(self.informers, self._events("daemonset-controller"), clock).queue, 2),
             (jobs.queue, 4),
@@ -117,6 +102,13 @@ class Loops:
         return self._recorders.setdefault(
             component, EventRecorder(self._client, component, clock=self._clock)
         )
+
+    def _replicas(self, clock: Clock) -> Iterator[tuple[WorkQueue[ObjectKey], int]]:
+        informers, of_sets = self.informers, self._events("replicaset-controller")
+        of_controllers = self._events("replication-controller")
+        yield ReplicasLoop(informers, REPLICA_SETS, ReplicaSet, of_sets, clock).queue, 4
+        kind = ReplicationController
+        yield ReplicasLoop(informers, REPLICATION_CONTROLLERS, kind, of_controllers, clock).queue, 2
 
     def _accounts(self, ca_pem: bytes, keys: Keys | None) -> Iterator[tuple[WorkQueue[ObjectKey], int]]:
         yield FurnishLoop(self.informers, ca_pem=ca_pem).queue, 2
