@@ -82,6 +82,7 @@ def python_client(place):
     path = place.command.home / "clusters" / place.cluster / "kubeconfig"
     with config.new_client_from_config(config_file=str(path)) as made:
         yield made
+        made.rest_client.pool_manager.clear()
 
 
 def lists(api):

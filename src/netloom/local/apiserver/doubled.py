@@ -10,7 +10,11 @@ import json
 from collections.abc import Iterator
 
 from netloom.local.apiserver.jsonvalue import Json
+from netloom.local.apiserver.kind import Kind
+from netloom.local.apiserver.status import bad_request
 
+ASKED = frozenset({"Strict", "Warn"})
+"""Values of ``fieldValidation`` that want to know."""
 _MOST = 20
 """Paths that are told; a body that is worse than that is no better understood by more."""
 
@@ -19,6 +23,21 @@ class _Object(dict[str, Json]):
     """An object, and which of its names came more than once."""
 
     twice: tuple[str, ...] = ()
+
+
+def told(kind: Kind, asked: str, data: bytes) -> tuple[str, ...]:
+    """What to warn of, in a body for a kind; ``asked`` is the request's ``fieldValidation``.
+
+    Raises:
+        ApiError: 400, there is something and the client is strict.
+    """
+    found = tuple(f'duplicate field "{path}"' for path in doubled_fields(data)) if data else ()
+    if found and asked == "Strict":
+        raise bad_request(
+            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
+            f"strict decoding error: {', '.join(found)}"
+        )
+    return found
 
 
 def doubled_fields(data: bytes) -> list[str]:

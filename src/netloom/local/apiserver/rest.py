@@ -13,13 +13,12 @@ from aiohttp import web
 
 from netloom.api.nulls import without_nulls
 from netloom.clock import Clock
-from netloom.local.apiserver import bodies, kinds, negotiate, patching, queries, status, subresources
+from netloom.local.apiserver import bodies, doubled, kinds, negotiate, patching, queries, status, subresources
 from netloom.local.apiserver.access.identity import Identity
 from netloom.local.apiserver.access.token_requests import TokenRequests
 from netloom.local.apiserver.custom import scaling, versions
 from netloom.local.apiserver.custom.served import CustomKind
 from netloom.local.apiserver.deletion import Deleted, Deletions
-from netloom.local.apiserver.doubled import doubled_fields
 from netloom.local.apiserver.eviction import evict
 from netloom.local.apiserver.history import Record
 from netloom.local.apiserver.jsonvalue import Json
@@ -103,7 +102,8 @@ class Rest:
             ApiError: any refusal.
             StorageError: the store cannot be written.
         """
-        twice = await _doubled(request, target)
+        asked = request.query.get("fieldValidation", "")
+        twice = doubled.told(target.kind, asked, await request.read()) if asked in doubled.ASKED else ()
         response = await self._handle(request, target)
         if isinstance(target.kind, CustomKind) and not response.prepared:
             warn(response, target.kind.version_data.warnings)
@@ -341,25 +341,6 @@ class Rest:
         subresources.bind(self._objects, live, binding, options)
         done = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}
         return answer(msgspec.json.encode(done), code=201)
-
-
-async def _doubled(request: web.Request, target: Target) -> tuple[str, ...]:
-    """What to say of fields that the body names twice, where the client asks for that (fieldValidation).
-
-    Raises:
-        ApiError: 400, there are some and the client is strict.
-    """
-    asked = request.query.get("fieldValidation")
-    if asked not in {"Strict", "Warn"} or request.method not in {"POST", "PUT", "PATCH"}:
-        return ()
-    told = tuple(f'duplicate field "{path}"' for path in doubled_fields(await request.read()))
-    if told and asked == "Strict":
-        kind = target.kind
-        raise status.bad_request(
-            f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}: '
-            f"strict decoding error: {', '.join(told)}"
-        )
-    return told
 
 
 async def read(request: web.Request) -> Json:
