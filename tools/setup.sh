@@ -25,7 +25,7 @@ as_root() {
 
 # program[:program...]=package; a package is asked for only where one of its programs is missing
 readonly run_programs="nft=nftables catatonit=catatonit gcc=gcc setsid=util-linux unshare=util-linux curl=curl haproxy=haproxy crun=crun conmon=conmon skopeo=skopeo"
-readonly test_programs="ip=iproute2 dig=bind9-dnsutils kdig=knot-dnsutils musl-gcc=musl-tools conntrack=conntrack git=git ps=procps podman=podman wireguard-go=wireguard-go bird=bird2 /usr/lib/frr/bgpd=frr arping=arping h2load=nghttp2-client openssl=openssl"
+readonly test_programs="ip=iproute2 dig=bind9-dnsutils kdig=knot-dnsutils musl-gcc=musl-tools conntrack=conntrack git=git ps=procps podman=podman wireguard-go=wireguard-go bird=bird2 /usr/lib/frr/bgpd=frr arping=arping h2load=nghttp2-client openssl=openssl zstd=zstd"
 readonly vm_programs="qemu-system-x86_64=qemu-system-x86 busybox=busybox-static modprobe=kmod"
 readonly bench_programs="dnsperf=dnsperf knotd=knot wrk=wrk"
 

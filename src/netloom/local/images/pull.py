@@ -50,25 +50,31 @@ async def pull(store: ImageStore, wish: Wish, *, now: float) -> tuple[Image, ...
         names = (f"{reference.repository}:{tag}", *names)
     source = wish.reference if has_transport else f"docker://{_without_tag_of_digest(reference)}"
     with tempfile.TemporaryDirectory(prefix="netloom-pull-") as place:
-        target = Path(place) / "image.tar"
-        argv = ["skopeo", "copy", "--quiet"]
-        if wish.authfile:
-            argv += ["--src-authfile", wish.authfile]
-        if wish.plain_http:
-            argv += ["--src-tls-verify=false"]
-        argv += ["--", source, f"docker-archive:{target}"]
+        target = Path(place) / "image"
         try:
-            done = await process.run(argv, timeout_s=_PULL_S)
-        except NotFound as error:
-            raise Unsupported(
-                "skopeo is not installed; it fetches images", "apt-get install skopeo"
-            ) from error
-        if done.returncode != 0:
-            said = done.stderr.decode("utf-8", "replace").strip().splitlines()
-            raise Unavailable(
-                f"{wish.reference}: {(said or ['skopeo failed'])[-1][:_SAID]}", "is the name right?"
-            )
+            await _copy(wish, source, f"docker-archive:{target}")
+        except Unavailable as error:
+            if "zstd" not in error.problem:
+                raise
+            await _copy(wish, source, f"oci:{target}")  # an archive in Docker's form cannot hold such layers
         return store.load(target, names=names, now=now)
+
+
+async def _copy(wish: Wish, source: str, target: str) -> None:
+    argv = ["skopeo", "copy", "--quiet"]
+    if wish.authfile:
+        argv += ["--src-authfile", wish.authfile]
+    if wish.plain_http:
+        argv += ["--src-tls-verify=false"]
+    try:
+        done = await process.run([*argv, "--", source, target], timeout_s=_PULL_S)
+    except NotFound as error:
+        raise Unsupported("skopeo is not installed; it fetches images", "apt-get install skopeo") from error
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        raise Unavailable(
+            f"{wish.reference}: {(said or ['skopeo failed'])[-1][:_SAID]}", "is the name right?"
+        )
 
 
 def _without_tag_of_digest(reference: references.Reference) -> str:

@@ -25,6 +25,7 @@ _MOST = 4096
 _MOST_PATH = 255
 DEFAULT_HOST = "docker.io"
 DEFAULT_TAG = "latest"
+_LIBRARY = "library/"
 
 
 class Reference(msgspec.Struct, frozen=True):
@@ -70,9 +71,17 @@ def parse(text: str, *, subject: str = "image") -> Reference:
         host = DEFAULT_HOST
     if host in {"docker.io", "index.docker.io"}:
         host = DEFAULT_HOST
-        path = path if "/" in path else f"library/{path}"
+        path = path if "/" in path else f"{_LIBRARY}{path}"
     digest = match["digest"] or ""
     return Reference(host, path, match["tag"] or ("" if digest else DEFAULT_TAG), digest)
+
+
+def meanings(reference: Reference) -> tuple[Reference, ...]:
+    """What a name may mean, the likeliest first: a short one also what was built here, which some builders call ``localhost/name``."""
+    short = reference.path.removeprefix(_LIBRARY)
+    if reference.host != DEFAULT_HOST or short == reference.path:
+        return (reference,)
+    return reference, msgspec.structs.replace(reference, host="localhost", path=short)
 
 
 def image_id(text: str) -> str:

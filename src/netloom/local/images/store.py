@@ -84,7 +84,11 @@ class ImageStore:
             if len(found) == 1:
                 return found[0]
         reference = references.parse(text)
-        return next((image for image in images if _is_called(image, reference)), None)
+        for called in references.meanings(reference):
+            for image in images:
+                if _is_called(image, called):
+                    return image
+        return None
 
     def files(self, image_id: str) -> Path:
         """The root directory of an image's files."""

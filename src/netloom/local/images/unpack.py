@@ -8,7 +8,6 @@ files are ours; a user namespace with one user shows them as root's. Not here: w
 from __future__ import annotations
 
 import errno
-import gzip
 import hashlib
 import io
 import os
@@ -18,6 +17,7 @@ from typing import IO, TYPE_CHECKING
 
 from netloom.errors import StorageError
 from netloom.local.images.limits import BadImage, Limits
+from netloom.local.images.packing import unpacked
 from netloom.local.images.sources import BAD, Entry
 from netloom.local.images.tree import Tree, remove
 
@@ -57,7 +57,7 @@ class Unpacker:
         """Put one layer over what is there.
 
         Args:
-            packed: plain or gzip.
+            packed: plain, gzip or zstd.
             diff_id: its digest, unpacked.
 
         Raises:
@@ -67,12 +67,12 @@ class Unpacker:
         self._fresh = set()
         self._directories = {}
         try:
-            plain = _Counted(_plain(packed), self._limits.unpacked * 2)
-            # tar's own end may come before the file's: the digest is of all of it
-            with tarfile.open(fileobj=plain, mode="r|", tarinfo=Entry) as archive:
-                for member in archive:
-                    self._entry(archive, member)
-            plain.drain()
+            with unpacked(packed) as content:
+                plain = _Counted(content, self._limits.unpacked * 2)
+                with tarfile.open(fileobj=plain, mode="r|", tarinfo=Entry) as archive:
+                    for member in archive:
+                        self._entry(archive, member)
+                plain.drain()  # tar's own end may come before the file's: the digest is of all of it
         except BadImage:
             raise
         except BAD as error:
@@ -262,16 +262,6 @@ class _Counted(io.RawIOBase):
         """Read to the end."""
         while self.read():
             pass
-
-
-def _plain(packed: IO[bytes]) -> IO[bytes]:
-    head = packed.read(4)
-    packed.seek(0)
-    if head[:2] == b"\x1f\x8b":
-        return gzip.GzipFile(fileobj=packed)  # type: ignore[return-value] # reads bytes as any file does
-    if head == b"\x28\xb5\x2f\xfd":
-        raise BadImage("a layer is packed with zstd", "repack it: skopeo copy oci:DIR docker-archive:FILE")
-    return packed
 
 
 def _copy(content: IO[bytes], fd: int, size: int) -> None:
