@@ -46,6 +46,8 @@ class CronJobLoop:
         self._by_uid = self._cron_jobs.index(lambda c: (c.uid,))
         self._made: dict[str, int] = {}
         """ResourceVersion of the Job made last, by the CronJob's uid: the cache must show it before another is."""
+        self._said: dict[str, int] = {}
+        """And of the last status, which says which Jobs are ours."""
         self._cron_jobs.on_change(self._cron_job_changed)
         self._jobs.on_change(self._job_changed)
 
@@ -54,7 +56,8 @@ class CronJobLoop:
         cj = self._cron_jobs.get(key)
         if cj is None:
             return None
-        if self._jobs.version < self._made.get(cj.uid, 0):
+        made, said = self._made.get(cj.uid, 0), self._said.get(cj.uid, 0)
+        if self._jobs.version < made or self._cron_jobs.version < said:
             return _LOOK_AGAIN_S
         jobs = [*self._by_owner.get(cj.uid, {}).values()]
         status = self._reviewed(cj, jobs)
@@ -175,7 +178,8 @@ class CronJobLoop:
     async def _say(self, cj: CronJob, status: CronJobStatus) -> None:
         body = {"status": msgspec.to_builtins(status)}
         with contextlib.suppress(NotFound):
-            await self._client.patch(CRON_JOBS, cj.key, body, subresource="status")
+            written = await self._client.patch(CRON_JOBS, cj.key, body, subresource="status")
+            self._said[cj.uid] = version_of(written)
 
     def _tell(self, cj: CronJob, reason: str, message: str, *, warning: bool = False) -> None:
         self._events.emit(CRON_JOBS, cj.key, cj.uid, reason=reason, message=message, warning=warning)
@@ -183,6 +187,7 @@ class CronJobLoop:
     def _cron_job_changed(self, old: CronJob | None, new: CronJob | None) -> None:
         if old is not None and (new is None or new.uid != old.uid):
             self._made.pop(old.uid, None)
+            self._said.pop(old.uid, None)
         if new is not None:
             self.queue.mark(new.key)
 
