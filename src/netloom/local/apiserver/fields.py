@@ -69,7 +69,7 @@ def parse(kind: Kind, text: str) -> FieldSelector:
 
 def values(kind: Kind, document: Mapping[str, Any]) -> dict[str, str]:
     """What field selectors can ask of this document, as text, beside its name and namespace."""
-    return {field: _value(document, field) for field in kind.selectable}
+    return {field: _value(document, field) for field in kind.recorded}
 
 
 def _value(document: Mapping[str, Any], field: str) -> str:

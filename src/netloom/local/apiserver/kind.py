@@ -52,6 +52,11 @@ class Kind(msgspec.Struct, frozen=True):
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
     @property
+    def recorded(self) -> tuple[str, ...]:
+        """Fields whose values are noted with each object that is kept, so that objects can be selected by them."""
+        return self.selectable
+
+    @property
     def has_status(self) -> bool:
         """There is a status subresource: the main resource ignores status."""
         return self.subresource("status") is not None

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netloom.local.apiserver.custom import celrules
+from netloom.local.apiserver.custom import celcheck, celrules
 from netloom.local.apiserver.custom.cel import times
 from netloom.local.apiserver.custom.cel.evaluate import Evaluator
 from netloom.local.apiserver.custom.cel.functions import FUNCTIONS, METHODS
@@ -277,10 +277,45 @@ def test_texts_of_a_format_are_what_the_format_says():
     ],
 )
 def test_rules_that_are_none_say_why(rule, words):
-    (error,) = celrules.problems({"x-kubernetes-validations": [rule]}, "x")
+    (error,) = celcheck.problems({"x-kubernetes-validations": [rule]}, "x")
     assert words in error.text
 
 
 def test_rules_that_are_rules_have_no_problems():
     rules = [{"rule": "self.list.all(i, x, x > i) && has(self.a) && math.abs(self.a) > 1"}]
-    assert list(celrules.problems({"x-kubernetes-validations": rules}, "x")) == []
+    assert list(celcheck.problems({"x-kubernetes-validations": rules}, "x")) == []
+
+
+FIELDS = {
+    "type": "object",
+    "properties": {
+        "a": {"type": "array", "items": {"type": "object", "properties": {"b": {"type": "string"}}}},
+        "map": {"type": "object", "additionalProperties": {"type": "string"}},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": True},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "words"),
+    [
+        ("self.c == 1", "undefined field 'c'"),
+        ("has(self.c)", "undefined field 'c'"),
+        ("self.a.all(x, x.c == 1)", "undefined field 'c'"),
+        ("self.a[0].c == 1", "undefined field 'c'"),
+        ("self.a.filter(x, true)[0].c == 1", "undefined field 'c'"),
+        ("self.a == oldSelf.d", "undefined field 'd'"),
+        ("self.metadata.labels.x == 'a'", "undefined field 'labels'"),
+        ("self.a.all(x, x.b == '') && self.map.any == '' && self.free.any == 1 && self.?c == self.?d", ""),
+        ("self.metadata.name == self.kind && self.a.exists(i, x, x.b == '')", ""),
+    ],
+)
+def test_fields_that_the_schema_does_not_have_are_refused(rule, words):
+    told = [
+        e.text
+        for e in celcheck.problems(
+            {**FIELDS, "x-kubernetes-validations": [{"rule": rule}]}, "x", at_root=True
+        )
+    ]
+    assert bool(told) is bool(words), told
+    assert all(words in one for one in told), told

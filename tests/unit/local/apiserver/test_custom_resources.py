@@ -364,6 +364,19 @@ async def test_selectable_fields_select(api):
     assert "field label not supported: spec.cron" in refused.refused(400, "BadRequest")["message"]
 
 
+async def test_each_version_selects_by_its_own_fields(api):
+    body = definition(selectableFields=[{"jsonPath": ".spec.image"}])
+    other = {**body["spec"]["versions"][0], "name": "v2", "storage": False}
+    body["spec"]["versions"].append({**other, "selectableFields": [{"jsonPath": ".spec.cron"}]})
+    await define(api, body)
+    await api.create(TABS, tab("a"))
+    await api.create(TABS, tab("b", cron="1 1 * * *"))
+    v2 = TABS.replace("/v1/", "/v2/")
+    found = (await api("GET", f"{v2}?fieldSelector=spec.cron%3D1 1 * * *")).ok()["items"]
+    assert [item["metadata"]["name"] for item in found] == ["b"]
+    (await api("GET", f"{v2}?fieldSelector=spec.image%3Dx")).refused(400, "BadRequest")
+
+
 async def test_objects_with_owners_of_a_defined_kind_go_with_them(tabs):
     owner = await tabs.create(TABS, tab())
     reference = {"apiVersion": "stable.example.com/v1", "kind": "CronTab", "name": "daily"}

@@ -1,7 +1,7 @@
-"""Rules in CEL of structural schemas (``x-kubernetes-validations``): what is wrong with one, and what they say of documents. Pure.
+"""Rules in CEL of structural schemas (``x-kubernetes-validations``): what they say of documents. Pure.
 
 Comes in: schemas; documents that are in order otherwise, and what they replace. Goes out: FieldErrors. A rule that names ``oldSelf`` is about changes, and asked only where
-there is an old value that the new one follows. All rules of a request share one budget. Not here: the language (cel/). Source: apiextensions.k8s.io/v1
+there is an old value that the new one follows. All rules of a request share one budget. Not here: the language (cel/), and rules that are none (celcheck.py). Source: apiextensions.k8s.io/v1
 ValidationRule; "Custom resources", validation rules.
 """
 
@@ -11,24 +11,20 @@ import functools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from netloom.local.apiserver.custom import paths
-from netloom.local.apiserver.custom.cel import evaluate, times
+from netloom.local.apiserver.custom.cel import times
 from netloom.local.apiserver.custom.cel.evaluate import Evaluator
 from netloom.local.apiserver.custom.cel.functions import FUNCTIONS
 from netloom.local.apiserver.custom.cel.macros import OutOfBudgetError
 from netloom.local.apiserver.custom.cel.parser import parse
-from netloom.local.apiserver.custom.cel.syntax import Call, CelError, Expr, Index, ListOf, MapOf, Name, Select
+from netloom.local.apiserver.custom.cel.syntax import CelError, names_in
 from netloom.local.apiserver.custom.cel.types import NONE, Optional
-from netloom.local.apiserver.fielderrors import FieldError, invalid, items, mapping, not_supported, required
+from netloom.local.apiserver.fielderrors import FieldError, invalid, mapping
 from netloom.local.apiserver.jsonvalue import Json
 
 Schema = Mapping[str, Any]
-_RULES = "x-kubernetes-validations"
-_REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
-_LONGEST_MESSAGE = 2048
+RULES = "x-kubernetes-validations"
 _LONGEST_EXPRESSION_MESSAGE = 5120
 _MISSING: object = object()
-_VARIABLES = frozenset({"self", "oldSelf"})
 
 
 def errors(schema: Schema, document: Mapping[str, Any], old: Mapping[str, Any] | None) -> list[FieldError]:
@@ -42,7 +38,7 @@ def errors(schema: Schema, document: Mapping[str, Any], old: Mapping[str, Any] |
 
 
 def _has_rules(schema: Schema) -> bool:
-    if schema.get(_RULES):
+    if schema.get(RULES):
         return True
     members = mapping(schema.get("properties")).values()
     others = (schema.get("items"), schema.get("additionalProperties"))
@@ -59,7 +55,7 @@ class _Asking:
     def of(self, schema: Schema, value: Json, old: Json, path: str) -> Iterator[FieldError]:
         if value is None:
             return
-        for rule in schema.get(_RULES) or ():
+        for rule in schema.get(RULES) or ():
             if self._spent:
                 return
             yield from self._ask(rule, value, old, path)
@@ -79,7 +75,7 @@ class _Asking:
     def _ask(self, rule: Mapping[str, Any], value: Json, old: Json, path: str) -> Iterator[FieldError]:
         names = {"self": value}
         optional = bool(rule.get("optionalOldSelf"))
-        if _is_about_change(rule["rule"]):
+        if is_about_change(rule["rule"]):
             if old is _MISSING and not optional:
                 return
             there = old is not _MISSING
@@ -169,104 +165,10 @@ def _text(value: str, wanted: str) -> Json:
     return value
 
 
-def problems(schema: Schema, path: str) -> Iterator[FieldError]:
-    """What is wrong with the rules of one place of a schema."""
-    for number, rule in enumerate(items(schema.get(_RULES))):
-        yield from _of_rule(mapping(rule), f"{path}.{_RULES}[{number}]")
-
-
-def _of_rule(rule: Mapping[str, Any], path: str) -> Iterator[FieldError]:
-    text = str(rule.get("rule") or "")
-    if not text.strip():
-        yield required(f"{path}.rule", "rule is not specified")
-    elif problem := _problem(text):
-        yield invalid(f"{path}.rule", text, f"compilation failed: {problem}")
-    elif rule.get("optionalOldSelf") and not _is_about_change(text):
-        why = "option optionalOldSelf may only be set if the rule uses oldSelf"
-        yield invalid(f"{path}.optionalOldSelf", True, why)
-    expression = str(rule.get("messageExpression") or "")
-    if expression and (problem := _problem(expression)):
-        yield invalid(
-            f"{path}.messageExpression", expression, f"messageExpression compilation failed: {problem}"
-        )
-    message = str(rule.get("message") or "")
-    if "\n" in message.strip() and not expression:
-        yield invalid(f"{path}.message", message, "message must not contain line breaks")
-    if len(message) > _LONGEST_MESSAGE:
-        yield invalid(
-            f"{path}.message", message[:10], f"message must have a maximum length of {_LONGEST_MESSAGE}"
-        )
-    if "message" in rule and not message.strip():
-        yield invalid(f"{path}.message", message, "message must be non-empty if specified")
-    if "\n" in text and not message and not expression:
-        yield required(f"{path}.message", "message must be specified if rule contains line breaks")
-    if rule.get("reason") and rule["reason"] not in _REASONS:
-        yield not_supported(f"{path}.reason", rule["reason"], _REASONS)
-    where = str(rule.get("fieldPath") or "")
-    if where and not paths.is_simple(where):
-        try:
-            paths.path(where)
-        except paths.BadPath as bad:
-            yield invalid(f"{path}.fieldPath", where, f"fieldPath must be a valid path: {bad}")
-
-
-def _problem(text: str) -> str:
-    try:
-        expr = parse(text)
-        unknown = next(_unknown(expr, _VARIABLES), "")
-    except CelError as error:
-        return str(error)
-    except RecursionError:
-        return "the expression is too long"
-    return f"undeclared reference to '{unknown}'" if unknown else ""
-
-
 @functools.lru_cache(maxsize=4096)
-def _is_about_change(text: str) -> bool:
+def is_about_change(text: str) -> bool:
+    """The rule names the old value."""
     try:
-        return any(name.name == "oldSelf" for name in _names(parse(text)))
+        return any(name.name == "oldSelf" for name in names_in(parse(text)))
     except CelError:
         return False
-
-
-def _parts(expr: Expr) -> tuple[Expr, ...]:
-    match expr:
-        case Select():
-            return (expr.operand,)
-        case Index():
-            return (expr.operand, expr.index)
-        case Call():
-            return (*(() if expr.target is None else (expr.target,)), *expr.arguments)
-        case ListOf():
-            return tuple(item for item, _ in expr.items)
-        case MapOf():
-            return tuple(part for key, value, _ in expr.entries for part in (key, value))
-        case _:
-            return ()
-
-
-def _names(expr: Expr) -> Iterator[Name]:
-    if isinstance(expr, Name):
-        yield expr
-    for part in _parts(expr):
-        yield from _names(part)
-
-
-def _unknown(expr: Expr, known: frozenset[str]) -> Iterator[str]:
-    """Names and functions that nothing declares."""
-    if isinstance(expr, Name):
-        if expr.name not in known and not evaluate.is_namespace(expr.name):
-            yield expr.name
-        return
-    if isinstance(expr, Call):
-        if not evaluate.is_known(expr):
-            yield expr.function
-        elif evaluate.is_macro(expr):
-            own = {argument.name for argument in expr.arguments[:-1] if isinstance(argument, Name)}
-            if expr.target is not None:
-                yield from _unknown(expr.target, known)
-            for argument in expr.arguments:
-                yield from _unknown(argument, known | own)
-            return
-    for part in _parts(expr):
-        yield from _unknown(part, known)

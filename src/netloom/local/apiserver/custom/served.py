@@ -54,6 +54,10 @@ class Version:
         self.list_kind = str(names.get("listKind") or f"{names['kind']}List")
         self.converts_by_webhook = (spec.get("conversion") or {}).get("strategy") == "Webhook"
         self.warnings = _warnings(spec, version)
+        self.selectable = tuple(
+            dict.fromkeys(field for one in spec["versions"] for field in _selectable(one))
+        )
+        """Fields that objects can be selected by in any version."""
         columns = version.get("additionalPrinterColumns")
         self.columns = msgspec.convert(columns, tuple[ColumnData, ...]) if columns else (_AGE,)
         scale = (version.get("subresources") or {}).get("scale")
@@ -72,6 +76,11 @@ class CustomKind(Kind, frozen=True, kw_only=True):
     version_data: Version
     terminating: bool = False
     stored: Kind | None = None
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """Objects are kept in one version and selected in any."""
+        return self.version_data.selectable
 
 
 def kinds_of(definition: Mapping[str, Any]) -> tuple[CustomKind, ...]:
@@ -135,14 +144,16 @@ def _kind(
         short_names=tuple(names.get("shortNames") or ()),
         categories=tuple(names.get("categories") or ()),
         subresources=tuple(found),
-        selectable=tuple(
-            str(one["jsonPath"]).removeprefix(".") for one in version.get("selectableFields") or ()
-        ),
+        selectable=_selectable(version),
         counts_generations=True,
         version_data=Version(spec, version),
         terminating=terminating,
         stored=stored,
     )
+
+
+def _selectable(version: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(str(one["jsonPath"]).removeprefix(".") for one in version.get("selectableFields") or ())
 
 
 def _warnings(spec: Mapping[str, Any], version: Mapping[str, Any]) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Schemas of definitions: whether they are structural, sound, and their defaults allowed by themselves. Pure.
 
 Comes in: an ``openAPIV3Schema`` and its path. Goes out: FieldErrors. Source: apiextensions.k8s.io/v1 JSONSchemaProps; "Extend the Kubernetes API with
-CustomResourceDefinitions", specifying a structural schema. Rules in CEL are parsed here, and asked in celrules.py.
+CustomResourceDefinitions", specifying a structural schema. Rules in CEL are parsed here, and looked at in celcheck.py.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from netloom.local.apiserver.custom import celrules, filling, patterns, values
+from netloom.local.apiserver.custom import celcheck, filling, patterns, values
 from netloom.local.apiserver.fielderrors import (
     FieldError,
     forbidden,
@@ -86,7 +86,7 @@ def _of(schema: Schema, path: str, depth: int) -> Errors:
     if depth and not schema.get("type") and not free:
         yield required(f"{path}.type", "must not be empty for specified object fields and array items")
     yield from _of_junctors(schema, path, depth)
-    yield from celrules.problems(schema, path)
+    yield from celcheck.problems(schema, path, at_root=not depth)
     for name, member in mapping(schema.get("properties")).items():
         yield from _of(mapping(member), f"{path}.properties[{name}]", depth + 1)
     others = schema.get("additionalProperties")

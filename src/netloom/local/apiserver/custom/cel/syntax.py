@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -62,3 +63,28 @@ class MapOf(msgspec.Struct, frozen=True):
 
 
 Expr = Literal | Name | Select | Index | Call | ListOf | MapOf
+
+
+def parts(expr: Expr) -> tuple[Expr, ...]:
+    """The expressions that an expression is made of."""
+    match expr:
+        case Select():
+            return (expr.operand,)
+        case Index():
+            return (expr.operand, expr.index)
+        case Call():
+            return (*(() if expr.target is None else (expr.target,)), *expr.arguments)
+        case ListOf():
+            return tuple(item for item, _ in expr.items)
+        case MapOf():
+            return tuple(part for key, value, _ in expr.entries for part in (key, value))
+        case _:
+            return ()
+
+
+def names_in(expr: Expr) -> Iterator[Name]:
+    """All names in an expression."""
+    if isinstance(expr, Name):
+        yield expr
+    for part in parts(expr):
+        yield from names_in(part)
