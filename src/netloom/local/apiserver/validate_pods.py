@@ -25,6 +25,7 @@ from netloom.local.apiserver.validate_containers import PodFacts, container, hos
 from netloom.local.apiserver.validate_ephemeral import ephemeral_containers
 from netloom.local.apiserver.validate_names import Errors
 from netloom.local.apiserver.validate_objects import EFFECTS
+from netloom.local.apiserver.validate_volumes import volumes
 from netloom.units import parse_addr
 
 _DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
@@ -62,7 +63,7 @@ def _facts(spec: Document) -> PodFacts:
 def pod_spec(path: str, spec: Document) -> Errors:
     """The spec of a pod or of a pod template."""
     facts = _facts(spec)
-    yield from _volumes(f"{path}.volumes", items(spec.get("volumes")))
+    yield from volumes(f"{path}.volumes", items(spec.get("volumes")))
     yield from _containers(path, spec, facts)
     yield from names.one_of(
         f"{path}.restartPolicy", spec.get("restartPolicy"), ("Always", "Never", "OnFailure"), needed=True
@@ -113,25 +114,6 @@ def _containers(path: str, spec: Document, facts: PodFacts) -> Errors:
     ]
     yield from host_ports(f"{path}.initContainers", sidecars, taken)
     yield from host_ports(f"{path}.containers", items(spec.get("containers")), taken)
-
-
-def _volumes(path: str, volumes: list[Any]) -> Errors:
-    seen: set[Json] = set()
-    for number, item in enumerate(volumes):
-        volume, here = mapping(item), f"{path}[{number}]"
-        name = volume.get("name")
-        yield from names.named(f"{here}.name", name, names.label_problem)
-        if name in seen and name:
-            yield duplicate(f"{here}.name", name)
-        seen.add(name)
-        sources = [field for field in volume if field != "name"]
-        if not sources:
-            yield required(here, "must specify a volume type")
-        for extra in sources[1:]:
-            yield forbidden(f"{here}.{extra}", "may not specify more than 1 volume type")
-        for field, key in (("configMap", "name"), ("secret", "secretName"), ("hostPath", "path")):
-            if field in sources[:1] and not mapping(volume[field]).get(key):
-                yield required(f"{here}.{field}.{key}")
 
 
 def _dns(path: str, spec: Document) -> Errors:

@@ -225,3 +225,44 @@ def test_every_kind_has_a_cell_for_each_column(gvk):
 def test_columns_say_what_kubectls_users_know(gvk, status, wanted):
     cells = shown(gvk, status)
     assert {name: cells[name] for name in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("source", "told"),
+    [
+        ({"persistentVolumeClaim": {}}, "spec.volumes[0].persistentVolumeClaim.claimName: Required value"),
+        ({"configMap": {"name": "a", "items": [{"key": "k", "path": "../up"}]}}, "must not contain '..'"),
+        ({"configMap": {"name": "a", "defaultMode": 0o1777}}, "between 0 and 0777"),
+        ({"secret": {"secretName": "a", "items": [{"key": "k", "path": "/abs"}]}}, "must be a relative path"),
+        ({"hostPath": {"path": "/a/../b"}}, "must not contain '..'"),
+        ({"hostPath": {"path": "/a", "type": "Maybe"}}, "hostPath.type: Unsupported value"),
+        ({"downwardAPI": {"items": [{"path": "a"}]}}, "one of fieldRef and resourceFieldRef"),
+        ({"downwardAPI": {"items": [{"path": "a", "fieldRef": {"fieldPath": "spec.x"}}]}}, "Unsupported value"),
+        ({"projected": {"sources": [{}]}}, "sources[0]: Required value: must specify a volume type"),
+        ({"projected": {"sources": [{"serviceAccountToken": {"path": "t", "expirationSeconds": 5}}]}}, "10 minutes"),
+        ({"ephemeral": {"volumeClaimTemplate": {"spec": {}}}}, "volumeClaimTemplate.spec.accessModes: Required"),
+    ],
+)  # fmt: skip
+def test_volumes_are_checked_by_their_source(source, told):
+    container = {"name": "main", "image": "main:1"}
+    pod = {"metadata": {"name": "p", "namespace": "shop"}, "spec": {"containers": [container]}}
+    pod["spec"]["volumes"] = [{"name": "v", **source}]
+    assert told in "; ".join(
+        error.text for error in validate("v1/Pod", defaults.set_defaults("v1/Pod", pod), None)
+    )
+
+
+def test_volumes_as_the_reference_shows_them_are_accepted():
+    container = {"name": "main", "image": "main:1"}
+    field = {"fieldRef": {"fieldPath": "metadata.labels['app']"}}
+    sources = [
+        {"emptyDir": {}},
+        {"configMap": {"name": "a", "items": [{"key": "k", "path": "sub/k", "mode": 0o400}]}},
+        {"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"configMap": {"name": "ca"}},
+                                   {"downwardAPI": {"items": [{"path": "app", **field}]}}]}},
+        {"csi": {"driver": "disk.example.org"}},
+        {"hostPath": {"path": "/data", "type": "DirectoryOrCreate"}},
+    ]  # fmt: skip
+    pod = {"metadata": {"name": "p", "namespace": "shop"}, "spec": {"containers": [container]}}
+    pod["spec"]["volumes"] = [{"name": f"v{number}", **source} for number, source in enumerate(sources)]
+    assert validate("v1/Pod", defaults.set_defaults("v1/Pod", pod), None) == []
