@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from netloom.local.runner.running import Refused
 
@@ -24,17 +24,22 @@ _EVENTS = {
 """What kubelets tell of images before they tell that a container failed: reason and message."""
 
 
-def events_of(refused: Refused, image: str) -> list[tuple[str, str]]:
-    """Reason and message of each event that tells of a container that did not start."""
-    if refused.reason not in _EVENTS:
-        return [("Failed", f"Error: {refused.problem}")]
-    reason, words = _EVENTS[refused.reason]
-    return [(reason, words.format(image=image, said=refused)), ("Failed", f"Error: {refused.reason}")]
+def tell(refused: Refused, image: str, say: Callable[[str, str], None]) -> None:
+    """Say with events that a container did not start: reason and message of each."""
+    first, words = _EVENTS.get(refused.reason, ("", ""))
+    if first:
+        say(first, words.format(image=image, said=refused))
+    say("Failed", f"Error: {refused.reason if first else refused.problem}")
 
 
 def seconds(row: int) -> float:
     """The wait after so many lives in a row that did not last."""
     return BACKOFF_S[min(max(row, 0), len(BACKOFF_S) - 1)]
+
+
+def restarting(wait_s: float, place: str) -> str:
+    """What a container's status says while it waits for its next life."""
+    return f"back-off {text(wait_s)} restarting failed {place}"
 
 
 def text(wait_s: float) -> str:

@@ -8,6 +8,7 @@ and in which order the containers of a pod run (``crew``).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable
 
@@ -361,30 +362,27 @@ class ContainerLife:
         """It did not start: say why, and wait until it may be tried again."""
         self._probe_ready = False
         self._set(running_since=None, waiting=refused.reason, message=str(refused))
-        if refused.reason != "RunContainerError":  # ports of stand-ins: told in its status, and soon over
-            for reason, message in backoff.events_of(refused, self.container.image):
-                self._say(reason, message)
+        if not self.is_standin or refused.reason != "RunContainerError":  # a port that is soon free
+            backoff.tell(refused, self.container.image, self._say)
         self._row += 1
         self._nudged.clear()
         for reason, message, seconds in backoff.after_refusal(refused, self.container.image, self._row):
             self._set(waiting=reason, message=message)
-            try:
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._nudged.wait()
                     break
-            except TimeoutError:
-                continue
         self._next()
 
     async def _wait_before_restart(self, reason: str, why: str) -> None:
         wait_s = backoff.seconds(self._row - 1)
         name, key = self.container.name, self._pod.key
-        message = why
         if wait_s and reason == "CrashLoopBackOff":
-            place = f"container={name} pod={key.name}_{key.namespace}({self._pod.uid})"
-            message = f"back-off {backoff.text(wait_s)} restarting failed {place}"
+            why = backoff.restarting(
+                wait_s, f"container={name} pod={key.name}_{key.namespace}({self._pod.uid})"
+            )
             self._say("BackOff", f"Back-off restarting failed container {name} in pod {key.name}")
-        self._set(waiting=reason, message=message)
+        self._set(waiting=reason, message=why)
         await asyncio.sleep(wait_s)
         self._next()
 
