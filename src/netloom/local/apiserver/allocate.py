@@ -16,7 +16,7 @@ import msgspec
 
 from netloom.local.apiserver import families, kinds
 from netloom.local.apiserver.families import FAMILY_WORDS, invalid
-from netloom.local.apiserver.history import Event
+from netloom.local.apiserver.history import Event, Record
 from netloom.local.apiserver.service_updates import (
     kind_of,
     needs_cluster_ip,
@@ -25,9 +25,11 @@ from netloom.local.apiserver.service_updates import (
 )
 from netloom.local.apiserver.status import Cause
 from netloom.local.apiserver.store import Store
-from netloom.units import Cidr, family_of, parse_addr
+from netloom.units import Addr, Cidr, family_of, parse_addr, parse_cidr
 
 NODE_PORTS = (30000, 32767)
+DEFAULT_RANGE = "kubernetes"
+"""The ServiceCIDR of the ranges that the cluster was started with."""
 
 Key = tuple[str, str]
 
@@ -116,16 +118,70 @@ class ServiceAddresses:
         self, *, store: Store, cidrs: Sequence[Cidr], node_ports: tuple[int, int] = NODE_PORTS
     ) -> None:
         self._ranges = {r.word: r for r in map(_range, cidrs)}
+        self._more: dict[str, tuple[_Range, ...]] = {}
+        """Ranges of further ServiceCIDRs, by their names; what is on its way out gives nothing new."""
+        self._leaving: frozenset[str] = frozenset()
+        self._store = store
         first, last = node_ports
         self._ports = Pool(first, last, min(max(16, (last - first + 1) // 32), 128))
+        for record in store.scan(kinds.SERVICE_CIDRS):
+            self._more[record.name] = _further(record)
         for record in store.scan(kinds.SERVICES):
             self._take(record.key, record.document())
+        for record in store.scan(kinds.IP_ADDRESSES):
+            self._reserve(record)
         for pool in (self._ports, *(r.pool for r in self._ranges.values())):
             pool.resume()
         store.listen(self._follow)
 
+    def holder(self, text: str) -> Key | None:
+        """The Service that has this ClusterIP; None where none has it."""
+        address = parse_addr(text)
+        found = (r.pool.holder(int(address)) for r in self._at(address)) if address is not None else ()
+        return next((key for key in found if key is not None and key[0]), None)
+
+    def _at(self, address: Addr) -> list[_Range]:
+        """The ranges that an address lies in."""
+        every = (*self._ranges.values(), *(r for ranges in self._more.values() for r in ranges))
+        return [r for r in every if r.cidr.version == address.version and address in r.cidr]
+
+    def _of(self, word: str) -> list[_Range]:
+        """The ranges of a family that addresses are given from."""
+        more = [r for name, ranges in self._more.items() if name not in self._leaving for r in ranges]
+        return [*filter(None, [self._ranges.get(word)]), *(r for r in more if r.word == word)]
+
+    def _reserve(self, record: Record) -> None:
+        """An IPAddress that is no Service's keeps its address from all of them."""
+        parent = record.document()["spec"].get("parentRef") or {}
+        address = parse_addr(record.name)
+        if address is not None and parent.get("resource") != "services":
+            for range_ in self._at(address):
+                if range_.pool.holder(int(address)) is None:
+                    range_.pool.hold(int(address), ("", record.name))
+
+    def _follow_ranges(self, event: Event) -> None:
+        name = event.record.name
+        if event.deleted:
+            self._more.pop(name, None)
+        elif name not in self._more:
+            self._more[name] = _further(event.record)
+            for record in self._store.scan(kinds.SERVICES):
+                self._take(record.key, record.document())
+            for record in self._store.scan(kinds.IP_ADDRESSES):
+                self._reserve(record)
+        leaving = self._leaving - {name}
+        self._leaving = leaving | {name} if event.record.deleting and not event.deleted else leaving
+
     def _follow(self, event: Event) -> None:
-        if event.record.kind is not kinds.SERVICES:
+        kind = event.record.kind
+        if kind is kinds.SERVICE_CIDRS and event.record.name != DEFAULT_RANGE:
+            self._follow_ranges(event)
+        elif kind is kinds.IP_ADDRESSES and (address := parse_addr(event.record.name)) is not None:
+            for range_ in self._at(address):
+                range_.pool.release(int(address), ("", event.record.name))
+            if not event.deleted:
+                self._reserve(event.record)
+        if kind is not kinds.SERVICES:
             return
         if event.previous is not None:
             self._give_back(event.previous.key, event.previous.document())
@@ -147,10 +203,8 @@ class ServiceAddresses:
     def _addresses(self, service: Mapping[str, Any]) -> list[tuple[_Range, int]]:
         found = []
         for text in service["spec"].get("clusterIPs") or ():
-            address = parse_addr(text)
-            range_ = self._ranges.get(FAMILY_WORDS[family_of(address)]) if address is not None else None
-            if address is not None and range_ is not None:
-                found.append((range_, int(address)))
+            if (address := parse_addr(text)) is not None:
+                found += [(range_, int(address)) for range_ in self._at(address)]
         return found
 
     def complete(self, service: dict[str, Any], old: Mapping[str, Any] | None) -> list[Cause]:
@@ -197,18 +251,28 @@ class ServiceAddresses:
     def _allocate(self, key: Key, words: Sequence[str], wanted: list[str]) -> list[Cause]:
         """Check the addresses that are wanted and append those that are missing."""
         for index, word in enumerate(words):
-            range_ = self._ranges.get(word)
+            ranges = self._of(word)
             if index < len(wanted):
-                problem = _refusal(range_, word, wanted[index], key)
+                problem = _refusal(ranges, word, wanted[index], key)
                 if problem:
                     return [invalid("spec.clusterIPs", wanted, problem)]
                 continue
-            number = range_.pool.free() if range_ is not None else None
-            if range_ is None or number is None:
-                what = range_.cidr if range_ is not None else word
+            number = next((n for r in ranges if (n := self._free(r)) is not None), None)
+            if number is None:
+                what = ", ".join(str(r.cidr) for r in ranges) or word
                 return [invalid("spec.clusterIPs", wanted, f"failed to allocate an address: {what} is full")]
             wanted.append(str(ipaddress.ip_address(number)))
         return []
+
+    def _free(self, range_: _Range) -> int | None:
+        """A number of this range that nobody has, also in no other range that it lies in."""
+        taken: set[int] = set()
+        while (number := range_.pool.free(frozenset(taken))) is not None:
+            others = self._at(ipaddress.ip_address(number))
+            if all(r.pool.holder(number) is None for r in others):
+                return number
+            taken.add(number)
+        return None
 
     def _complete_ports(self, key: Key, spec: dict[str, Any]) -> list[Cause]:
         if kind_of(spec) not in {"NodePort", "LoadBalancer"}:
@@ -274,21 +338,29 @@ class ServiceAddresses:
         return self._ports.free(frozenset(own))
 
 
-def _refusal(range_: _Range | None, word: str, text: str, key: Key) -> str:
+def _refusal(ranges: Sequence[_Range], word: str, text: str, key: Key) -> str:
     address = parse_addr(text)
     if address is None:
         return "must be a valid IP address"
-    if range_ is None:
+    if not ranges:
         return f"{word} is not configured on this cluster"
-    if address not in range_.cidr or int(address) not in range_.pool:
+    found = [r for r in ranges if r.cidr.version == address.version and int(address) in r.pool]
+    if not found:
         return (
             f"failed to allocate IP {text}: the provided IP ({text}) is not in the valid range. "
-            f"The range of valid IPs is {range_.cidr}"
+            f"The range of valid IPs is {', '.join(str(r.cidr) for r in ranges)}"
         )
-    holder = range_.pool.holder(int(address))
-    if holder is not None and holder != key:
+    if any(r.pool.holder(int(address)) not in {None, key} for r in found):
         return f"failed to allocate IP {text}: provided IP is already allocated"
     return ""
+
+
+def _further(record: Record) -> tuple[_Range, ...]:
+    """The ranges of a ServiceCIDR other than the cluster's first one."""
+    if record.name == DEFAULT_RANGE:
+        return ()
+    texts = record.document()["spec"].get("cidrs") or ()
+    return tuple(_range(cidr) for text in texts if (cidr := parse_cidr(text)) is not None)
 
 
 def _node_ports(service: Mapping[str, Any]) -> list[int]:

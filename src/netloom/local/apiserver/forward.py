@@ -60,6 +60,8 @@ class Place(msgspec.Struct, frozen=True):
 
 def read_path(raw_path: str, parts: list[str]) -> Asked | None:
     """What a path asks of a ``proxy`` subresource; None where it names none. ``parts`` are those of the path, decoded."""
+    if not raw_path.startswith("/api/"):
+        return None
     match parts:
         case ["api", "v1", "namespaces", namespace, ("pods" | "services") as plural, target, "proxy", *_]:
             kind, depth = (kinds.PODS if plural == "pods" else kinds.SERVICES), 7

