@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from netloom.local.runner.running import Refused
+from netloom.local.runner.spec import Pod
 
 BACKOFF_S = (0.0, 10.0, 20.0, 40.0, 80.0, 160.0, 300.0)
 """Seconds before a restart, by how many there were in a row (CrashLoopBackOff of a kubelet)."""
@@ -37,8 +38,9 @@ def seconds(row: int) -> float:
     return BACKOFF_S[min(max(row, 0), len(BACKOFF_S) - 1)]
 
 
-def restarting(wait_s: float, place: str) -> str:
-    """What a container's status says while it waits for its next life."""
+def restarting(wait_s: float, name: str, pod: Pod) -> str:
+    """What the status of a container with this name says while it waits for its next life."""
+    place = f"container={name} pod={pod.key.name}_{pod.key.namespace}({pod.uid})"
     return f"back-off {text(wait_s)} restarting failed {place}"
 
 

@@ -376,12 +376,10 @@ class ContainerLife:
 
     async def _wait_before_restart(self, reason: str, why: str) -> None:
         wait_s = backoff.seconds(self._row - 1)
-        name, key = self.container.name, self._pod.key
         if wait_s and reason == "CrashLoopBackOff":
-            why = backoff.restarting(
-                wait_s, f"container={name} pod={key.name}_{key.namespace}({self._pod.uid})"
-            )
-            self._say("BackOff", f"Back-off restarting failed container {name} in pod {key.name}")
+            name = self.container.name
+            why = backoff.restarting(wait_s, name, self._pod)
+            self._say("BackOff", f"Back-off restarting failed container {name} in pod {self._pod.key.name}")
         self._set(waiting=reason, message=why)
         await asyncio.sleep(wait_s)
         self._next()
