@@ -73,6 +73,26 @@ def test_a_stateful_set_keeps_names_and_data_and_can_go_back(place):
     }
 
 
+def test_a_deployment_goes_back_and_rests_while_it_is_paused(place):
+    place.deploy("web")
+    place("set", "image", "deployment/web", "web=example.org/web:2")
+    place.rolled_out("web")
+    history = place("rollout", "history", "deployment/web").split()
+    assert [word for word in history if word.isdecimal()] == ["1", "2"]
+    place("rollout", "undo", "deployment/web")
+    place.rolled_out("web")
+    assert set(images(place, "web").values()) == {"example/web"}
+    place("rollout", "pause", "deployment/web")
+    place("set", "image", "deployment/web", "web=example.org/web:3")
+    generation = place.get("deployment", "web")["metadata"]["generation"]
+    seen = f"--for=jsonpath={{.status.observedGeneration}}={generation}"
+    place("wait", seen, "deployment/web", "--timeout=60s")
+    assert set(images(place, "web").values()) == {"example/web"}
+    place("rollout", "resume", "deployment/web")
+    place.rolled_out("web")
+    assert set(images(place, "web").values()) == {"example.org/web:3"}
+
+
 def test_a_daemon_set_is_on_every_node_and_can_be_restarted_and_undone(place):
     spec = {"selector": {"matchLabels": {"app": "log"}}, "template": template("log")}
     place.apply(document("DaemonSet", "log", spec))

@@ -91,6 +91,8 @@ class OwnedPods(Generic[T]):
         Raises:
             Conflict: a pod changed meanwhile; the next turn sees it.
         """
+        if not owner.selector.requirements:
+            return [p for p in self.of(owner) if where(p)]  # it would take every pod of the namespace
         candidates = [*self.of(owner), *self._orphans.get(owner.metadata.namespace, {}).values()]
         return await claim(
             self._client,
