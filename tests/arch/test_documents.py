@@ -31,6 +31,7 @@ ROOM_READMES = (
     "fabric/vxlan",
     "fabric/wireguard",
     "local/apiserver",
+    "local/controllers",
     "local/apiserver/custom",
     "local/images",
     "local/runner",
