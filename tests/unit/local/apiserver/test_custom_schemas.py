@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 
@@ -274,3 +275,37 @@ def test_whatever_a_definition_says_it_is_taken_or_refused(place, value):
     here[place[-1]] = value
     if not schema.type_errors(GVK, document):
         validate.validate(GVK, defaults.set_defaults(GVK, document), None)
+
+
+STEPS = [
+    ".a",
+    ".b",
+    "[0]",
+    "[*]",
+    "..",
+    "['a']",
+    "[?(@.n==1)]",
+    "[?(@.t)]",
+    "[1:]",
+    ".",
+    "[",
+    "]",
+    "*",
+    "{",
+    "}",
+    "$",
+    "\\",
+    "x",
+]
+
+
+@given(st.lists(st.sampled_from(STEPS), max_size=6).map("".join), JSON)
+def test_any_path_leads_somewhere_in_anything_or_is_none(text, document):
+    with contextlib.suppress(paths.BadPath):
+        paths.path(text).values({"a": document, "b": [document]})
+
+
+@given(st.text(alphabet="ab()[]{}|*+?^$\\.:=-pQEzdiP<>!1,", max_size=12), st.text(max_size=5))
+def test_any_pattern_finds_something_or_is_none(pattern, text):
+    with contextlib.suppress(patterns.BadPattern):
+        patterns.compiled(pattern).search(text)
