@@ -30,7 +30,18 @@ Versioned = StatefulSet | DaemonSet
 
 def data_of(template: dict[str, Any]) -> dict[str, Any]:
     """What a revision keeps: the strategic merge patch that brings the template back."""
-    return {"spec": {"template": template | {"$patch": "replace"}}}
+    return _said({"spec": {"template": template | {"$patch": "replace"}}})
+
+
+def _said(document: dict[str, Any]) -> dict[str, Any]:
+    """The document without its nulls, which say nothing and may be lost on the way."""
+    return {k: _plain(v) for k, v in document.items() if v is not None}
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, dict):
+        return _said(value)
+    return [_plain(v) for v in value] if isinstance(value, list) else value
 
 
 def template_of(revision: ControllerRevision) -> dict[str, Any]:
@@ -95,7 +106,7 @@ class Revisions:
             Conflict: the name is another's; the next turn tries another one, counted in ``status.collisionCount``.
         """
         data, number = data_of(owner.spec.template), max((r.revision for r in revisions), default=0) + 1
-        same = [r for r in revisions if r.data == data]
+        same = [r for r in revisions if _said(r.data or {}) == data]
         collisions = owner.status.collision_count
         if not same:
             return await self._make(owner, data, number, collisions)
@@ -143,7 +154,7 @@ class Revisions:
         except AlreadyExists as error:
             key = ObjectKey(owner.metadata.namespace, name)
             there = msgspec.convert(await self._client.get(CONTROLLER_REVISIONS, key), ControllerRevision)
-            if there.controller_uid == owner.uid and there.data == data:
+            if there.controller_uid == owner.uid and _said(there.data or {}) == data:
                 return there, collisions  # ours; the cache has not seen it yet
             count = {"status": {"collisionCount": (collisions or 0) + 1}}
             await self._client.patch(self._resource, owner.key, count, subresource="status")

@@ -21,7 +21,7 @@ def stateful(
     replicas: int = 3, image: str = "example.org/db:1", mounts: list[Any] | None = None, **spec: object
 ) -> dict[str, Any]:
     template = {
-        "metadata": {"labels": {"app": "db"}},
+        "metadata": {"labels": {"app": "db"}, "creationTimestamp": None},
         "spec": {"containers": [{"name": "main", "image": image, "volumeMounts": mounts or []}]},
     }
     return {
