@@ -24,13 +24,16 @@ from netloom.units import ObjectKey
 _STRATEGIC = "application/strategic-merge-patch+json"
 
 
-def due_in(taints: Iterable[Taint], tolerations: Iterable[Toleration], now: float) -> float | None:
+def due_in(
+    taints: Iterable[Taint], tolerations: Iterable[Toleration], now: float, seen: float
+) -> float | None:
     """Seconds until the pod has to go, 0 if that is now; None where it may stay for ever.
 
     Args:
         taints: of its node; those of other effects than NoExecute do not count.
         tolerations: of the pod.
         now: seconds since the epoch.
+        seen: since when the pod has been waited for, which counts for taints that do not say when they were added.
     """
     tolerations = tuple(tolerations)
     waits = []
@@ -42,7 +45,7 @@ def due_in(taints: Iterable[Taint], tolerations: Iterable[Toleration], now: floa
             return 0.0
         limits = [t.toleration_seconds for t in matching if t.toleration_seconds is not None]
         if limits:
-            since = seconds_of(taint.time_added) or now
+            since = seconds_of(taint.time_added) or seen
             waits.append(since + max(0, min(limits)) - now)
     return max(0.0, min(waits)) if waits else None
 
@@ -57,7 +60,8 @@ class TaintEvictionLoop:
         self._nodes = informers.of(NODES, Node)
         self._pods = informers.of(PODS, Pod)
         self._pods_on = self._pods.index(lambda p: (p.spec.node_name,))
-        self._waiting: set[str] = set()
+        self._waiting: dict[str, float] = {}
+        """Pods that are to go, and since when that is known."""
         self.queue: WorkQueue[ObjectKey] = WorkQueue("taint-eviction", self.sync)
         self._nodes.on_change(self._node_changed)
         self._pods.on_change(self._pod_changed)
@@ -68,16 +72,17 @@ class TaintEvictionLoop:
         node = self._nodes.get(ObjectKey("", pod.spec.node_name)) if pod is not None else None
         if pod is None or node is None or not pod.is_active:
             return None
-        wait_s = due_in(node.spec.taints, pod.spec.tolerations, self._clock.wall())
+        now = self._clock.wall()
+        seen = self._waiting.get(pod.uid, now)
+        wait_s = due_in(node.spec.taints, pod.spec.tolerations, now, seen)
         if wait_s is None:
-            if pod.uid in self._waiting:
-                self._waiting.discard(pod.uid)
+            if self._waiting.pop(pod.uid, None) is not None:
                 self._tell(pod, f"Cancelling deletion of Pod {key}")
             return None
         if wait_s > 0:
-            self._waiting.add(pod.uid)
+            self._waiting[pod.uid] = seen
             return wait_s
-        self._waiting.discard(pod.uid)
+        self._waiting.pop(pod.uid, None)
         self._tell(pod, f"Marking for deletion Pod {key}")
         await self._evict(pod)
         return None
@@ -106,7 +111,7 @@ class TaintEvictionLoop:
 
     def _pod_changed(self, old: Pod | None, new: Pod | None) -> None:
         if old is not None and (new is None or new.uid != old.uid):
-            self._waiting.discard(old.uid)
+            self._waiting.pop(old.uid, None)
         if new is None or not new.spec.node_name:
             return
         if old is None or (old.spec.node_name, old.spec.tolerations) != (

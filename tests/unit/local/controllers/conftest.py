@@ -28,6 +28,7 @@ from netloom.kube.resources import (
     NODES,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
+    POD_DISRUPTION_BUDGETS,
     PODS,
     REPLICA_SETS,
     REPLICATION_CONTROLLERS,
@@ -62,6 +63,7 @@ _KINDS = (
     CRON_JOBS,
     PERSISTENT_VOLUME_CLAIMS,
     PERSISTENT_VOLUMES,
+    POD_DISRUPTION_BUDGETS,
 )
 
 
@@ -139,9 +141,11 @@ class Cluster:
         return int((await self.client.list(CONFIG_MAPS, "shop"))[1])
 
     @asynccontextmanager
-    async def running(self, pod_cidrs: tuple[str, ...] = ("10.244.0.0/16",)) -> AsyncIterator[Loops]:
+    async def running(
+        self, pod_cidrs: tuple[str, ...] = ("10.244.0.0/16",), *, node_grace_s: float = HOLLOW_GRACE_S
+    ) -> AsyncIterator[Loops]:
         """The loops, from nothing: entering again is a restart."""
-        self.loops = loops = Loops(self.client, pod_cidrs, ca_pem=b"CA", node_grace_s=HOLLOW_GRACE_S)
+        self.loops = loops = Loops(self.client, pod_cidrs, ca_pem=b"CA", node_grace_s=node_grace_s)
         for resource in _KINDS:
             informer = loops.informers._by_resource.get(resource)
             if informer is not None:

@@ -99,11 +99,13 @@ GONE = Taint("gone", "", "NoExecute", NOW_TEXT)
     ],
 )
 def test_a_pod_goes_when_its_tolerations_are_over(tolerations, expected):
-    assert due_in([GONE, Taint("x", "", "NoSchedule")], tolerations, NOW) == expected
+    assert due_in([GONE, Taint("x", "", "NoSchedule")], tolerations, NOW, NOW) == expected
+    undated = Taint("gone", "", "NoExecute")
     if expected:
-        assert due_in([GONE], tolerations, NOW + 10) == expected - 10
-        assert due_in([GONE], tolerations, NOW + 100) == 0
-    assert due_in([], tolerations, NOW) is None
+        assert due_in([GONE], tolerations, NOW + 10, NOW + 10) == expected - 10
+        assert due_in([undated], tolerations, NOW + 10, NOW + 4) == expected - 6
+        assert due_in([GONE], tolerations, NOW + 100, NOW + 100) == 0
+    assert due_in([], tolerations, NOW, NOW) is None
 
 
 def test_pods_that_nobody_else_would_remove():
