@@ -15,7 +15,6 @@ from netloom.local.apiserver import kinds, kinds_custom, strategy
 from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.objects import Objects
 from netloom.local.apiserver.queries import WriteOptions
-from netloom.local.apiserver.validate_limits import SYSTEM_PRIORITIES
 from netloom.units import Addr, Cidr
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -51,8 +50,6 @@ def ensure(objects: Objects, *, cidrs: Sequence[Cidr], advertised: Advertised | 
     """
     for name in NAMESPACES:
         _ensure(objects, kinds.NAMESPACES, "", {"metadata": {"name": name}})
-    for name, value in SYSTEM_PRIORITIES.items():
-        _ensure(objects, kinds.PRIORITY_CLASSES, "", {"metadata": {"name": name}, "value": value})
     _ensure(objects, kinds_custom.GATEWAY_CLASSES, "", GATEWAY_CLASS)
     _ensure(objects, kinds.INGRESS_CLASSES, "", INGRESS_CLASS)
     if advertised is None:

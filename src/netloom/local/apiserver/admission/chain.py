@@ -14,7 +14,7 @@ from netloom.local.apiserver.access import escalation
 from netloom.local.apiserver.access.attributes import Attributes
 from netloom.local.apiserver.access.authorizer import Authorizer
 from netloom.local.apiserver.access.identity import Identity
-from netloom.local.apiserver.admission import node_restriction, priorities, service_accounts
+from netloom.local.apiserver.admission import limits, node_restriction, priorities, service_accounts
 from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.store import Store
 
@@ -55,6 +55,8 @@ class Admission:
             self._check(kind, document, None, user)
         if kind is kinds.PODS:
             self._pod(name, document)
+        elif kind is kinds.PERSISTENT_VOLUME_CLAIMS:
+            self._refuse(kind, name, limits.claim_problem(document, self._ranges(document)))
         elif kind is kinds.PRIORITY_CLASSES:
             self._refuse(kind, name, priorities.second_default(document, self._classes()))
 
@@ -95,8 +97,13 @@ class Admission:
                 raise status.forbidden(kinds.PODS, name, why)
             service_accounts.admit(document, account.document(), self._new_suffix)
         self._refuse(kinds.PODS, name, priorities.admit(document, self._classes()))
+        self._refuse(kinds.PODS, name, limits.admit_pod(document, self._ranges(document)))
         if self._toleration_s is not None:
             strategy.fill_tolerations(document, self._toleration_s)
+
+    def _ranges(self, document: dict[str, Any]) -> Iterator[dict[str, Any]]:
+        namespace = document["metadata"].get("namespace", "")
+        return (record.document() for record in self._store.scan(kinds.LIMIT_RANGES, namespace))
 
     def _classes(self) -> Iterator[dict[str, Any]]:
         return (record.document() for record in self._store.scan(kinds.PRIORITY_CLASSES))
