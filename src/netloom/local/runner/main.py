@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 from netloom.clock import Clock, SystemClock
@@ -115,4 +116,7 @@ async def serve(config: RunnerConfig, *, clock: Clock | None = None) -> None:
 
 def main(config_path: str) -> None:
     """The process's entry point."""
+    # What programs in pods start with, and what they find of directories that are made for them: others of the pod's users
+    # can read it. Whatever is the node's own lies in a directory that is closed to others.
+    os.umask(0o022)
     asyncio.run(serve(runner_config.load(config_path)))
