@@ -188,3 +188,13 @@ def test_a_claim_keeps_what_was_written(place):
     place.apply(pod(container(volumeMounts=mounts), name="q", volumes=volumes))
     ready(place, "q")
     assert place.run("q", "cat", "/data/f").stdout == "kept\n"
+
+
+def test_a_pod_has_its_account_at_the_usual_place(place):
+    place.apply(pod(container()))
+    ready(place)
+    here = "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert place.run("p", "cat", f"{here}/namespace").stdout == place.namespace
+    assert place.run("p", "cat", f"{here}/ca.crt").stdout.startswith("-----BEGIN CERTIFICATE-----")
+    assert place.run("p", "cat", f"{here}/token").stdout.count(".") == 2
+    assert "Read-only" in place.refused("exec", "p", "--", "touch", f"{here}/x")

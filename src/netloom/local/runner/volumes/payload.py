@@ -52,6 +52,8 @@ class Values(msgspec.Struct, frozen=True, kw_only=True):
     tokens: Mapping[TokenSource, str] = {}
     token_user: int | None = None
     """Who tokens belong to, where all containers run as one user."""
+    tokens_closed: bool = False
+    """Tokens are for their owner and his group only."""
     pod_ips: tuple[str, ...] = ()
     host_ips: tuple[str, ...] = ()
     allocatable: Mapping[str, str] = {}
@@ -90,7 +92,7 @@ def files_of(pod: Pod, source: ProjectedSource, values: Values) -> dict[str, Fil
             found[item.path] = File(_told(pod, item, values), default if item.mode is None else item.mode)
         if part.service_account_token is not None:
             token = values.tokens.get(part.service_account_token, "")
-            mode = default if values.token_user is None else _OF_USER
+            mode = _OF_USER if values.tokens_closed else default
             found[part.service_account_token.path] = File(token.encode(), mode, values.token_user)
         if part.cluster_trust_bundle is not None:
             raise MountFailed("clusterTrustBundle projections are not available on this node")

@@ -201,10 +201,12 @@ class PodVolumes:
         maps = await self._tools.watched.data(named)
         tokens = {wish: await self._tokens.get(pod, wish) for wish in payload.needed_tokens(source)}
         pod_ips, host_ips = self._addresses()
+        user = _only_user(pod)
         values = Values(
             maps={(kind, key.name): data for (kind, key), data in maps.items()},
             tokens=tokens,
-            token_user=_only_user(pod),
+            token_user=user,
+            tokens_closed=user is not None or pod.spec.security_context.fs_group is not None,
             pod_ips=pod_ips,
             host_ips=host_ips,
             allocatable=self._tools.allocatable,

@@ -72,7 +72,9 @@ def test_a_projected_volume_has_everything_at_its_place():
 
 
 def test_a_token_belongs_to_the_only_user():
-    told = files("projected: {sources: [{serviceAccountToken: {path: token}}]}", token_user=1000)
+    told = files(
+        "projected: {sources: [{serviceAccountToken: {path: token}}]}", token_user=1000, tokens_closed=True
+    )
     assert (told["token"].mode, told["token"].user) == (0o600, 1000)
 
 
