@@ -1,5 +1,6 @@
 """Every kind, through clients that nobody here wrote: kubectl and the official Python client."""
 
+import contextlib
 import copy
 import json
 import re
@@ -82,7 +83,6 @@ def python_client(place):
     path = place.command.home / "clusters" / place.cluster / "kubeconfig"
     with config.new_client_from_config(config_file=str(path)) as made:
         yield made
-        made.rest_client.pool_manager.clear()
 
 
 def lists(api):
@@ -143,7 +143,8 @@ def test_the_python_client_makes_watches_scales_and_deletes(place, python_client
     stream = watch.Watch().stream(
         apps.list_namespaced_stateful_set, place.namespace, resource_version=since, timeout_seconds=60
     )
-    assert any((event["object"].metadata.labels or {}).get("seen") == "yes" for event in stream)
+    with contextlib.closing(stream):
+        assert any((event["object"].metadata.labels or {}).get("seen") == "yes" for event in stream)
     scale = apps.read_namespaced_stateful_set_scale("typed", place.namespace)
     assert scale.spec.replicas in (0, None)
     with pytest.raises(client.exceptions.ApiException) as refused:
