@@ -44,7 +44,7 @@ def add_nodes_and_families(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=defaults.node_grace_s,
         metavar="SECONDS",
-        help="a node that nothing is heard of for so long counts as dead (default: %(default)g)",
+        help="a node that nothing is heard of for so long counts as dead (default: 10, or a second for each node where there are more)",
     )
     parser.add_argument(
         "--eviction-after",

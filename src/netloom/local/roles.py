@@ -232,7 +232,7 @@ def _runner_config(
         upstream_dns_addresses=tuple(map(str, settings.gateways)),
         hidden_dirs=(str(paths.root.parent),),
         labels=settings.node_labels(room.name),
-        node_grace_s=settings.node_grace_s,
+        node_grace_s=settings.silence_s,
     )
 
 

@@ -52,8 +52,8 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Path of a CoreDNS configuration that says how names outside of the cluster are answered; empty: by ``dns_upstreams``."""
     cluster_domain: str = "cluster.local"
     node_port_range: tuple[int, int] = (30000, 32767)
-    node_grace_s: float = NODE_GRACE_S
-    """For how long nothing may be heard of a node before it counts as dead, seconds."""
+    node_grace_s: float | None = None
+    """For how long nothing may be heard of a node before it counts as dead, seconds; None: 10, or in a large cluster a second for each node."""
     eviction_after_s: int = EVICTION_AFTER_S
     """For how long pods that say nothing else stay bound to a node that is not ready, or not heard, seconds."""
     zones: int = 0
@@ -81,6 +81,11 @@ class ClusterSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Ports of the host that lead to LoadBalancer addresses: ``127.0.0.1:8080:shop/web:80``."""
     router_mtu: int = 0
     """MTU of the ways through the router, bytes; 0: as ``underlay_mtu``. Nodes learn of a smaller one by packets too big only."""
+
+    @property
+    def silence_s(self) -> float:
+        """For how long nothing may be heard of a node: many nodes on one machine are slower, and their words cost more."""
+        return max(NODE_GRACE_S, float(self.nodes)) if self.node_grace_s is None else self.node_grace_s
 
     @property
     def node_names(self) -> tuple[str, ...]:
@@ -185,9 +190,9 @@ def checked(settings: ClusterSettings) -> ClusterSettings:
 
 
 def _check_absence(settings: ClusterSettings) -> None:
-    if not _LEAST_GRACE_S <= settings.node_grace_s <= _MOST_GRACE_S:
+    if not _LEAST_GRACE_S <= settings.silence_s <= _MOST_GRACE_S:
         raise UsageError(
-            f"--node-grace {settings.node_grace_s:g}: out of range",
+            f"--node-grace {settings.silence_s:g}: out of range",
             f"use {_LEAST_GRACE_S:g} to {_MOST_GRACE_S:g} seconds",
         )
     if not 0 <= settings.eviction_after_s <= _MOST_GRACE_S * 24:

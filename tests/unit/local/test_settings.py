@@ -144,3 +144,12 @@ def test_what_encapsulates_carries_two_families_over_one():
 def test_jumbo_frames_and_a_router_that_has_none():
     checked(ClusterSettings(underlay_mtu=9000, segments=2, router_mtu=1400))
     assert least_underlay_mtu(ClusterSettings(**V6, fabric=FabricKind.WIREGUARD)) == 1280 + 80
+
+
+def test_a_node_may_be_silent_for_longer_where_there_are_many():
+    assert ClusterSettings().silence_s == 10
+    assert ClusterSettings(nodes=50).silence_s == 50
+    assert ClusterSettings(nodes=50, node_grace_s=5).silence_s == 5
+    for wrong in ({"node_grace_s": 1.0}, {"node_grace_s": float("nan")}, {"eviction_after_s": -1}):
+        with pytest.raises(UsageError, match="out of range"):
+            checked(ClusterSettings(**wrong))

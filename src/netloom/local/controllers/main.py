@@ -152,7 +152,7 @@ async def run(
             client,
             settings.pod_cidrs,
             ca_pem=client_config.ca_data,
-            node_grace_s=settings.node_grace_s,
+            node_grace_s=settings.silence_s,
             keys=keys,
             volumes=volumes,
         )
