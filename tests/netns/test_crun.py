@@ -18,6 +18,7 @@ from netloom.linux.namespaces import has_one_user
 from netloom.linux.process import DEVNULL, PIPE, Command
 from netloom.local.images.store import ImageStore
 from netloom.local.runner import sandbox
+from netloom.local.runner.crun import layers
 from netloom.local.runner.crun.container import CrunContainer
 from netloom.local.runner.crun.runtime import CrunRuntime
 from netloom.local.runner.rootfs import PodView
@@ -175,6 +176,29 @@ async def test_what_one_life_writes_the_next_one_has_not(start: Start, runtime: 
     assert (await second.ended()).reason == "Completed"
     assert await log_of(runtime) == "second\napp\nold\n"
     assert await log_of(runtime, previous=True) == "first\napp\nold\nwritten\n"
+
+
+@pytest.mark.parametrize(("refusals", "is_overlay"), [(0, True), (1, True), (2, False)])
+async def test_where_the_kernel_refuses_overlays_of_a_kind(
+    start: Start, runtime: CrunRuntime, monkeypatch: pytest.MonkeyPatch, refusals: int, is_overlay: bool
+):
+    """On disk, in memory, and a copy: programs see the same."""
+    real, asked = layers._overlay, []
+
+    def refusing(upper: Path, work: Path, target: Path, image: Path) -> bool:
+        asked.append(upper)
+        return len(asked) > refusals and real(upper, work, target, image)
+
+    monkeypatch.setattr(layers, "_overlay", refusing)
+    script = (
+        "cat /srv/old; touch /srv/new; rm -r /srv; mkdir /srv; ls -A /srv; id -u; grep ' / ' /proc/mounts"
+    )
+    container = await start(script)
+    assert (await container.ended()).exit_code == 0
+    said = (await log_of(runtime)).splitlines()
+    assert said[:2] == ["of the image", "0"]
+    assert (" overlay " in said[-1]) == is_overlay
+    assert len(asked) == min(refusals + 1, 2)
 
 
 async def test_the_pods_network_and_names_are_shared(start: Start, box: Sandbox):
