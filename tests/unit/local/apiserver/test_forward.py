@@ -97,7 +97,7 @@ async def test_method_path_query_headers_and_body_arrive(api: Api, short_dir: Pa
                 f"pods/{target}/proxy/a%2Fb/c?q=1&q=2",
                 b"hello",
                 X_Mine="yes",
-                Authorization="Bearer s",
+                Authorization="Basic YTpi",
                 Content_Type="text/x",
             )
             assert answer.code == 201
