@@ -185,9 +185,12 @@ def test_a_claim_keeps_what_was_written(place):
     ready(place)
     place.run("p", "sh", "-c", "echo kept > /data/f")
     place("delete", "pod", "p")
+    own = {"volumeClaimTemplate": {"spec": claim["spec"]}}
+    volumes.append({"name": "own", "ephemeral": own})
+    mounts.append({"name": "own", "mountPath": "/own"})
     place.apply(pod(container(volumeMounts=mounts), name="q", volumes=volumes))
     ready(place, "q")
-    assert place.run("q", "cat", "/data/f").stdout == "kept\n"
+    assert place.run("q", "sh", "-c", "cat /data/f; touch /own/f; ls /own").stdout == "kept\nf\n"
 
 
 def test_a_pod_has_its_account_at_the_usual_place(place):

@@ -94,7 +94,7 @@ class Nodes:
         return found
 
     def _named_by(self, record: Record) -> Iterator[Thing]:
-        for resource, name in named_by(record.document().get("spec") or {}):
+        for resource, name in named_by(record.document().get("spec") or {}, record.name):
             yield resource, record.namespace, name
             if resource == "persistentvolumeclaims":
                 claim = self._store.get(kinds.PERSISTENT_VOLUME_CLAIMS, record.namespace, name)
@@ -131,8 +131,8 @@ def _own_lease(node: str, wanted: Attributes) -> str:
     return ""
 
 
-def named_by(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Resource and name of everything that a pod's spec names in its namespace."""
+def named_by(spec: Mapping[str, Any], pod: str) -> Iterator[tuple[str, str]]:
+    """Resource and name of everything that a pod's spec names in its namespace; the pod's name begins those of claims made for it."""
     yield "serviceaccounts", spec.get("serviceAccountName") or "default"
     for one in spec.get("imagePullSecrets") or ():
         yield "secrets", one.get("name", "")
@@ -141,6 +141,8 @@ def named_by(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _named_by_environment(container)
     for volume in spec.get("volumes") or ():
         yield from _named_by_volume(volume)
+        if volume.get("ephemeral"):
+            yield "persistentvolumeclaims", f"{pod}-{volume.get('name', '')}"
         for source in (volume.get("projected") or {}).get("sources") or ():
             for field, resource in (("configMap", "configmaps"), ("secret", "secrets")):
                 if source.get(field):
