@@ -142,7 +142,8 @@ def test_a_cron_job_begins_jobs_by_itself_and_by_hand(place):
         "jobTemplate": {"spec": {"template": template("tick", policy="OnFailure")}},
     }
     place.apply(document("CronJob", "tick", spec, "batch/v1"))
-    place("wait", "--for=jsonpath={.status.lastSuccessfulTime}", "cronjob/tick", "--timeout=90s")
+    told = 'jsonpath={"success "}{.status.lastSuccessfulTime}{"\\n"}'
+    place.start("get", "cronjob", "tick", "--watch", "-o", told).until("success 2", timeout=90)
     place("patch", "cronjob", "tick", "-p", json.dumps({"spec": {"suspend": True}}))
     place("create", "job", "by-hand", "--from=cronjob/tick")
     place("wait", "--for=condition=complete", "job/by-hand", "--timeout=90s")
