@@ -46,6 +46,7 @@ BENCHES = {
     "dns": Bench("names"),
     "policies": Bench("policies"),
     "plan": Bench("plan"),
+    "rights": Bench("rights"),
     "failover": Bench("failover", alone=False),
     "gateways": Bench("gateways", prepare=True),
 }
