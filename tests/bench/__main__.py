@@ -36,6 +36,7 @@ class Bench(msgspec.Struct, frozen=True):
 BENCHES = {
     "boot": Bench("boot", alone=False),
     "memory": Bench("memory", alone=False),
+    "lists": Bench("api_lists", alone=False),
     "crowd": Bench("crowd", alone=False, timeout_s=900.0),
     "cni": Bench("attach"),
     "pods": Bench("fabrics"),

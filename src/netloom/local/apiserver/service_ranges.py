@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import itertools
 import logging
 from collections.abc import Sequence
 from typing import Any
@@ -29,6 +30,8 @@ MANAGED_LABEL = "ipaddress.kubernetes.io/managed-by"
 MANAGER = "ipallocator.k8s.io"
 _OPTIONS = WriteOptions(manager="kube-apiserver", validation="Ignore")
 _AGAIN_S = 5.0
+_AT_ONCE = 20
+"""Addresses that are seen to before anybody else has a turn."""
 _LOG = logging.getLogger(__name__)
 
 
@@ -64,24 +67,29 @@ class ServiceRanges:
                 _LOG.warning("addresses of Services are recorded later: %s", error)
                 await asyncio.sleep(_AGAIN_S)
                 continue
-            await self._wake.wait()
+            if self._addresses:
+                await asyncio.sleep(0)  # others are served in between
+            else:
+                await self._wake.wait()
 
     def turn(self) -> None:
-        """All that is due now.
+        """What is due now; some of it where there is much, such as 10,000 Services of an older store.
 
         Raises:
             StorageError: the store cannot be written; what was not done stays due.
         """
         if self._store.get(kinds.SERVICE_CIDRS, "", DEFAULT_RANGE) is None:
             self._create(kinds.SERVICE_CIDRS, {"name": DEFAULT_RANGE}, {"cidrs": list(self._cidrs)})
-        while self._addresses:
-            text = next(iter(self._addresses))
-            self._settle(text)
-            self._addresses.pop(text, None)
-        for record in list(self._store.scan(kinds.SERVICE_CIDRS)):
-            self._look_after(record)
-        if self._addresses:
-            self._wake.set()
+        for text in list(itertools.islice(self._addresses, _AT_ONCE)):
+            del self._addresses[text]
+            try:
+                self._settle(text)
+            except StorageError:
+                self._addresses[text] = None
+                raise
+        if not self._addresses:
+            for record in list(self._store.scan(kinds.SERVICE_CIDRS)):
+                self._look_after(record)
 
     def _follow(self, event: Event) -> None:
         kind = event.record.kind
