@@ -35,6 +35,8 @@ from netloom.linux import netns, process
 from netloom.linux.netns import Namespaces
 from netloom.linux.process import Command, Process
 from netloom.linux.rtnl import Rtnl
+from netloom.local.apiserver.access.front import Trust
+from netloom.local.apiserver.access.tokens import Keys
 from netloom.local.apiserver.server import ApiServer, Listener
 from netloom.local.apiserver.store import Store
 from netloom.local.runner.config import RunnerConfig
@@ -217,6 +219,7 @@ async def running(cni_shim: Path) -> AsyncIterator[Node]:
         api_store = Store(":memory:")
         stack.callback(api_store.close)
         server = ApiServer(
+            trust=Trust(Keys.fresh("https://issuer.example.org"), ca="an authority"),  # mounted into pods
             store=api_store,
             clock=SystemClock(),
             service_cidrs=[ipaddress.ip_network("10.96.0.0/16")],
