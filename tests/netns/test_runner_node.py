@@ -204,7 +204,10 @@ async def node(running: Node) -> AsyncIterator[Node]:
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def running(cni_shim: Path) -> AsyncIterator[Node]:
     async with AsyncExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nl")))
+        # volumes in memory are mounts, which go with the mount namespace of the tests
+        directory = Path(
+            stack.enter_context(tempfile.TemporaryDirectory(prefix="nl", ignore_cleanup_errors=True))
+        )
         fd = stack.enter_context(fresh_netns())
         with Rtnl(fd) as rtnl:
             rtnl.add_address("lo", ipaddress.ip_interface(NODE))
