@@ -1,11 +1,12 @@
 """How long ago something was, as kubectl's users read it: ``45s``, ``3m20s``, ``5h``, ``2d3h``, ``400d``.
 
-Comes in: RFC 3339 text and the time now. Goes out: text. Pure. Source: apimachinery util/duration, as shown in AGE columns.
+Comes in: RFC 3339 text and the time now. Goes out: text; whether two times are the same. Pure. Source: apimachinery util/duration, as shown in AGE columns.
 """
 
 from __future__ import annotations
 
 import calendar
+import datetime as dt
 import re
 
 from netloom.local.apiserver.jsonvalue import Json
@@ -52,3 +53,16 @@ def span(seconds: float) -> str:
             rest = (whole % unit) // smaller if smaller else 0
             return f"{whole // unit}{letter}" + (f"{rest}{smaller_letter}" if rest else "")
     return "<invalid>"
+
+
+def is_same_moment(one: object, other: object) -> bool:
+    """Two times of metadata say the same, however clients write them (``Z`` or an offset, with or without fractions)."""
+    return one == other or (_moment(one) is not None and _moment(one) == _moment(other))
+
+
+def _moment(text: object) -> dt.datetime | None:
+    try:
+        found = dt.datetime.fromisoformat(text) if isinstance(text, str) else None
+    except ValueError:
+        return None
+    return found.replace(microsecond=0) if found is not None and found.tzinfo is not None else None

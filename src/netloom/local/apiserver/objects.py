@@ -15,6 +15,7 @@ import msgspec
 
 from netloom.clock import Clock, rfc3339
 from netloom.local.apiserver import (
+    ages,
     apply,
     kinds,
     rules,
@@ -363,11 +364,11 @@ class Objects:
     @staticmethod
     def _check_metadata(live: Record, old: dict[str, Any], new: dict[str, Any]) -> None:
         before, after = old["metadata"], new["metadata"]
-        causes = []
-        if after.get("creationTimestamp") != before.get("creationTimestamp"):
-            shown = msgspec.json.encode(after.get("creationTimestamp")).decode()
-            problem = f"Invalid value: {shown}: field is immutable"
-            causes.append(Cause("FieldValueInvalid", problem, "metadata.creationTimestamp"))
+        causes: list[Cause] = []
+        if not ages.is_same_moment(after.get("creationTimestamp"), before.get("creationTimestamp")):
+            problem = f"Invalid value: {msgspec.json.encode(after.get('creationTimestamp')).decode()}: field is immutable"
+            causes = [Cause("FieldValueInvalid", problem, "metadata.creationTimestamp")]
+        after["creationTimestamp"] = before.get("creationTimestamp")
         added = (
             set(after.get("finalizers") or ()) - set(before.get("finalizers") or ()) - _DELETION_FINALIZERS
         )

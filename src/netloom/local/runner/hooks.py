@@ -14,7 +14,14 @@ import ssl
 from collections.abc import Callable
 
 from netloom.errors import NetloomError, NotFound
-from netloom.local.runner.checks import HEAD_LIMIT, RunInPod, place_text, request_head, unverified
+from netloom.local.runner.checks import (
+    HEAD_LIMIT,
+    NO_SUCH_PROGRAM,
+    RunInPod,
+    place_text,
+    request_head,
+    unverified,
+)
 from netloom.local.runner.grace import Grace
 from netloom.local.runner.spec import Container, Hook, HttpGet, port_number
 
@@ -99,7 +106,9 @@ class Hooks:
                 ) from error
             log.info("%s is not on this host; the hook counts as done", command[0])
             return
-        if done.returncode != 0:
+        if done.returncode == NO_SUCH_PROGRAM and self._is_standin():
+            log.info("%s found no such program on this host; the hook counts as done", command[0])
+        elif done.returncode != 0:
             raise HookFailed(f"the command exited with {done.returncode}", "run it with: kubectl exec")
 
     async def _get(self, get: HttpGet) -> None:

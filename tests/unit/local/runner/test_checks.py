@@ -66,6 +66,9 @@ async def test_exec_succeeds_with_exit_code_0_or_where_the_host_lacks_the_progra
 
     assert (await checks.exec_check(("0",), run, 1)).ok
     assert (await checks.exec_check(("gone",), run, 1)).ok
+    assert (await checks.exec_check(("127",), run, 1)).ok, "a shell that does not find one"
+    assert not (await checks.exec_check(("gone",), run, 1, is_standin=False)).ok
+    assert not (await checks.exec_check(("127",), run, 1, is_standin=False)).ok
     assert (await checks.exec_check(("2",), run, 1)) == checks.Outcome(False, "said so")
     assert not (await checks.exec_check(("slow",), run, 1)).ok
 

@@ -16,7 +16,7 @@ from netloom.errors import NetloomError, NotFound
 from netloom.local.runner import http1
 from netloom.local.runner.http1 import BadRequest, Request, response_head
 from netloom.local.runner.standins.feed import ReadLog
-from netloom.local.runner.streams import channels, dial, logs, portforward, spdy_remote
+from netloom.local.runner.streams import channels, dial, logs, portforward, portforward_channels, spdy_remote
 from netloom.local.runner.streams import websocket as ws
 from netloom.local.runner.streams.channels import ChannelRemote
 from netloom.local.runner.streams.exec import serve_exec
@@ -142,7 +142,14 @@ class StreamServer:
         self, request: Request, target: Target, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
         if ws.is_upgrade(request):
-            answer, _ = ws.handshake(request, (_TUNNEL + portforward.PROTOCOL,))
+            offered = (_TUNNEL + portforward.PROTOCOL, *portforward_channels.PROTOCOLS)
+            answer, protocol = ws.handshake(request, offered)
+            if protocol in portforward_channels.PROTOCOLS:
+                ports = portforward_channels.ports_of(request)
+                writer.write(answer)
+                client, pod = WebSocket(reader, writer), str(target.pod.pod.key)
+                await portforward_channels.serve_channels(client, ports, target.netns, pod)
+                return
             writer.write(answer)
             carrier: ByteStream = WebSocketBytes(WebSocket(reader, writer))
         else:
