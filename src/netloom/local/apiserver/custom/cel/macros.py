@@ -6,7 +6,7 @@ Operators"; cel-go's two-variable comprehensions and optional values.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 from netloom.local.apiserver.custom.cel.operators import field_name
@@ -47,11 +47,15 @@ def _or(on: Evaluating, expr: Call, names: Names) -> bool:
 
 
 def _either(on: Evaluating, expr: Call, names: Names, *, decisive: bool) -> bool:
-    """Both sides count: what one side decides, an error of the other does not undo."""
+    return _decided(on, ((side, names) for side in expr.arguments), decisive=decisive)
+
+
+def _decided(on: Evaluating, conditions: Iterable[tuple[Expr, Names]], *, decisive: bool) -> bool:
+    """All conditions count: what one decides, an error of another does not undo."""
     error: CelError | None = None
-    for side in expr.arguments:
+    for condition, names in conditions:
         try:
-            if on.truth(side, names) is decisive:
+            if on.truth(condition, names) is decisive:
                 return decisive
         except OutOfBudgetError:
             raise
@@ -97,18 +101,8 @@ def _exists(on: Evaluating, expr: Call, names: Names) -> bool:
 
 
 def _any(on: Evaluating, expr: Call, names: Names, *, wanted: bool) -> bool:
-    error: CelError | None = None
-    for _, inside in _scopes(on, expr, names):
-        try:
-            if on.truth(expr.arguments[-1], inside) is wanted:
-                return wanted
-        except OutOfBudgetError:
-            raise
-        except CelError as found:
-            error = found
-    if error is not None:
-        raise error
-    return not wanted
+    condition = expr.arguments[-1]
+    return _decided(on, ((condition, inside) for _, inside in _scopes(on, expr, names)), decisive=wanted)
 
 
 def _exists_one(on: Evaluating, expr: Call, names: Names) -> bool:
