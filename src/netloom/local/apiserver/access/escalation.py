@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from netloom.local.apiserver import kinds, status
 from netloom.local.apiserver.access.attributes import Attributes
 from netloom.local.apiserver.access.authorizer import Authorizer
@@ -36,68 +38,81 @@ def check(
     """
     if identity.is_master:
         return
+    write = _Write(authorizer, identity, kind, new, old)
     if kind in _ROLES:
-        _check_role(authorizer, identity, kind, new, old)
+        _check_role(write)
     elif kind in _BINDINGS:
-        _check_binding(authorizer, identity, kind, new, old)
+        _check_binding(write)
 
 
-def _check_role(
-    authorizer: Authorizer,
-    identity: Identity,
-    kind: Kind,
-    new: Mapping[str, Any],
-    old: Mapping[str, Any] | None,
-) -> None:
-    name, namespace = new["metadata"]["name"], new["metadata"].get("namespace", "")
-    wanted = Attributes("escalate", GROUP, "v1", kind.plural, "", namespace, name)
-    if authorizer.allow(identity, wanted):
+class _Write(msgspec.Struct, frozen=True):
+    """Who writes what, in place of what."""
+
+    authorizer: Authorizer
+    identity: Identity
+    kind: Kind
+    new: Mapping[str, Any]
+    old: Mapping[str, Any] | None
+
+    @property
+    def name(self) -> str:
+        """Of what is written."""
+        name: str = self.new["metadata"]["name"]
+        return name
+
+    @property
+    def namespace(self) -> str:
+        """Of what is written; empty where it has none."""
+        namespace: str = self.new["metadata"].get("namespace", "")
+        return namespace
+
+    def may(self, verb: str, kind: Kind, name: str) -> bool:
+        """Whether the writer may do this with a role."""
+        wanted = Attributes(verb, GROUP, "v1", kind.plural, "", self.namespace, name)
+        return self.authorizer.allow(self.identity, wanted)
+
+    def missing(self, rules: Iterable[Rule]) -> list[Rule]:
+        """What the rules give and the writer does not have."""
+        held = self.authorizer.roles.grants(self.identity, self.namespace)
+        return [one for rule in rules for one in held.missing(rule)]
+
+    def require(self, rules: Iterable[Rule]) -> None:
+        """Refuse to give what the writer does not have; raises ApiError."""
+        missing = self.missing(rules)
+        if missing:
+            why = f"{_who(self.identity)} is attempting to grant RBAC permissions not currently held:{_told(missing)}"
+            raise status.forbidden(self.kind, self.name, why)
+
+
+def _check_role(write: _Write) -> None:
+    new, old = write.new, write.old
+    if write.may("escalate", write.kind, write.name):
         return
     before = old or {}
     if new.get("aggregationRule") and new.get("aggregationRule") != before.get("aggregationRule"):
-        missing = _missing(authorizer, identity, namespace, _EVERYTHING)
+        missing = write.missing(_EVERYTHING)
         if missing:
-            why = f"must have cluster-admin privileges to use an aggregationRule: {_who(identity)}{_told(missing)}"
-            raise status.forbidden(kind, name, why)
+            who = _who(write.identity)
+            why = f"must have cluster-admin privileges to use an aggregationRule: {who}{_told(missing)}"
+            raise status.forbidden(write.kind, write.name, why)
     if old is not None and (new.get("rules") or []) == (old.get("rules") or []):
         return
-    _require(authorizer, identity, kind, name, namespace, rules_of(new))
+    write.require(rules_of(new))
 
 
-def _check_binding(
-    authorizer: Authorizer,
-    identity: Identity,
-    kind: Kind,
-    new: Mapping[str, Any],
-    old: Mapping[str, Any] | None,
-) -> None:
+def _check_binding(write: _Write) -> None:
+    new, old = write.new, write.old
     if old is not None and all(new.get(f) == old.get(f) for f in ("roleRef", "subjects")):
         return
-    name, namespace = new["metadata"]["name"], new["metadata"].get("namespace", "")
     ref = new.get("roleRef") or {}
-    of_cluster = ref.get("kind") == "ClusterRole"
+    name, of_cluster = ref.get("name", ""), ref.get("kind") == "ClusterRole"
     resource = kinds.CLUSTER_ROLES if of_cluster else kinds.ROLES
-    wanted = Attributes("bind", GROUP, "v1", resource.plural, "", namespace, ref.get("name", ""))
-    if authorizer.allow(identity, wanted):
+    if write.may("bind", resource, name):
         return
-    rules = authorizer.roles.rules_of_role("" if of_cluster else namespace, ref.get("name", ""))
+    rules = write.authorizer.roles.rules_of_role("" if of_cluster else write.namespace, name)
     if rules is None:
-        raise status.not_found(resource, ref.get("name", ""))
-    _require(authorizer, identity, kind, name, namespace, rules)
-
-
-def _require(
-    authorizer: Authorizer, identity: Identity, kind: Kind, name: str, namespace: str, rules: Iterable[Rule]
-) -> None:
-    missing = _missing(authorizer, identity, namespace, rules)
-    if missing:
-        why = f"{_who(identity)} is attempting to grant RBAC permissions not currently held:{_told(missing)}"
-        raise status.forbidden(kind, name, why)
-
-
-def _missing(authorizer: Authorizer, identity: Identity, namespace: str, rules: Iterable[Rule]) -> list[Rule]:
-    held = authorizer.roles.grants(identity, namespace)
-    return [one for rule in rules for one in held.missing(rule)]
+        raise status.not_found(resource, name)
+    write.require(rules)
 
 
 def _who(identity: Identity) -> str:
