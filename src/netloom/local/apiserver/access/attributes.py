@@ -16,16 +16,21 @@ _ANY_METHOD = {"GET": "get", "HEAD": "head", "POST": "post", "PUT": "put", "PATC
 _TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
 
 
-class Attributes(msgspec.Struct, frozen=True):
-    """One request as an authorizer sees it; ``path`` is set where it is for no resource."""
+class OfResource(msgspec.Struct, frozen=True):
+    """What is wanted of which resource, as requests and reviews say it (authorization.k8s.io/v1 ResourceAttributes)."""
 
-    verb: str
+    verb: str = ""
     group: str = ""
     version: str = ""
     resource: str = ""
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+
+
+class Attributes(OfResource, frozen=True):
+    """One request as an authorizer sees it; ``path`` is set where it is for no resource."""
+
     path: str = ""
     field_selector: str = ""
 

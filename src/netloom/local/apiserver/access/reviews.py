@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from netloom.local.apiserver import status
-from netloom.local.apiserver.access.attributes import Attributes
+from netloom.local.apiserver.access.attributes import Attributes, OfResource
 from netloom.local.apiserver.access.authenticate import Authenticator
 from netloom.local.apiserver.access.authorizer import Authorizer
 from netloom.local.apiserver.access.identity import Identity, extra_of
@@ -32,14 +32,7 @@ class _Terms(msgspec.Struct, frozen=True, rename="camel"):
     requirements: tuple[dict[str, Any], ...] = ()
 
 
-class _Resource(msgspec.Struct, frozen=True, rename="camel"):
-    verb: str = ""
-    group: str = ""
-    version: str = ""
-    resource: str = ""
-    subresource: str = ""
-    namespace: str = ""
-    name: str = ""
+class _Resource(OfResource, frozen=True, rename="camel"):
     field_selector: _Terms = _Terms()
     label_selector: _Terms = _Terms()
 
