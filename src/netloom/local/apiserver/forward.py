@@ -22,7 +22,7 @@ from netloom.local.apiserver import kinds, status
 from netloom.local.apiserver.history import Record
 from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.objects import Objects
-from netloom.local.apiserver.proxy import ANSWER_S, HEAD_LIMIT, Handed, Proxy, splice, take_over
+from netloom.local.apiserver.proxy import ANSWER_S, HEAD_LIMIT, Proxy, hand_over
 from netloom.units import parse_addr
 
 _SERVICE_NAME = "kubernetes.io/service-name"
@@ -105,13 +105,7 @@ class Forwarding:
                 await _dial(reader, writer, place)
             await _send(request, writer, asked, place)
             answer = await _answer_head(reader, asked, place)
-            client = take_over(transport)
-            try:
-                client.writer.write(answer)
-                await splice(client.reader, client.writer, reader, writer)
-            finally:
-                client.release()
-            return Handed()
+            return await hand_over(transport, answer, reader, writer)
         finally:
             self._proxy.done(writer)
 

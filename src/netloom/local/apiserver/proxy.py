@@ -91,13 +91,7 @@ class Proxy:
             code = _STATUS_LINE.match(answer)
             if code is None or code[1] != b"101":
                 raise await _refusal(reader, answer, int(code[1]) if code else 500)
-            client = take_over(transport)
-            try:
-                client.writer.write(answer)
-                await splice(client.reader, client.writer, reader, writer)
-            finally:
-                client.release()
-            return Handed()
+            return await hand_over(transport, answer, reader, writer)
         finally:
             self.done(writer)
 
@@ -173,11 +167,6 @@ class _Client:
         self._protocol.release()
 
 
-def take_over(transport: asyncio.Transport) -> _Client:
-    """Both directions of a client's connection, which is no longer the HTTP server's."""
-    return _Client(transport, transport.get_protocol())
-
-
 class Handed(web.StreamResponse):
     """What the HTTP server is told of a connection that is no longer HTTP: there is nothing to send."""
 
@@ -192,7 +181,20 @@ class Handed(web.StreamResponse):
         """Nothing follows."""
 
 
-async def splice(
+async def hand_over(
+    transport: asyncio.Transport, answer: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> Handed:
+    """Take a client's connection from the HTTP server, send it the answer, and copy both ways until one side ends."""
+    client = _Client(transport, transport.get_protocol())
+    try:
+        client.writer.write(answer)
+        await _splice(client.reader, client.writer, reader, writer)
+    finally:
+        client.release()
+    return Handed()
+
+
+async def _splice(
     client_reader: asyncio.StreamReader,
     client_writer: asyncio.StreamWriter,
     runner_reader: asyncio.StreamReader,
