@@ -276,13 +276,29 @@ class Namespace(Loaded, frozen=True):
     status: NamespaceStatus = NamespaceStatus()
 
 
-class ReplicaSetSpec(msgspec.Struct, frozen=True, rename="camel"):
+class TemplateSpec(msgspec.Struct, frozen=True, rename="camel"):
+    """What the specs of all kinds of apps/v1 that run pods say."""
+
+    selector: LabelSelector = LabelSelector()
+    template: dict[str, Any] = {}
+    min_ready_seconds: int = 0
+
+
+class Templated(Owning, frozen=True):
+    """Base of the kinds of apps/v1 that have pods."""
+
+    spec: TemplateSpec = TemplateSpec()
+
+    @property
+    def selector(self) -> Selector:
+        """``spec.selector``."""
+        return from_selector(self.spec.selector)
+
+
+class ReplicaSetSpec(TemplateSpec, frozen=True, rename="camel"):
     """apps/v1 ReplicaSetSpec."""
 
     replicas: int = 1
-    min_ready_seconds: int = 0
-    selector: LabelSelector = LabelSelector()
-    template: dict[str, Any] = {}
 
 
 class ReplicaSetStatus(msgspec.Struct, frozen=True, rename="camel"):
@@ -296,16 +312,11 @@ class ReplicaSetStatus(msgspec.Struct, frozen=True, rename="camel"):
     conditions: tuple[Condition, ...] = ()
 
 
-class ReplicaSet(Owning, frozen=True):
+class ReplicaSet(Templated, frozen=True):
     """apps/v1 ReplicaSet."""
 
     spec: ReplicaSetSpec = ReplicaSetSpec()
     status: ReplicaSetStatus = ReplicaSetStatus()
-
-    @property
-    def selector(self) -> Selector:
-        """``spec.selector``."""
-        return from_selector(self.spec.selector)
 
 
 class RollingUpdate(msgspec.Struct, frozen=True, rename="camel"):
@@ -322,14 +333,11 @@ class Strategy(msgspec.Struct, frozen=True, rename="camel"):
     rolling_update: RollingUpdate | None = None
 
 
-class DeploymentSpec(msgspec.Struct, frozen=True, rename="camel"):
+class DeploymentSpec(TemplateSpec, frozen=True, rename="camel"):
     """apps/v1 DeploymentSpec."""
 
     replicas: int = 1
-    selector: LabelSelector = LabelSelector()
-    template: dict[str, Any] = {}
     strategy: Strategy = Strategy()
-    min_ready_seconds: int = 0
     revision_history_limit: int = 10
     paused: bool = False
     progress_deadline_seconds: int = 600

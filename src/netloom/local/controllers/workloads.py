@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from netloom.api.meta import LabelSelector
-from netloom.api.selectors import Selector, from_labels, from_selector
-from netloom.local.controllers.objects import Loaded, Owning, ReplicaSetStatus
+from netloom.api.selectors import Selector, from_labels
+from netloom.local.controllers.objects import Loaded, Owning, ReplicaSetStatus, Templated, TemplateSpec
 
 
 class ReplicationControllerSpec(msgspec.Struct, frozen=True, rename="camel"):
@@ -69,18 +68,15 @@ class StatefulStrategy(msgspec.Struct, frozen=True, rename="camel"):
     rolling_update: StatefulRolling | None = None
 
 
-class StatefulSetSpec(msgspec.Struct, frozen=True, rename="camel"):
+class StatefulSetSpec(TemplateSpec, frozen=True, rename="camel"):
     """apps/v1 StatefulSetSpec."""
 
     replicas: int = 1
-    selector: LabelSelector = LabelSelector()
-    template: dict[str, Any] = {}
     volume_claim_templates: tuple[dict[str, Any], ...] = ()
     service_name: str = ""
     pod_management_policy: str = "OrderedReady"
     update_strategy: StatefulStrategy = StatefulStrategy()
     revision_history_limit: int = 10
-    min_ready_seconds: int = 0
     persistent_volume_claim_retention_policy: Retention = Retention()
     ordinals: Ordinals = Ordinals()
 
@@ -99,16 +95,11 @@ class StatefulSetStatus(msgspec.Struct, frozen=True, rename="camel"):
     collision_count: int | None = None
 
 
-class StatefulSet(Owning, frozen=True):
+class StatefulSet(Templated, frozen=True):
     """apps/v1 StatefulSet."""
 
     spec: StatefulSetSpec = StatefulSetSpec()
     status: StatefulSetStatus = StatefulSetStatus()
-
-    @property
-    def selector(self) -> Selector:
-        """``spec.selector``."""
-        return from_selector(self.spec.selector)
 
     @property
     def is_ordered(self) -> bool:
@@ -136,13 +127,10 @@ class DaemonStrategy(msgspec.Struct, frozen=True, rename="camel"):
     rolling_update: DaemonRolling | None = None
 
 
-class DaemonSetSpec(msgspec.Struct, frozen=True, rename="camel"):
+class DaemonSetSpec(TemplateSpec, frozen=True, rename="camel"):
     """apps/v1 DaemonSetSpec."""
 
-    selector: LabelSelector = LabelSelector()
-    template: dict[str, Any] = {}
     update_strategy: DaemonStrategy = DaemonStrategy()
-    min_ready_seconds: int = 0
     revision_history_limit: int = 10
 
 
@@ -160,13 +148,8 @@ class DaemonSetStatus(msgspec.Struct, frozen=True, rename="camel"):
     collision_count: int | None = None
 
 
-class DaemonSet(Owning, frozen=True):
+class DaemonSet(Templated, frozen=True):
     """apps/v1 DaemonSet."""
 
     spec: DaemonSetSpec = DaemonSetSpec()
     status: DaemonSetStatus = DaemonSetStatus()
-
-    @property
-    def selector(self) -> Selector:
-        """``spec.selector``."""
-        return from_selector(self.spec.selector)
