@@ -18,6 +18,7 @@ from netloom.local.apiserver.deletion import FOREGROUND, ORPHAN, Deletions
 from netloom.local.apiserver.history import Event, Record
 from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.objects import Objects
+from netloom.local.apiserver.pause import pause
 from netloom.local.apiserver.queries import DeleteOptions, Propagation
 
 EVENT_LIFE_S = 3600
@@ -57,11 +58,7 @@ class Collector:
                     self.expire_events()
             except StorageError as error:
                 _LOG.warning("garbage collection waits: %s", error)
-            try:
-                async with asyncio.timeout(_SWEEP_S):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            await pause(self._wake, _SWEEP_S)
 
     def turn(self) -> None:
         """Everything that is due, including what becomes due by doing it.

@@ -22,6 +22,7 @@ from netloom.local.apiserver.deletion import Deletions
 from netloom.local.apiserver.gc import Collector
 from netloom.local.apiserver.history import Event, Record
 from netloom.local.apiserver.objects import Objects
+from netloom.local.apiserver.pause import pause
 from netloom.local.apiserver.queries import DeleteOptions
 from netloom.local.apiserver.registry import Registry
 from netloom.local.apiserver.watches import Hub
@@ -66,11 +67,7 @@ class Definitions:
             except StorageError as error:
                 _LOG.warning("definitions wait: %s", error)
                 wait = _AGAIN_S
-            try:
-                async with asyncio.timeout(wait):
-                    await self._wake.wait()
-            except TimeoutError:
-                continue
+            await pause(self._wake, wait)
 
     def turn(self) -> None:
         """Everything that is due.
