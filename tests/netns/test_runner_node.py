@@ -29,7 +29,7 @@ from netloom.cni.verbs import PodNetwork, Verbs
 from netloom.errors import NotFound
 from netloom.kube.client import KubeClient
 from netloom.kube.kubeconfig import ClientConfig
-from netloom.kube.resources import CONFIG_MAPS, EVENTS, LEASES, NAMESPACES, NODES, PODS, SERVICES, Resource
+from netloom.kube.resources import EVENTS, LEASES, NAMESPACES, NODES, PODS, SERVICES, Resource
 from netloom.kube.watch import Reflector
 from netloom.linux import netns, process
 from netloom.linux.netns import Namespaces
@@ -251,15 +251,9 @@ async def running(cni_shim: Path) -> AsyncIterator[Node]:
         stack.push_async_callback(made.stop)
         watch = Reflector(client, PODS, dict, on_change=made.see)
         stack.callback(group.create_task(watch.run()).cancel)
-        # no controllers run here: nobody else makes what the volume of a pod's account consists of
-        authority = {
-            "metadata": {"name": "kube-root-ca.crt", "namespace": "shop"},
-            "data": {"ca.crt": "none"},
-        }
         await client.create(
             NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "shop"}}
         )
-        await client.create(CONFIG_MAPS, {"apiVersion": "v1", "kind": "ConfigMap", **authority})
         await made.start("standins.process")
         await made.start("main")
         yield made
