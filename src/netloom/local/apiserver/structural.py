@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from netloom.local.apiserver import bounds
 from netloom.local.apiserver.definitions import Schema
 from netloom.local.apiserver.fielderrors import (
     FieldError,
@@ -20,7 +21,6 @@ from netloom.local.apiserver.fielderrors import (
     invalid,
     not_supported,
     required,
-    too_long,
     too_many,
 )
 from netloom.local.apiserver.jsonvalue import Json
@@ -55,7 +55,7 @@ def _of(schema: Schema, value: Json, path: str) -> Errors:
         case list():
             yield from _of_list(schema, value, path)
         case str():
-            yield from _of_text(schema, value, path)
+            yield from bounds.of_text(schema, value, path, _pattern)
         case int() if not isinstance(value, bool):
             yield from _of_number(schema, value, path)
     if "enum" in schema and value not in schema["enum"]:
@@ -78,11 +78,8 @@ def _of_object(schema: Schema, value: dict[str, Any], path: str) -> Errors:
 
 
 def _of_list(schema: Schema, value: list[Any], path: str) -> Errors:
-    least, most = schema.get("minItems", 0), schema.get("maxItems")
-    if len(value) < least:
-        yield invalid(path, len(value), f"{path} in body should have at least {least} items")
-    if most is not None and len(value) > most:
-        yield too_many(path, len(value), most)
+    yield from bounds.of_list(schema, value, path)
+    if bounds.has_too_many(schema, value):
         return
     keys = schema.get("x-kubernetes-list-map-keys") or ()
     is_set = schema.get("x-kubernetes-list-type") == "set"
@@ -96,15 +93,6 @@ def _of_list(schema: Schema, value: list[Any], path: str) -> Errors:
         if key in seen:
             yield duplicate(here, key)
         seen.append(key)
-
-
-def _of_text(schema: Schema, value: str, path: str) -> Errors:
-    if "maxLength" in schema and len(value) > schema["maxLength"]:
-        yield too_long(path, schema["maxLength"])
-    if len(value) < schema.get("minLength", 0):
-        yield invalid(path, value, f"{path} in body should be at least {schema['minLength']} chars long")
-    if "pattern" in schema and not _pattern(schema["pattern"]).search(value):
-        yield invalid(path, value, f"{path} in body should match '{schema['pattern']}'")
 
 
 @functools.cache

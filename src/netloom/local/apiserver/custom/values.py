@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from netloom.local.apiserver import validate_names
+from netloom.local.apiserver import bounds, validate_names
 from netloom.local.apiserver.custom import celrules, formats, patterns
 from netloom.local.apiserver.custom.served import CustomKind
 from netloom.local.apiserver.fielderrors import (
@@ -21,7 +21,6 @@ from netloom.local.apiserver.fielderrors import (
     mapping,
     not_supported,
     required,
-    too_long,
     too_many,
 )
 from netloom.local.apiserver.jsonvalue import Json
@@ -151,11 +150,8 @@ def _of_resource(value: dict[str, Any], path: str) -> Errors:
 
 
 def _of_list(schema: Schema, value: list[Any], old: object, path: str) -> Errors:
-    least, most = schema.get("minItems", 0), schema.get("maxItems")
-    if len(value) < least:
-        yield invalid(path, len(value), f"{path} in body should have at least {least} items")
-    if most is not None and len(value) > most:
-        yield too_many(path, len(value), most)
+    yield from bounds.of_list(schema, value, path)
+    if bounds.has_too_many(schema, value):
         return
     keys = schema.get("x-kubernetes-list-map-keys") or ()
     listed = schema.get("x-kubernetes-list-type", "atomic")
@@ -189,12 +185,7 @@ def _key(keys: tuple[str, ...] | list[str], item: Json) -> str:
 
 
 def _of_text(schema: Schema, value: str, path: str) -> Errors:
-    if "maxLength" in schema and len(value) > schema["maxLength"]:
-        yield too_long(path, schema["maxLength"])
-    if len(value) < schema.get("minLength", 0):
-        yield invalid(path, value, f"{path} in body should be at least {schema['minLength']} chars long")
-    if "pattern" in schema and not patterns.compiled(schema["pattern"]).search(value):
-        yield invalid(path, value, f"{path} in body should match '{schema['pattern']}'")
+    yield from bounds.of_text(schema, value, path, patterns.compiled)
     wanted = schema.get("format")
     if wanted and not formats.fits(wanted, value):
         yield invalid(path, value, f'{path} in body must be of type {wanted}: "{value}"')
