@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import socket
 
-from netloom.errors import NetloomError, Unavailable
-from netloom.local.failures.words import MOST_BYTES, Answer, Failed, State, Wish, decode_answer, encode
+from netloom.errors import Unavailable
+from netloom.local.failures.words import MOST_BYTES, Answer, State, Wish, decode_answer, encode
 from netloom.local.paths import ClusterPaths
+from netloom.local.refusal import Failed, Refused
 
 _ANSWER_S = 60.0
-
-
-class Refused(NetloomError):
-    """What could not be done; carries the exit code that was said."""
-
-    def __init__(self, failed: Failed) -> None:
-        super().__init__(failed.problem, failed.hint)
-        self.exit_code = failed.exit_code
 
 
 def ask(paths: ClusterPaths, wish: Wish) -> State:

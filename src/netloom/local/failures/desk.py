@@ -15,7 +15,8 @@ from pathlib import Path
 import msgspec
 
 from netloom.errors import NetloomError
-from netloom.local.failures.words import MOST_BYTES, Answer, Failed, Wish, decode_wish, encode
+from netloom.local.failures.words import MOST_BYTES, Answer, Wish, decode_wish, encode
+from netloom.local.refusal import Failed
 
 _MOST_CALLERS = 16
 """Who comes when so many have not said anything yet is sent away."""

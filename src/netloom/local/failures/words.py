@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from netloom.local.refusal import Failed
+
 MOST_BYTES = 16 << 10
 """Of one message."""
 
@@ -61,14 +63,6 @@ class State(msgspec.Struct, frozen=True, tag="state"):
     apart: tuple[tuple[str, str], ...] = ()
     """Pairs of nodes between which nothing passes."""
     slow: dict[str, Delay] = {}
-
-
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """It cannot be done."""
-
-    problem: str
-    hint: str = ""
-    exit_code: int = 1
 
 
 Wish = Switch | Cut | Heal | Slow | Look

@@ -8,17 +8,10 @@ from __future__ import annotations
 import socket
 from collections.abc import Sequence
 
-from netloom.errors import NetloomError, Unavailable, UsageError
-from netloom.local.outside.words import MOST_BYTES, Answer, Done, Failed, Wish, decode_answer, encode
+from netloom.errors import Unavailable, UsageError
+from netloom.local.outside.words import MOST_BYTES, Answer, Done, Wish, decode_answer, encode
 from netloom.local.paths import ClusterPaths
-
-
-class Refused(NetloomError):
-    """What the place outside could not do; carries the exit code that it said."""
-
-    def __init__(self, failed: Failed) -> None:
-        super().__init__(failed.problem, failed.hint)
-        self.exit_code = failed.exit_code
+from netloom.local.refusal import Failed, Refused
 
 
 def ask(paths: ClusterPaths, wish: Wish, descriptors: Sequence[int]) -> Done:

@@ -29,13 +29,13 @@ from netloom.local.outside.words import (
     MOST_BYTES,
     Answer,
     Done,
-    Failed,
     Publish,
     Run,
     Wish,
     decode_wish,
     encode,
 )
+from netloom.local.refusal import Failed
 from netloom.local.runner import rootfs
 from netloom.local.runner.rootfs import PodView
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import msgspec
 
+from netloom.local.refusal import Failed
+
 MOST_BYTES = 128 << 10
 """Of one message."""
 
@@ -29,14 +31,6 @@ class Done(msgspec.Struct, frozen=True, tag="done"):
     """It is done: exit code of the program, or the negative number of the signal that ended it."""
 
     code: int = 0
-
-
-class Failed(msgspec.Struct, frozen=True, tag="failed"):
-    """It cannot be done."""
-
-    problem: str
-    hint: str = ""
-    exit_code: int = 1
 
 
 Wish = Run | Publish

@@ -17,9 +17,10 @@ from netloom.linux.tc import impairment_request, is_missing
 from netloom.local.failures import call
 from netloom.local.failures.cables import render
 from netloom.local.failures.desk import Desk
-from netloom.local.failures.words import Delay, Failed, Look, State, Switch, encode
+from netloom.local.failures.words import Delay, Look, State, Switch, encode
 from netloom.local.init import Child, Init
 from netloom.local.paths import ClusterPaths
+from netloom.local.refusal import Failed, Refused
 from netloom.program.tc import Impairment
 
 CLUSTER, NODE, OTHER, POD, POD_OF_OTHER = 1, 11, 12, 21, 22
@@ -192,4 +193,4 @@ def test_many_may_ask_at_once(process_one):
 def test_nobody_there_is_said(tmp_path):
     with pytest.raises(Unavailable, match="does not answer"):
         call.ask(ClusterPaths(tmp_path), Look())
-    assert call.Refused(Failed("x", "y", 5)).exit_code == 5
+    assert Refused(Failed("x", "y", 5)).exit_code == 5
