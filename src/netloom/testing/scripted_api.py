@@ -1,13 +1,15 @@
 """An API server that says what a test tells it, line by line: for the client's own tests, where a real server is too well-behaved.
 
-In: objects, watch lines, status codes; out: an aiohttp handler. Not here: any behaviour of a real API server.
+In: objects, watch lines, status codes; out: an aiohttp handler, or a server. Not here: any behaviour of a real API server.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
 
 from aiohttp import web
 
@@ -63,3 +65,17 @@ class ScriptedServer:
     def send(self, type_: str, object_: dict[str, object]) -> None:
         """One event for the next or current watch."""
         self.lines.put_nowait(json.dumps({"type": type_, "object": object_}).encode() + b"\n")
+
+
+@asynccontextmanager
+async def scripted_server(socket: Path) -> AsyncIterator[ScriptedServer]:
+    """A server on a unix socket; its watch ends with it."""
+    scripted = ScriptedServer()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", scripted.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.UnixSite(runner, str(socket)).start()
+    yield scripted
+    scripted.lines.put_nowait(None)
+    await runner.cleanup()

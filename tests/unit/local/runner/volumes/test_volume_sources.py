@@ -20,7 +20,7 @@ from netloom.local.runner.volumes.payload import MountFailed
 from netloom.local.runner.volumes.spec import TokenSource
 from netloom.local.runner.volumes.tokens import Tokens
 from netloom.local.runner.volumes.watched import Watched
-from netloom.testing.scripted_api import ScriptedServer, obj
+from netloom.testing.scripted_api import ScriptedServer, obj, scripted_server
 from netloom.units import ObjectKey
 
 CONF, SECRET = ("ConfigMap", ObjectKey("shop", "conf")), ("Secret", ObjectKey("shop", "pw"))
@@ -31,15 +31,8 @@ POD = msgspec.yaml.decode(
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[ScriptedServer]:
-    scripted = ScriptedServer()
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", scripted.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.UnixSite(runner, str(tmp_path / "api.sock")).start()
-    yield scripted
-    scripted.lines.put_nowait(None)
-    await runner.cleanup()
+    async with scripted_server(tmp_path / "api.sock") as scripted:
+        yield scripted
 
 
 @pytest.fixture
