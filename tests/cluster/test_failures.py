@@ -203,7 +203,7 @@ def test_a_slow_link_is_slow_or_the_kernel_is_named(ruin):
         assert states(ruin.command, ruin.place.cluster)["node-2"]["link"] == "up"
         return
     assert done.returncode == 0, done.stderr
-    code = "tell(answer_of(ARGUMENTS[0], 8080)[1])"
+    code = "tell(min(answer_of(ARGUMENTS[0], 8080)[1] for _ in range(5)))"
     assert ruin.place.python("client", code, ruin.address("far")) > 0.2
     ruin.netloom("link", "heal", "node-2")
     assert ruin.place.python("client", code, ruin.address("far")) < 0.2

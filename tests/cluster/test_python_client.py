@@ -110,18 +110,18 @@ def test_exec_logs_and_ports_of_a_pod(api, place):
         stdin=True, stdout=True, stderr=True, tty=False, _preload_content=False,
     )  # fmt: skip
     run.write_stdin("hello")
-    run.update(timeout=5)
-    assert run.read_stdout(timeout=10) == "hello"
+    run.update(timeout=60)
+    assert run.read_stdout(timeout=60) == "hello"
     run.close()
     done = stream(
         core.connect_get_namespaced_pod_exec, "web", space, command=["sh", "-c", "echo out; exit 3"],
         stdin=False, stdout=True, stderr=True, tty=False, _preload_content=False,
     )  # fmt: skip
-    done.run_forever(timeout=10)
+    done.run_forever(timeout=60)
     assert (done.read_stdout(), done.returncode) == ("out\n", 3)
     forward = portforward(core.connect_get_namespaced_pod_portforward, "web", space, ports="80")
     socket = forward.socket(80)
-    socket.settimeout(10)
+    socket.settimeout(60)
     socket.sendall(b"GET / HTTP/1.1\r\nhost: web\r\nconnection: close\r\n\r\n")
     answer = b""
     while more := socket.recv(65536):
