@@ -56,6 +56,8 @@ class Nodes:
                 return self._related(node, ("serviceaccounts", wanted.namespace, wanted.name))
             case "", "pods" if wanted.verb in _READS:
                 return self._pod(node, wanted)
+            case "", "pods":
+                return self._own_pod(node, wanted)
             case "", "nodes" if wanted.verb in _READS and wanted.name != node:
                 return f"node '{node}' cannot read '{wanted.name or '*'}', only its own Node object"
             case "coordination.k8s.io", "leases":
@@ -71,6 +73,13 @@ class Nodes:
         elif f"spec.nodeName={node}" in wanted.field_selector.replace("==", "=").split(","):
             return ""
         return f"node '{node}' can only list/watch pods with spec.nodeName field selector, and get its own"
+
+    def _own_pod(self, node: str, wanted: Attributes) -> str:
+        """Writes are to pods that are bound to the node; of one that is gone, a node hears that it is."""
+        record = self._store.get(kinds.PODS, wanted.namespace, wanted.name)
+        if record is None or record.values.get("spec.nodeName", "") == node:
+            return ""
+        return f"node '{node}' can only write pods with spec.nodeName set to itself"
 
     def _related(self, node: str, thing: Thing) -> str:
         for found in self._things_of(node, thing[1]):

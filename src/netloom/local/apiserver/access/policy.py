@@ -86,7 +86,7 @@ NODE = (
     f"create patch update {_READ}: nodes",
     "patch update: nodes/status pods/status",
     "create patch update: events",
-    f"create delete {_READ}: pods",
+    f"delete {_READ}: pods",
     "create: pods/eviction",
     f"{_READ}: configmaps secrets",
     "get: persistentvolumeclaims persistentvolumes endpoints",
@@ -99,7 +99,7 @@ NODE = (
     "create delete get patch update @storage.k8s.io: csinodes",
     f"{_READ} @node.k8s.io: runtimeclasses",
 )
-"""What a kubelet may ask for; which objects of these, says the node authorizer (nodes.py)."""
+"""What a kubelet may ask for; which objects of these, says the node authorizer (nodes.py). Pods are not made: no node has static ones."""
 
 _CLUSTER_ROLES: dict[str, tuple[str, ...]] = {
     "cluster-admin": ("* @*: *", "* @/: *"),

@@ -18,6 +18,9 @@ from netloom.local.apiserver.admission import limits, node_restriction, prioriti
 from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.store import Store
 
+_OF_NODES = (kinds.LEASES, kinds.CSI_NODES)
+"""A node has one of its own name of these."""
+
 
 class Admission:
     """Asked before every write of a client."""
@@ -85,10 +88,14 @@ class Admission:
             self._refuse(kind, name, node_restriction.node_problem(user.node, document, old))
         elif kind is kinds.PODS and old is None:
             self._refuse(kind, name, node_restriction.pod_problem(user.node, document))
+        elif kind in _OF_NODES and old is None:
+            self._refuse(kind, name, node_restriction.name_problem(user.node, document))
 
     def _pod(self, name: str, document: dict[str, Any]) -> None:
         namespace = document["metadata"].get("namespace", "")
-        if not service_accounts.is_mirror(document):
+        if service_accounts.is_mirror(document):
+            self._refuse(kinds.PODS, name, service_accounts.mirror_problem(document))
+        else:
             account_name = service_accounts.account_name(document)
             account = self._store.get(kinds.SERVICE_ACCOUNTS, namespace, account_name)
             if account is None:

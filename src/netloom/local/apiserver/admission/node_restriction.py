@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from netloom.local.apiserver.access.nodes import named_by
 from netloom.local.apiserver.admission import service_accounts
 
 _OWN = frozenset(
@@ -19,6 +20,7 @@ _OWN = frozenset(
         "failure-domain.beta.kubernetes.io/region", "failure-domain.beta.kubernetes.io/zone",
     }
 )  # fmt: skip
+_NAMED = frozenset({"secrets", "configmaps", "persistentvolumeclaims"})
 _OWN_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
 
 
@@ -54,6 +56,19 @@ def pod_problem(node: str, pod: Mapping[str, Any]) -> str:
     """Why this node may not make this pod."""
     if not service_accounts.is_mirror(pod):
         return f'pod does not have "kubernetes.io/config.mirror" annotation, node "{node}" can only create mirror pods'
-    if (pod.get("spec") or {}).get("nodeName") != node:
+    spec = pod.get("spec") or {}
+    if spec.get("nodeName") != node:
         return f'node "{node}" can only create pods with spec.nodeName set to itself'
+    if service_accounts.names_account(pod):
+        return f'node "{node}" can not create pods that reference a service account'
+    for resource, _ in named_by(spec, pod["metadata"].get("name", "")):
+        if resource in _NAMED:  # what its pods name, a node may read
+            return f'node "{node}" can not create pods that reference {resource}'
+    return ""
+
+
+def name_problem(node: str, document: Mapping[str, Any]) -> str:
+    """Why this node may not make an object that stands for a node: a Lease, a CSINode."""
+    if document["metadata"].get("name", "") != node:
+        return f'node "{node}" can only create one with the same name as itself'
     return ""

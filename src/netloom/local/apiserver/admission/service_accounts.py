@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from netloom.local.apiserver import kinds
+from netloom.local.apiserver.access.nodes import named_by
 from netloom.local.apiserver.kind import Kind
 
 Furniture = tuple[tuple[Kind, dict[str, Any]], ...]
@@ -34,6 +35,26 @@ def furniture(ca: str) -> Furniture:
 def is_mirror(pod: Mapping[str, Any]) -> bool:
     """It stands for a static pod of a node, which needs no account."""
     return _MIRROR in (pod["metadata"].get("annotations") or {})
+
+
+def names_account(pod: Mapping[str, Any]) -> bool:
+    """It says itself which account it runs as."""
+    spec = pod.get("spec") or {}
+    return bool(spec.get("serviceAccountName") or spec.get("serviceAccount"))
+
+
+def mirror_problem(pod: Mapping[str, Any]) -> str:
+    """Why a mirror pod cannot be: nobody has looked at what it names."""
+    spec = pod.get("spec") or {}
+    if names_account(pod):
+        return "a mirror pod may not reference service accounts"
+    if any(resource == "secrets" for resource, _ in named_by(spec, pod["metadata"].get("name", ""))):
+        return "a mirror pod may not reference secrets"
+    for volume in spec.get("volumes") or ():
+        sources = (volume.get("projected") or {}).get("sources") or ()
+        if any(source.get("serviceAccountToken") for source in sources):
+            return "a mirror pod may not use ServiceAccountToken volume projections"
+    return ""
 
 
 def account_name(pod: Mapping[str, Any]) -> str:
