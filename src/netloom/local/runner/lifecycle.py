@@ -178,6 +178,27 @@ class PodLife:
         if not self._gone.is_set():
             await self._confirm_deletion()
 
+    async def clear(self) -> None:
+        """Remove what is left here of a life that failed."""
+        self.crew = None
+        await self._remove()
+
+    async def rest(self, seconds: float) -> None:
+        """Wait so long, or until the pod is to end where that was not so before."""
+        if self._ending.is_set():
+            await asyncio.sleep(seconds)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ending.wait()
+
+    def anew(self) -> PodLife:
+        """Another life of the same pod."""
+        life = PodLife(self.pod, tools=self._tools)
+        if self._gone.is_set():
+            life.update(None)
+        return life
+
     async def _live(self, sandbox: Sandbox) -> None:
         """Run the containers until the pod ends, its sandbox does, or none of them will run again."""
         self.housing.contents.follow()

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 
 from netloom.api.core import Service
 from netloom.errors import NotFound
 from netloom.kube.client import KubeClient
 from netloom.kube.resources import PODS, SERVICES
 from netloom.kube.watch import Reflector
-from netloom.local.runner import sandbox
+from netloom.local.runner import backoff, sandbox
 from netloom.local.runner.interface import detach
 from netloom.local.runner.lifecycle import PodLife
 from netloom.local.runner.ports import selects
@@ -165,12 +165,32 @@ class Pods:
             self._group.create_task(self._live(life), name=f"pod {key}")
 
     async def _live(self, life: PodLife) -> None:
+        """Let a pod live; where that fails in a way that nobody foresaw it is begun anew, and the others do not notice."""
+        clock, row = self._tools.clock, 0
         try:
-            await life.run()
+            began = clock.monotonic()
+            while not await self._goes_well(life, life.run()):
+                row = 1 if clock.monotonic() - began >= backoff.STEADY_S else row + 1
+                await self._goes_well(life, life.clear())
+                await life.rest(backoff.seconds(row))
+                life = self._lives[life.pod.uid] = life.anew()
+                began = clock.monotonic()
         finally:
             self._lives.pop(life.pod.uid, None)
             if self._names.get(life.pod.key) == life.pod.uid:
                 del self._names[life.pod.key]
+
+    async def _goes_well(self, life: PodLife, work: Coroutine[None, None, None]) -> bool:
+        try:
+            await work
+        except Exception as error:  # the boundary of one pod: the others go on
+            log.exception("pod %s", life.pod.key)
+            why = type(_first(error)).__name__
+            self._tools.events.warn(
+                life.pod, "FailedSync", f"error syncing pod: {why}, see the log of the node; it is begun anew"
+            )
+            return False
+        return True
 
     def _service_changed(self, key: ObjectKey, service: Service | None) -> None:
         concerned = [s for s in (self._services.get(key), service) if s is not None]
@@ -193,3 +213,9 @@ class Pods:
         if record.uid not in self._lives:
             await self._tools.runtime.forget(record.uid)
         self._tools.records.delete(record.container_id)
+
+
+def _first(error: Exception) -> Exception:
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error

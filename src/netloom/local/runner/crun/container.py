@@ -33,6 +33,7 @@ _LOG_MESSAGE, _LOG_LINES = 2048, 80
 """Bounds of a termination message, from its file and from the log, as a kubelet has them."""
 _OUTPUT = 1 << 20
 _COLLECT_S = 2.0
+_LAST_SIGNAL = 64
 
 
 class Beside:
@@ -220,7 +221,7 @@ class CrunContainer:
 
     def _signal(self, number: int) -> None:
         if self._pidfd >= 0:
-            with contextlib.suppress(ProcessLookupError):
+            with contextlib.suppress(OSError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def _has_ended(self) -> None:
@@ -309,13 +310,20 @@ def _pidfd(pid: int) -> int:
 
 def _signal_number(name: str) -> int:
     """SIGTERM, TERM or 15; what cannot be read is SIGTERM."""
-    if name.isdigit():
-        return int(name[:3])
+    number = 0
     full = name.upper() if name.upper().startswith("SIG") else f"SIG{name.upper()}"
-    if full.startswith("SIGRTMIN+") and full[9:].isdigit():
-        return int(signal.SIGRTMIN) + int(full[9:11])
+    if _is_number(name):
+        number = int(name[:3])
+    elif full.startswith("SIGRTMIN+") and _is_number(full[9:]):
+        number = int(signal.SIGRTMIN) + int(full[9:12])
+    if number:
+        return number if number <= _LAST_SIGNAL else int(signal.SIGTERM)
     found = getattr(signal, full, signal.SIGTERM)
     return int(found) if isinstance(found, signal.Signals) else int(signal.SIGTERM)
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _write(fd: int, data: bytes) -> None:

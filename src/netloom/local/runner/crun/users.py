@@ -55,7 +55,7 @@ def user_of(spec: ContainerSpec, image_user: str, root: int) -> User:
         group = ""
     elif not name:
         found = _by_number(entries, 0)
-    elif name.isdigit():
+    elif _is_number(name):
         found = _by_number(entries, _number(name))
     else:
         matching = next((e for e in entries if e.name == name), None)
@@ -84,7 +84,7 @@ def _check_non_root(spec: ContainerSpec, image_user: str) -> None:
     if security.run_as_user is not None:
         if security.run_as_user == 0:
             problem = "container's runAsUser breaks non-root policy"
-    elif not image_user or image_user.isdigit():
+    elif not image_user or _is_number(image_user):
         if not image_user or int(image_user[:20]) == 0:
             problem = "container has runAsNonRoot and image will run as root"
     else:
@@ -99,7 +99,7 @@ def _by_number(entries: list[_Entry], uid: int) -> _Entry:
 
 
 def _gid(text: str, groups: list[tuple[str, int, tuple[str, ...]]]) -> int:
-    if text.isdigit():
+    if _is_number(text):
         return _number(text)
     found = next((number for name, number, _ in groups if name == text), None)
     if found is None:
@@ -111,13 +111,13 @@ def _gid(text: str, groups: list[tuple[str, int, tuple[str, ...]]]) -> int:
 
 def _passwd(tree: Tree) -> Iterator[_Entry]:
     for fields in _records(tree, "/etc/passwd", 6):
-        if fields[2].isdigit() and fields[3].isdigit():
+        if _is_number(fields[2]) and _is_number(fields[3]):
             yield _Entry(fields[0], _number(fields[2]), _number(fields[3]), fields[5])
 
 
 def _groups(tree: Tree) -> Iterator[tuple[str, int, tuple[str, ...]]]:
     for fields in _records(tree, "/etc/group", 3):
-        if fields[2].isdigit():
+        if _is_number(fields[2]):
             yield fields[0], _number(fields[2]), tuple(fields[3].split(",")) if len(fields) > 3 else ()
 
 
@@ -132,6 +132,10 @@ def _records(tree: Tree, path: str, least: int) -> Iterator[list[str]]:
         fields = line.strip().split(":")
         if len(fields) >= least:
             yield fields
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
 
 
 def _number(text: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from pathlib import Path, PurePosixPath
 
@@ -66,20 +67,26 @@ def give_to_group(root: Path, gid: int, *, read_only: bool = False) -> None:
     """
     if has_one_user():
         return
-    for place, directories, names in os.walk(root):
-        for path in (place, *(os.path.join(place, name) for name in names)):
-            _give(path, gid, is_directory=path == place, read_only=read_only)
-        directories[:] = [d for d in directories if not os.path.islink(os.path.join(place, d))]
+    for _, _, names, here in os.fwalk(root):
+        for name in (".", *names):
+            held = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            try:
+                _give(held, gid, read_only=read_only)
+            finally:
+                os.close(held)
 
 
-def _give(path: str, gid: int, *, is_directory: bool, read_only: bool) -> None:
-    if os.path.islink(path):
+def _give(held: int, gid: int, *, read_only: bool) -> None:
+    """Of a descriptor (O_PATH), since pods may exchange a name for a link at any time."""
+    mode = os.fstat(held).st_mode
+    if stat.S_ISLNK(mode):
         return
     bits = _TO_GROUP_READ_ONLY if read_only else _TO_GROUP
-    if is_directory:
+    if stat.S_ISDIR(mode):
         bits |= _DIRECTORY_BITS | _SETGID
-    os.chown(path, -1, gid, follow_symlinks=False)
-    os.chmod(path, os.stat(path, follow_symlinks=False).st_mode & 0o7777 | bits)
+    path = f"/proc/self/fd/{held}"
+    os.chown(path, -1, gid)
+    os.chmod(path, os.fstat(held).st_mode & 0o7777 | bits)
 
 
 def _check(path: str) -> None:

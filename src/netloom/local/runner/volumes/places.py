@@ -7,9 +7,11 @@ when something is removed. Not here: what is in the volumes.
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,6 +24,7 @@ log = logging.getLogger(__name__)
 _PRIVATE = 0o700
 OPEN = 0o755
 """Of what containers see, whoever they run as; our own umask is narrower."""
+_HOLD = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
 _MEMORY = "size=50%,mode=700"
 
 
@@ -139,7 +142,20 @@ def stage_without(source: Path, target: Path, hidden: Iterable[str]) -> None:
             stage(Path(entry.path), ours)
 
 
-def below(root: Path, path: str) -> int:
+def resolved(root: Path, path: str, *, what: str = "subPath") -> Path:
+    """What a path below a directory leads to; links are followed as long as they stay below it.
+
+    Raises:
+        MountFailed: it leads out.
+    """
+    real_root = os.path.realpath(root)
+    real = os.path.realpath(os.path.join(real_root, path.strip("/")))
+    if real != real_root and not real.startswith(real_root + "/"):
+        raise MountFailed(f"{what} {path!r} leads out of the volume")
+    return Path(real)
+
+
+def below(root: Path, path: str, *, what: str = "subPath") -> int:
     """A descriptor (O_PATH) of what lies at a path below a directory; links are followed as long as they stay below it.
 
     What is missing is made as directories. Nothing on the way can be exchanged for a link that leads out while we look.
@@ -148,15 +164,13 @@ def below(root: Path, path: str) -> int:
         MountFailed: it leads out, or cannot be made.
     """
     real_root = os.path.realpath(root)
-    real = os.path.realpath(os.path.join(real_root, path.strip("/")))
-    if real != real_root and not real.startswith(real_root + "/"):
-        raise MountFailed(f"subPath {path!r} leads out of the volume")
-    here = os.open(real_root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    real = resolved(root, path, what=what)
     try:
-        for part in [p for p in real[len(real_root) :].split("/") if p]:
+        here = os.open(real_root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        for part in real.relative_to(real_root).parts:
             here = _step(here, part)
     except OSError as error:
-        raise MountFailed(f"subPath {path!r}: {error.strerror}") from error
+        raise MountFailed(f"{what} {path!r}: {error.strerror}") from error
     return here
 
 
@@ -171,16 +185,22 @@ def mounts_below(root: Path) -> list[Path]:
 
 
 def _step(here: int, part: str) -> int:
-    flags = os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC
+    made = False
     try:
         try:
-            return os.open(part, flags, dir_fd=here)
+            found = os.open(part, _HOLD, dir_fd=here)
         except FileNotFoundError:
             os.mkdir(part, dir_fd=here)
-            os.chmod(part, OPEN, dir_fd=here)
-            return os.open(part, flags, dir_fd=here)
+            made = True
+            found = os.open(part, _HOLD, dir_fd=here)
     finally:
         os.close(here)
+    if stat.S_ISLNK(os.fstat(found).st_mode):  # a mount of a link would lead where it leads
+        os.close(found)
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+    if made:
+        os.chmod(f"/proc/self/fd/{found}", OPEN)
+    return found
 
 
 def _empty(directory: Path) -> None:

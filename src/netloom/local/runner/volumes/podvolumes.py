@@ -137,8 +137,9 @@ class PodVolumes:
                 if volume.name in self._made and volume.projection is not None:
                     try:
                         await self._write(volume, volume.projection)
-                    except NetloomError as error:  # readers keep what they have, as with a kubelet
-                        log.info("volume %s of pod %s: %s", volume.name, self._pod().key, error.problem)
+                    except (NetloomError, OSError) as error:  # readers keep what they have, as with a kubelet
+                        why = error.problem if isinstance(error, NetloomError) else repr(error)
+                        log.info("volume %s of pod %s: %s", volume.name, self._pod().key, why)
                         await self._try_again_later()
 
     async def remove(self) -> None:
@@ -234,9 +235,12 @@ class PodVolumes:
 
     def _on_host(self, name: str, path: HostPath) -> _Made:
         place = self._tools.hosts.find(path.path, path.type)
+        target = self._tools.places.staged(self._pod().uid, "host", name)
+        if (fd := place.hold()) is not None:
+            _show_held(fd, target)
+            return _Made(target, place.read_only)
         if not place.hidden:
             return _Made(place.source, place.read_only)
-        target = self._tools.places.staged(self._pod().uid, "host", name)
         places.stage_without(place.source, target, place.hidden)
         return _Made(target, place.read_only)
 
@@ -245,13 +249,19 @@ class PodVolumes:
         target = self._tools.places.staged(self._pod().uid, "subpaths", container.name, str(number))
         fd = places.below(made.source, path)
         try:
-            mounts.umount(str(target))  # of a former life of the container: what it led to may be another now
-            places.stage(Path(f"/proc/self/fd/{fd}"), target)
+            _show_held(fd, target)
         except (KernelError, OSError) as error:
             raise MountFailed(f'failed to prepare subPath for volumeMount "{path}" : {error}') from error
-        finally:
-            os.close(fd)
         return target
+
+
+def _show_held(fd: int, target: Path) -> None:
+    """Mount what a descriptor holds at a place, and close it."""
+    try:
+        mounts.umount(str(target))  # of a former life: what it led to may be another now
+        places.stage(Path(f"/proc/self/fd/{fd}"), target)
+    finally:
+        os.close(fd)
 
 
 def _mounted(mount: VolumeMount, source: Path, made: _Made) -> Mount:

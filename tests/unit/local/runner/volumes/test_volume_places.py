@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
-from netloom.local.runner.volumes import places
+from netloom.linux.namespaces import has_one_user
+from netloom.local.runner.volumes import atomic, places
 from netloom.local.runner.volumes.hostpaths import PROVISIONED, HostPaths
 from netloom.local.runner.volumes.payload import MountFailed
 
@@ -54,6 +57,69 @@ def test_the_keys_of_the_cluster_are_never_shown(hosts: HostPaths, tmp_path: Pat
     assert hosts.find(str(tmp_path / "link"), "").source.is_relative_to(tmp_path / "own")
     above = hosts.find(str(tmp_path / "machine"), "Directory")
     assert above.hidden == (str(tmp_path / "machine" / "hidden"),)
+
+
+@pytest.mark.parametrize("kind", ["", "Directory", "DirectoryOrCreate", "File", "FileOrCreate"])
+@pytest.mark.parametrize(("root", "path"), [("own", "/nowhere"), ("shared", f"{PROVISIONED}/pv-1")])
+def test_links_that_pods_made_lead_nowhere(hosts: HostPaths, tmp_path: Path, root: str, path: str, kind: str):
+    place = hosts.find(path, "DirectoryOrCreate")
+    assert place.source.is_relative_to(tmp_path / root)
+    (place.source / "x").symlink_to("/")
+    (place.source / "keys").symlink_to(tmp_path / "machine" / "hidden")
+    for tried in ("x", "keys", f"x{tmp_path}/new", "keys/new"):
+        with pytest.raises(MountFailed, match="leads out"):
+            hosts.find(f"{path}/{tried}", kind)
+    assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "machine" / "hidden" / "new").exists()
+
+
+def test_what_pods_may_exchange_is_held(hosts: HostPaths, tmp_path: Path):
+    place = hosts.find("/nowhere/data", "")
+    held = place.hold()
+    assert held is not None
+    assert os.path.samestat(os.fstat(held), place.source.stat())
+    os.close(held)
+    place.source.rmdir()
+    place.source.symlink_to("/")
+    with pytest.raises(MountFailed, match="leads out"):
+        place.hold()
+    assert hosts.find(str(tmp_path / "machine" / "file"), "").hold() is None
+
+
+@pytest.mark.parametrize("kind", ["", "Socket"])
+def test_sockets_of_the_machine_are_refused(hosts: HostPaths, tmp_path: Path, kind: str, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # addresses of sockets are short
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("s")
+        with pytest.raises(MountFailed, match="is a socket of the machine"):
+            hosts.find(str(tmp_path / "s"), kind)
+
+
+def test_sockets_of_the_node_are_shown(hosts: HostPaths, tmp_path: Path, monkeypatch):
+    monkeypatch.chdir(hosts.find("/nowhere", "DirectoryOrCreate").source)
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind("s")
+        assert hosts.find("/nowhere/s", "Socket").source == tmp_path / "own/nowhere/s"
+
+
+@pytest.mark.parametrize("path", ["/run", "/var/run", "/run/dbus"])
+def test_a_node_has_a_run_directory_of_its_own(hosts: HostPaths, tmp_path: Path, path: str):
+    place = hosts.find(path, "")
+    assert (place.source, place.read_only) == (tmp_path / "own" / path[1:], False)
+    assert os.path.realpath("/run") in hosts.find("/", "Directory").hidden
+
+
+def test_a_group_is_given_nothing_through_links(tmp_path: Path):
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v" / "f").write_text("x")
+    (tmp_path / "secret").write_text("x")
+    for path in (tmp_path / "v" / "f", tmp_path / "secret"):
+        path.chmod(0o600)
+    (tmp_path / "v" / "link").symlink_to("../secret")
+    with mock.patch.object(os.path, "islink", return_value=False):  # as if it were exchanged after a look
+        atomic.give_to_group(tmp_path / "v", os.getgid())
+    modes = [path.stat().st_mode & 0o7777 for path in (tmp_path / "v" / "f", tmp_path / "secret")]
+    assert modes == ([0o600, 0o600] if has_one_user() else [0o660, 0o600])
 
 
 def test_a_part_of_a_volume_may_be_reached_by_links_that_stay_in_it(tmp_path: Path):
