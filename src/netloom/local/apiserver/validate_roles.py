@@ -15,6 +15,10 @@ from netloom.local.apiserver.validate_names import Errors
 
 GROUP = "rbac.authorization.k8s.io"
 
+_MOST = 10_000
+"""Permissions that one rule may be: a few kilobytes of words multiply to millions."""
+_MOST_TOGETHER = 100_000
+
 Document = Mapping[str, Any]
 
 
@@ -46,8 +50,15 @@ def cluster_role(document: Document) -> Errors:
 
 
 def _rules(document: Document, *, namespaced: bool) -> Errors:
+    together = 0
     for number, item in enumerate(items(document.get("rules"))):
         rule, path = mapping(item), f"rules[{number}]"
+        count = _permissions(rule)
+        together += count
+        if count > _MOST:
+            yield invalid(
+                path, count, f"verbs, groups, resources and names must be at most {_MOST} combinations"
+            )
         if not rule.get("verbs"):
             yield required(f"{path}.verbs", "verbs must contain at least one value")
         if urls := rule.get("nonResourceURLs"):
@@ -62,6 +73,17 @@ def _rules(document: Document, *, namespaced: bool) -> Errors:
             yield required(f"{path}.apiGroups", "resource rules must supply at least one api group")
         if not rule.get("resources"):
             yield required(f"{path}.resources", "resource rules must supply at least one resource")
+    if together > _MOST_TOGETHER:
+        yield invalid("rules", together, f"rules must be at most {_MOST_TOGETHER} combinations together")
+
+
+def _permissions(rule: Document) -> int:
+    """How many combinations of its words a rule is."""
+    verbs, groups, resources, names_, urls = (
+        len(items(rule.get(field)))
+        for field in ("verbs", "apiGroups", "resources", "resourceNames", "nonResourceURLs")
+    )
+    return verbs * groups * resources * max(1, names_) + verbs * urls
 
 
 def role_binding(document: Document, old: Document | None) -> Errors:

@@ -7,6 +7,7 @@ Authorization: privilege escalation prevention and bootstrapping" (verbs ``escal
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -21,6 +22,8 @@ from netloom.local.apiserver.kind import Kind
 
 _ROLES = (kinds.ROLES, kinds.CLUSTER_ROLES)
 _BINDINGS = (kinds.ROLE_BINDINGS, kinds.CLUSTER_ROLE_BINDINGS)
+_MOST_TOLD = 200
+"""A refusal names no more than this many permissions."""
 _EVERYTHING = (Rule(("*",), ("*",), ("*",)), Rule(("*",), non_resource_urls=("*",)))
 
 
@@ -72,9 +75,9 @@ class _Write(msgspec.Struct, frozen=True):
         return self.authorizer.allow(self.identity, wanted)
 
     def missing(self, rules: Iterable[Rule]) -> list[Rule]:
-        """What the rules give and the writer does not have."""
+        """What the rules give and the writer does not have; the first of it where that is much."""
         held = self.authorizer.roles.grants(self.identity, self.namespace)
-        return [one for rule in rules for one in held.missing(rule)]
+        return list(islice((one for rule in rules for one in held.missing(rule)), _MOST_TOLD))
 
     def require(self, rules: Iterable[Rule]) -> None:
         """Refuse to give what the writer does not have; raises ApiError."""

@@ -40,7 +40,7 @@ _ROLES: dict[str, tuple[str, ...]] = {
         f"{_READ} {_ATTACHED}",
         f"{_WRITE} @netloom.io: ipblocks ipblocks/status networkleases",
         "patch update @netloom.io: egressgateways/status",
-        "patch update: nodes nodes/status pods pods/status",
+        "patch: nodes pods/status",  # notes on the own Node; readiness gates, what networks a pod has
         _LEASES,
         _EVENTS,
     ),

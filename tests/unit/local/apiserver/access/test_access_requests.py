@@ -115,6 +115,15 @@ async def test_nobody_gives_what_they_do_not_have(granted: Api) -> None:
     ).code == 201
 
 
+async def test_a_refusal_names_some_of_what_is_missing(granted: Api) -> None:
+    much = rule(*(f"verb-{number}" for number in range(100)), resources=[f"r{n}" for n in range(100)])
+    path = f"{RBAC}/namespaces/shop/roles"
+    refused = (await granted("POST", path, role("much", much), Impersonate_User="eve")).refused(
+        403, "Forbidden"
+    )
+    assert 1_000 < len(refused["message"]) < 50_000
+
+
 async def test_to_make_by_a_patch_is_to_create(api: Api) -> None:
     await api.create(f"{RBAC}/namespaces/shop/roles", role("patcher", rule("patch")))
     await api.create(f"{RBAC}/namespaces/shop/rolebindings", binding("p", "Role", "patcher", "ann"))

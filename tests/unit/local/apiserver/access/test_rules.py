@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from netloom.local.apiserver.access import policy
+from netloom.local.apiserver import validate_roles
+from netloom.local.apiserver.access import ours, policy
 from netloom.local.apiserver.access.aggregation import settle
 from netloom.local.apiserver.access.attributes import Attributes, of_request
 from netloom.local.apiserver.access.rules import Grants, Rule, rules_of
@@ -129,3 +130,37 @@ def test_a_list_of_one_name_is_about_that_object() -> None:
     found = of_request("GET", "", ["api", "v1", "namespaces", "shop", "secrets"], query)
     assert (found.verb, found.name) == ("list", "key")
     assert Grants([rule("list: secrets =key")]).allow(found)
+
+
+def test_an_agent_writes_of_nodes_and_pods_what_it_uses_only() -> None:
+    agents = next(r for r in ours.cluster_roles() if r["metadata"]["name"] == "netloom:agents")
+    grants = Grants(rules_of(agents))
+    things = [("nodes", ""), ("nodes", "status"), ("pods", ""), ("pods", "status")]
+    may = [
+        (verb, resource, part)
+        for verb in ("create", "delete", "patch", "update")
+        for resource, part in things
+        if grants.allow(Attributes(verb, resource=resource, subresource=part, name="x"))
+    ]
+    assert may == [("patch", "nodes", ""), ("patch", "pods", "status")]
+
+
+def words(count: int) -> list[str]:
+    return [f"w{number}" for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("rules", "fields"),
+    [
+        ([{"verbs": words(400), "apiGroups": words(400), "resources": words(400)}], ["rules[0]", "rules"]),
+        ([{"verbs": words(101), "nonResourceURLs": words(100)}], ["rules[0]"]),
+        (
+            [{"verbs": ["get"], "apiGroups": words(11), "resources": words(10), "resourceNames": words(100)}],
+            ["rules[0]"],
+        ),
+        ([{"verbs": words(100), "apiGroups": [""], "resources": words(100)}] * 10, []),
+        ([{"verbs": words(100), "apiGroups": [""], "resources": words(100)}] * 11, ["rules"]),
+    ],
+)
+def test_words_of_rules_do_not_multiply_without_end(rules, fields) -> None:
+    assert [error.field for error in validate_roles.cluster_role({"rules": rules})] == fields
