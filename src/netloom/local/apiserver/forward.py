@@ -9,6 +9,7 @@ Source: core/v1 ``connect*Proxy`` operations; ``[scheme:]name[:port]`` is read a
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import ssl
 from collections.abc import Iterator
@@ -22,7 +23,7 @@ from netloom.local.apiserver import kinds, status
 from netloom.local.apiserver.history import Record
 from netloom.local.apiserver.kind import Kind
 from netloom.local.apiserver.objects import Objects
-from netloom.local.apiserver.proxy import ANSWER_S, HEAD_LIMIT, Proxy, hand_over
+from netloom.local.apiserver.proxy import ANSWER_S, HEAD_LIMIT, Beside, Handed, Proxy, hand_over
 from netloom.units import parse_addr
 
 _SERVICE_NAME = "kubernetes.io/service-name"
@@ -103,9 +104,9 @@ class Forwarding:
         try:
             if place.port:
                 await _dial(reader, writer, place)
-            await _send(request, writer, asked, place)
-            answer = await _answer_head(reader, asked, place)
-            return await hand_over(transport, answer, reader, writer)
+            return await _exchange(request, transport, reader, writer, asked, place)
+        except ExceptionGroup as several:
+            raise several.exceptions[0] from None
         finally:
             self._proxy.done(writer)
 
@@ -201,10 +202,16 @@ async def _dial(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, plac
         f"GET /dial/{place.address}/{place.port} HTTP/1.1\r\nHost: node\r\n"
         "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n".encode()
     )
-    head = await _head(reader, place)
-    if head.split(b" ", 2)[1:2] != [b"101"]:
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            head = await _head(reader, place)
+    except TimeoutError as error:
+        raise status.unavailable(f"error trying to reach service: {place.authority}: no answer") from error
+    if not _is_upgrade(head):
         async with asyncio.timeout(ANSWER_S):
             why = (await reader.read(HEAD_LIMIT)).decode("utf-8", "replace").strip()
+        if head.split(b" ", 2)[1:2] == [b"400"]:
+            raise status.bad_request(why)
         raise status.unavailable(f"error trying to reach service: {why or place.authority}")
     if place.tls:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -217,15 +224,52 @@ async def _dial(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, plac
 
 
 async def _head(reader: asyncio.StreamReader, place: Place) -> bytes:
+    """However long it takes: the target may think, and a client that has enough of it leaves."""
     try:
-        async with asyncio.timeout(ANSWER_S):
-            return await reader.readuntil(b"\r\n\r\n")
-    except (OSError, EOFError, TimeoutError, asyncio.LimitOverrunError) as error:
+        return await reader.readuntil(b"\r\n\r\n")
+    except (OSError, EOFError, asyncio.LimitOverrunError) as error:
         why = str(error) or type(error).__name__
         raise status.unavailable(f"error trying to reach service: {place.authority}: {why}") from error
 
 
+async def _exchange(
+    request: web.Request,
+    transport: asyncio.Transport,
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    asked: Asked,
+    place: Place,
+) -> web.StreamResponse:
+    """Send the request and pass the answer on, at the same time: a target may answer before it has heard all, or never hear it."""
+    client = Beside(transport)
+    try:
+        async with asyncio.TaskGroup() as group:
+            sending = group.create_task(_send(request, writer, asked, place), name="proxy request")
+            gone = group.create_task(client.gone(), name="proxy client")
+            head = group.create_task(_answer_head(reader, asked, place), name="proxy answer")
+            await asyncio.wait((head, gone), return_when=asyncio.FIRST_COMPLETED)
+            if head.done() and not _is_upgrade(head.result()):
+                passing = group.create_task(client.answer(head.result(), reader), name="proxy answer's body")
+                await asyncio.wait((passing, gone), return_when=asyncio.FIRST_COMPLETED)
+                passing.cancel()
+            for task in (head, gone, sending):
+                task.cancel()
+    finally:
+        client.release()
+    if head.cancelled():
+        raise ConnectionResetError
+    if _is_upgrade(head.result()):
+        return await hand_over(transport, head.result(), reader, writer)
+    return Handed()
+
+
 async def _send(request: web.Request, writer: asyncio.StreamWriter, asked: Asked, place: Place) -> None:
+    """Head and body, as far as the target wants them; what it has to say of it is in its answer."""
+    with contextlib.suppress(ConnectionError):
+        await _send_all(request, writer, asked, place)
+
+
+async def _send_all(request: web.Request, writer: asyncio.StreamWriter, asked: Asked, place: Place) -> None:
     """Head and body."""
     path = asked.suffix or "/"
     if request.query_string:
@@ -247,7 +291,7 @@ async def _send(request: web.Request, writer: asyncio.StreamWriter, asked: Asked
             (b"Transfer-Encoding", b"chunked") if length is None else (b"Content-Length", b"%d" % length)
         )
         headers.append(framing)
-    headers += [(n, v) for n, v in request.raw_headers if n.lower() not in _HOP | _OURS]
+    headers += [(n, v) for n, v in request.raw_headers if _passes(n.lower())]
     lines = [f"{request.method} {path} HTTP/1.1".encode(), *(n + b": " + v for n, v in headers)]
     writer.write(b"\r\n".join(lines) + b"\r\n\r\n")
     if has_body:
@@ -259,12 +303,21 @@ async def _send(request: web.Request, writer: asyncio.StreamWriter, asked: Asked
     await writer.drain()
 
 
+def _passes(name: bytes) -> bool:
+    """Whether a header goes on to the target; who asks, and as whom, is between the client and us."""
+    return name not in _HOP | _OURS and not name.startswith(b"impersonate-")
+
+
+def _is_upgrade(head: bytes) -> bool:
+    return head.split(b" ", 2)[1:2] == [b"101"]
+
+
 async def _answer_head(reader: asyncio.StreamReader, asked: Asked, place: Place) -> bytes:
     """The answer's head as the client is to see it: redirects stay under ``proxy``, and the connection ends with the answer."""
     first, *lines = (await _head(reader, place)).removesuffix(b"\r\n\r\n").split(b"\r\n")
     if not first.startswith(b"HTTP/1."):
         raise status.unavailable(f"error trying to reach service: {place.authority} does not speak HTTP")
-    is_upgrade = first.split(b" ", 2)[1:2] == [b"101"]
+    is_upgrade = _is_upgrade(first)
     kept = [first]
     for line in lines:
         name, _, value = line.partition(b":")

@@ -8,6 +8,7 @@ Source: the paths are those that a kubelet serves.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -165,6 +166,62 @@ class _Client:
         """Close, and give the connection back to the server's bookkeeping."""
         self.writer.close()
         self._protocol.release()
+
+
+class Beside(asyncio.Protocol):
+    """A client's connection from which the HTTP server still reads a body, while the answer is written by us, byte by byte."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._server: Any = transport.get_protocol()
+        self._transport = transport
+        self._left = asyncio.Event()
+        self._may_write = asyncio.Event()
+        self._may_write.set()
+        if transport.is_closing():
+            self._left.set()
+        transport.set_protocol(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Of the request's body."""
+        self._server.data_received(data)
+
+    def eof_received(self) -> bool:
+        """The client says no more."""
+        return bool(self._server.eof_received())
+
+    def pause_writing(self) -> None:
+        """The client does not read."""
+        self._may_write.clear()
+        self._server.pause_writing()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self._may_write.set()
+        self._server.resume_writing()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone."""
+        self._left.set()
+        self._may_write.set()
+        self._server.connection_lost(exc)
+
+    async def gone(self) -> None:
+        """Wait until the client is gone."""
+        await self._left.wait()
+
+    async def answer(self, head: bytes, reader: asyncio.StreamReader) -> None:
+        """Pass an answer on until it ends, or the client is gone."""
+        self._transport.write(head)
+        with contextlib.suppress(OSError):
+            while (piece := await reader.read(_PIECE)) and not self._transport.is_closing():
+                self._transport.write(piece)
+                await self._may_write.wait()
+        if self._transport.can_write_eof() and not self._transport.is_closing():
+            self._transport.write_eof()
+
+    def release(self) -> None:
+        """Give the connection back to the HTTP server."""
+        self._transport.set_protocol(self._server)
 
 
 class Handed(web.StreamResponse):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ import pytest
 from aiohttp import web
 from tests.unit.local.apiserver.conftest import Api
 
+from netloom.local.apiserver import forward
 from netloom.local.apiserver.forward import read_path
 from netloom.local.runner import http1
 from netloom.local.runner.http1 import BadRequest
-from netloom.local.runner.streams.dial import serve_dial
+from netloom.local.runner.streams.dial import carry, serve_dial
 
 HERE = "127.0.0.1"
 READY = "192.0.2.7"
@@ -44,7 +46,10 @@ async def _runner(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     try:
         match request.segments:
             case ("dial", address, port):
-                await serve_dial(HERE if address == READY else address, port, reader, writer)
+                if address in {HERE, READY}:
+                    await carry(HERE, int(port), reader, writer)
+                else:
+                    await serve_dial(address, port, reader, writer)
             case _:
                 writer.write(
                     http1.response_head(200, {"Content-Length": "8", "Connection": "keep-alive"})
@@ -180,6 +185,104 @@ async def test_what_cannot_be_reached_is_told(api: Api, short_dir: Path) -> None
         (await api("GET", "pods/cart:0/proxy/")).refused(400, "BadRequest")
         (await api("GET", "pods/gone/proxy/")).refused(404, "NotFound")
         (await api("GET", "pods/ftp:cart:1/proxy/")).refused(400, "BadRequest")
+
+
+@pytest.mark.parametrize(
+    ("header", "passes"), [(b"impersonate-user", False), (b"impersonate-extra-a", False), (b"authorization", False), (b"x-mine", True)]
+)  # fmt: skip
+def test_who_asks_is_not_passed_on(header: bytes, passes: bool) -> None:
+    assert forward._passes(header) is passes
+
+
+@asynccontextmanager
+async def target(
+    directory: Path, serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+) -> AsyncIterator[int]:
+    """A port that speaks as told, once the request's head is read, and a runner of node-1."""
+
+    async def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(http1.END)
+        with contextlib.suppress(OSError):
+            await serve(reader, writer)
+        writer.close()
+
+    server = await asyncio.start_server(begin, HERE, 0)
+    runner = await asyncio.start_unix_server(_runner, str(directory / "node-1.sock"))
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        runner.close()
+        server.close()
+
+
+BIG = b"x" * (8 << 20)
+
+
+async def test_a_target_that_has_heard_enough_is_understood(api: Api, short_dir: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(1 << 20)
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 4\r\n\r\nmuch")
+        await writer.drain()
+
+    async with asyncio.timeout(20), target(short_dir, serve) as port:
+        await a_pod(api, port)
+        answer = await api("POST", "pods/cart/proxy/", BIG)
+        assert (answer.code, answer.text) == (413, "much")
+
+
+async def test_a_target_may_answer_while_it_reads(api: Api, short_dir: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(BIG))
+        left = len(BIG)
+        while left:
+            piece = await reader.read(1 << 16)
+            left -= len(piece)
+            writer.write(piece)
+            await writer.drain()
+
+    async with asyncio.timeout(20), target(short_dir, serve) as port:
+        await a_pod(api, port)
+        assert len((await api("POST", "pods/cart/proxy/", BIG)).text) == len(BIG)
+
+
+async def test_a_target_may_think_and_a_client_may_leave(
+    api: Api, short_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "ANSWER_S", 0.2)
+    left = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.6):
+                await reader.read()
+                left.set()
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\nwell")
+
+    async with asyncio.timeout(20), target(short_dir, serve) as port:
+        await a_pod(api, port)
+        assert (await api("GET", "pods/cart/proxy/")).text == "well"
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await api("GET", "pods/cart/proxy/")
+        await left.wait()
+
+
+@pytest.mark.parametrize(
+    "address", ["127.0.0.2", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "::", "224.0.0.1", "ff02::1", "::ffff:127.0.0.1"]
+)  # fmt: skip
+async def test_addresses_of_the_node_alone_are_refused(address: str) -> None:
+    with pytest.raises(BadRequest, match="address not allowed") as refused:
+        await serve_dial(address, "80", None, None)  # type: ignore[arg-type]
+    assert refused.value.status == 400
+
+
+async def test_a_pod_with_such_an_address_is_a_bad_request(api: Api, short_dir: Path) -> None:
+    async with backend(short_dir):
+        await api.create("pods", pod(80))
+        await api.patch(
+            "pods/cart/status", {"status": {"podIP": "127.0.0.2", "podIPs": [{"ip": "127.0.0.2"}]}}
+        )
+        assert "loopback" in (await api("GET", "pods/cart/proxy/")).refused(400, "BadRequest")["message"]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/pods/x/proxy", "/apis/apps/v1/namespaces/a/deployments/x/proxy"])
