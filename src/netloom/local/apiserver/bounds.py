@@ -14,6 +14,9 @@ from netloom.local.apiserver.fielderrors import FieldError, invalid, too_long, t
 
 Errors = Iterator[FieldError]
 
+LONGEST_TEXT = 10_000
+"""Characters of a text that a pattern is tried on; a longer one does not match."""
+
 
 def of_text(
     schema: Mapping[str, Any], value: str, path: str, compiled: Callable[[str], re.Pattern[str]]
@@ -23,7 +26,10 @@ def of_text(
         yield too_long(path, schema["maxLength"])
     if len(value) < schema.get("minLength", 0):
         yield invalid(path, value, f"{path} in body should be at least {schema['minLength']} chars long")
-    if "pattern" in schema and not compiled(schema["pattern"]).search(value):
+    if "pattern" in schema and len(value) > LONGEST_TEXT:
+        why = f"{path} is longer than the {LONGEST_TEXT} characters that a pattern is tried on"
+        yield invalid(path, f"{value[:64]}...", why)
+    elif "pattern" in schema and not compiled(schema["pattern"]).search(value):
         yield invalid(path, value, f"{path} in body should match '{schema['pattern']}'")
 
 

@@ -51,6 +51,11 @@ def trouble(pattern: str) -> str:
     return ""
 
 
+def cost(pattern: str) -> str:
+    """What of this could cost an engine that goes back too much; empty: nothing. Whether it is a pattern is not asked."""
+    return _Scan(pattern).trouble()
+
+
 class _Scan:
     """One reading of a pattern from left to right."""
 

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.unit.local.apiserver.test_custom_resources import SCHEMA, definition
 
-from netloom.local.apiserver import defaults, schema, validate
+from netloom.local.apiserver import bounds, defaults, schema, validate
 from netloom.local.apiserver.custom import filling, formats, paths, patterns, structure, values
+from netloom.local.apiserver.custom.cel import texts
+from netloom.local.apiserver.custom.cel.syntax import CelError
 
 GVK = "apiextensions.k8s.io/v1/CustomResourceDefinition"
 JSON = st.recursive(
@@ -187,7 +189,9 @@ def test_patterns_are_those_of_re2(pattern, text, fits):
     assert (patterns.compiled(pattern).search(text) is not None) is fits
 
 
-@pytest.mark.parametrize("pattern", ["(", "[", r"(a)\1", "(?!a)", "(?<=a)b", "a\\", "[[:word", "x" * 10_001])
+@pytest.mark.parametrize(
+    "pattern", ["(", "[", r"(a)\1", "(?!a)", "(?<=a)b", "a\\", "[[:word", "x" * 10_001, "^(a+)+$"]
+)
 def test_what_is_no_pattern_is_refused(pattern):
     with pytest.raises(patterns.BadPattern):
         patterns.compiled(pattern)
@@ -309,3 +313,11 @@ def test_any_path_leads_somewhere_in_anything_or_is_none(text, document):
 def test_any_pattern_finds_something_or_is_none(pattern, text):
     with contextlib.suppress(patterns.BadPattern):
         patterns.compiled(pattern).search(text)
+
+
+def test_a_pattern_is_not_tried_on_a_long_text():
+    text = "a" * (bounds.LONGEST_TEXT + 1)
+    found = [error.text for error in values._of_text({"pattern": "a"}, text, "spec.a")]
+    assert "is longer than the" in found[0]
+    with pytest.raises(CelError, match="is longer than the"):
+        texts._find(text, "a")

@@ -1,13 +1,16 @@
 """Regular expressions of schemas and CEL, in Python's words. Pure.
 
 Comes in: an expression as RE2 has it (github.com/google/re2 wiki, Syntax). Goes out: a compiled pattern that finds the same in text.
-Not here: linear time, which RE2 promises and Python does not; so text that is looked at is bounded where it comes from users.
+Not here: linear time, which RE2 promises and Python does not; so a repetition of nothing but a repetition is refused, as gateways do, and
+text of more than `bounds.LONGEST_TEXT` characters is not looked at (whoever calls, says so). Others, `(a|a)+` or `(a+b?)+`, still cost much.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+
+from netloom.model.gateways.regexes import cost
 
 _CLASSES = {
     "alnum": "0-9A-Za-z", "alpha": "A-Za-z", "ascii": r"\x00-\x7F", "blank": r"\t ", "cntrl": r"\x00-\x1F\x7F",
@@ -34,8 +37,11 @@ def compiled(text: str) -> re.Pattern[str]:
     """
     if len(text) > _LONGEST:
         raise BadPattern(f"longer than {_LONGEST} characters")
+    translated = _translated(text)
+    if problem := cost(translated):
+        raise BadPattern(problem)
     try:
-        return re.compile(_translated(text), re.ASCII)
+        return re.compile(translated, re.ASCII)
     except (re.error, OverflowError, RecursionError) as error:
         raise BadPattern(str(error)) from error
 

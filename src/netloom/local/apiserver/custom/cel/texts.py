@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
-from netloom.local.apiserver import validate_names
+from netloom.local.apiserver import bounds, validate_names
 from netloom.local.apiserver.custom import formats, patterns
 from netloom.local.apiserver.custom.cel.syntax import CelError
 from netloom.local.apiserver.custom.cel.types import NONE, Optional, Value, is_number
@@ -34,13 +34,21 @@ def _pattern(text: str) -> re.Pattern[str]:
         raise CelError(f"error parsing regexp: {bad}") from bad
 
 
+def _looked_at(value: Value) -> str:
+    if len(_text(value)) > bounds.LONGEST_TEXT:
+        raise CelError(
+            f"the text is longer than the {bounds.LONGEST_TEXT} characters that a pattern is tried on"
+        )
+    return _text(value)
+
+
 def _find_all(value: Value, pattern: str, limit: int = -1) -> list[Value]:
-    found = [match[0] for match in _pattern(pattern).finditer(_text(value))]
+    found = [match[0] for match in _pattern(pattern).finditer(_looked_at(value))]
     return list(found if limit < 0 else found[:limit])
 
 
 def _find(value: Value, pattern: str) -> str:
-    match = _pattern(pattern).search(_text(value))
+    match = _pattern(pattern).search(_looked_at(value))
     return match[0] if match else ""
 
 
@@ -195,7 +203,7 @@ METHODS: Mapping[str, Callable[..., Value]] = {
     "join": _join,
     "lastIndexOf": _last_index_of,
     "lowerAscii": _lower,
-    "matches": lambda value, pattern: _pattern(pattern).search(_text(value)) is not None,
+    "matches": lambda value, pattern: _pattern(pattern).search(_looked_at(value)) is not None,
     "replace": _replace,
     "reverse": lambda value: _text(value)[::-1],
     "split": _split,
