@@ -215,7 +215,7 @@ async def target(
         server.close()
 
 
-BIG = b"x" * (8 << 20)
+BIG = b"x" * (64 << 20)
 
 
 async def test_a_target_that_has_heard_enough_is_understood(api: Api, short_dir: Path) -> None:
