@@ -40,7 +40,7 @@ test-vm: setup-test ## drivers that this kernel may lack, in a small VM with Deb
 	@.venv/bin/python tools/test_vm.py
 
 test-cluster: setup-test ## whole clusters, through kubectl and the command
-	@$(PYTEST) -n 2 --dist loadfile -m cluster tests
+	@$(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder --durations=15 -m cluster tests
 
 bench: setup-test ## figures as ratios within one run, beside the limits of the field
 	@.venv/bin/python -m tests.bench

@@ -54,13 +54,25 @@ def golden(request: pytest.FixtureRequest) -> Callable[[Path, str], None]:
     return compare
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def _skip_without_rights(items: list[pytest.Item]) -> None:
     """Kernel tests need the right to make namespaces: as root, or under ``unshare -rmn`` as ``make test-netns`` does."""
     if any(item.get_closest_marker("netns") for item in items) and not has_rights():
         skip = pytest.mark.skip(reason="no right to make network namespaces; run: make test-netns")
         for item in items:
             if item.get_closest_marker("netns"):
                 item.add_marker(skip)
+
+
+LONGEST = ("test_rollouts", "test_failures")
+"""Modules whose tests take minutes: those that begin last keep one worker busy while all others have nothing to do."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """After all others, who shuffle: the longest modules come first."""
+    _skip_without_rights(items)
+    yield
+    items.sort(key=lambda item: item.path.stem not in LONGEST)
 
 
 @pytest.fixture(scope="session", autouse=True)
